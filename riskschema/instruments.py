@@ -1,0 +1,188 @@
+"""Instruments: everything that has a unit value in US dollars.
+
+Identity is structural: equal instruments of different accounts are one row of the risk arrays. State that all accounts
+share at the pinned block (an index, a borrow rate) is therefore part of the instrument.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from riskschema.units import Address, Wad
+
+FactorId = Annotated[str, Meta(min_length=1, max_length=120)]
+"""A risk factor: the asset whose US-dollar price moves (``ETH``), or a CAIP-19 asset id when nobody has mapped it."""
+
+Symbol = Annotated[str, Meta(max_length=32)]
+Decimals = Annotated[int, Meta(ge=0, le=77)]
+ChainId = Annotated[int, Meta(ge=1, le=2**53)]
+Timestamp = Annotated[int, Meta(ge=0, le=2**53)]
+MarketId = Annotated[str, Meta(max_length=128)]
+Tick = Annotated[int, Meta(ge=-887_272, le=887_272)]
+
+
+class Token(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="kind",
+    tag="token",
+):
+    """A fungible token, or a chain's own coin (address zero). Quantity: base units."""
+
+    chain_id: ChainId
+    address: Address
+    symbol: Symbol
+    decimals: Decimals
+    factor: FactorId
+
+
+class Claim(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="kind",
+    tag="claim",
+):
+    """An interest-bearing claim on a token lent to a venue. Quantity: base units of the token at the pinned block."""
+
+    token: Token
+    venue: str
+    market: MarketId
+    annual_rate: Wad
+    """Supply rate at the pinned block, simple, per year of 365 days."""
+
+
+class Debt(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="kind",
+    tag="debt",
+):
+    """A token owed to a venue. Quantity: negative, base units of the token at the pinned block."""
+
+    token: Token
+    venue: str
+    market: MarketId
+    annual_rate: Wad
+    """Borrow rate at the pinned block, simple, per year of 365 days."""
+
+
+class Perpetual(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="kind",
+    tag="perpetual",
+):
+    """A perpetual future; entry price is not part of the identity. Quantity: 10^-18 contracts of the base asset (linear)
+    or of one quote unit (inverse).
+    """
+
+    venue: str
+    market: MarketId
+    base: FactorId
+    quote: FactorId
+    payoff: Literal["linear", "inverse"]
+    annual_funding_rate: Wad
+    """Paid by longs to shorts, per year of 365 days, as a share of notional."""
+
+
+class Future(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="kind",
+    tag="future",
+):
+    """A dated future. Quantity: 10^-18 of the base asset (linear) or of one quote unit (inverse)."""
+
+    venue: str
+    market: MarketId
+    base: FactorId
+    quote: FactorId
+    payoff: Literal["linear", "inverse"]
+    expiry: Timestamp
+
+
+class Option(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="kind",
+    tag="option",
+):
+    """A European option. Quantity: 10^-18 of the underlying."""
+
+    venue: str
+    market: MarketId
+    underlying: FactorId
+    quote: FactorId
+    right: Literal["call", "put"]
+    strike: Wad
+    expiry: Timestamp
+
+
+class UniswapV2Share(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="kind",
+    tag="uniswap_v2_share",
+):
+    """A share of a constant-product pool; ``liquidity_per_share`` is sqrt(reserve0·reserve1)/supply in 10^-18.
+    Quantity: base units of the share.
+    """
+
+    chain_id: ChainId
+    pool: Address
+    token0: Token
+    token1: Token
+    liquidity_per_share: Wad
+
+
+class UniswapV3Liquidity(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="kind",
+    tag="uniswap_v3_liquidity",
+):
+    """Concentrated liquidity in a tick range. Quantity: units of liquidity L."""
+
+    chain_id: ChainId
+    pool: Address
+    token0: Token
+    token1: Token
+    tick_lower: Tick
+    tick_upper: Tick
+
+
+class WrappedToken(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="kind",
+    tag="wrapped_token",
+):
+    """A staked or wrapped token, redeemable for ``index`` of the underlying. Quantity: base units of the wrapper."""
+
+    token: Token
+    underlying: Token
+    index: Wad
+
+
+Instrument = Token | Claim | Debt | Perpetual | Future | Option | UniswapV2Share | UniswapV3Liquidity | WrappedToken

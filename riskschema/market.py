@@ -1,0 +1,98 @@
+"""What the market is at a round: one agreed value per factor, and the agreed hourly history."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from riskschema.buffers import Column
+from riskschema.errors import InvalidData
+from riskschema.instruments import FactorId, Timestamp
+from riskschema.units import Usd, Wad
+
+HISTORY_PRICE_DECIMALS = 12
+"""Prices in the history are int64 in units of 10^-12 USD (up to 9.2 million dollars)."""
+
+Group = Literal["btc", "eth", "large", "other", "stablecoin"]
+
+
+class FactorQuote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The agreed value of one factor, how sure it is, and where it comes from."""
+
+    factor: FactorId
+    price: Wad
+    """US dollars per whole unit; positive."""
+    confidence: Wad = msgspec.field(default_factory=Wad.zero)
+    """Half-width in US dollars."""
+    group: Group = "other"
+    annual_volatility: Wad | None = None
+    """Forecast per square-root year; overrides the one computed from history (needed where there is no history)."""
+    hourly_volume: Usd | None = None
+    """Average traded per hour; null: unknown, the group's parameter applies."""
+    sources: tuple[Annotated[str, Meta(max_length=200)], ...] = ()
+    stale: bool = False
+    """The value was kept from the parent round."""
+
+    def __post_init__(self) -> None:
+        """Refuse values no market has."""
+        if self.price <= 0:
+            raise ValueError(f"price of {self.factor} must be positive, got {self.price.wire()}")
+        if self.confidence < 0:
+            raise ValueError(f"confidence of {self.factor} must not be negative, got {self.confidence.wire()}")
+        if self.annual_volatility is not None and self.annual_volatility <= 0:
+            raise ValueError(f"annual_volatility of {self.factor} must be positive")
+
+
+class HourlyHistory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hourly close, high and low of several factors without holes; int64 columns of shape (factors, hours)."""
+
+    first_hour: Timestamp
+    """Unix time of the first hour's open; a multiple of 3,600."""
+    factors: tuple[FactorId, ...]
+    close: Column
+    high: Column
+    low: Column
+    simulated: bool
+    """True when any part was made by the simulator."""
+
+    def __post_init__(self) -> None:
+        """Refuse columns whose shapes disagree."""
+        if self.first_hour % 3600:
+            raise ValueError("first_hour must be a multiple of 3600")
+        for name, column in (("close", self.close), ("high", self.high), ("low", self.low)):
+            if column.dtype != "int64" or len(column.shape) != 2 or column.shape != self.close.shape:
+                raise ValueError(f"{name} must be an int64 column of shape (factors, hours) like close")
+        if self.close.shape[0] != len(self.factors):
+            raise ValueError("history columns must have one line per factor")
+
+    @property
+    def hours(self) -> int:
+        """Number of hours."""
+        return self.close.shape[1]
+
+
+class MarketState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything about the market that an assessment needs besides the parameters."""
+
+    as_of: Timestamp
+    quotes: tuple[FactorQuote, ...]
+    history: HourlyHistory | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse two quotes of one factor."""
+        names = [quote.factor for quote in self.quotes]
+        if len(set(names)) != len(names):
+            raise ValueError("two quotes of one factor")
+
+    def quote(self, factor: str) -> FactorQuote:
+        """Return the quote of `factor`.
+
+        Raises:
+            InvalidData: the market does not know the factor.
+        """
+        for quote in self.quotes:
+            if quote.factor == factor:
+                return quote
+        raise InvalidData(f"the market has no quote of factor {factor!r}", code="factor_unknown")

@@ -1,0 +1,257 @@
+"""The edges of the system as small protocols, in the order of the round. Each has one real home and one fake."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from riskschema.market import FactorQuote
+from riskschema.portfolio import BlockReference, VenueReading
+from riskschema.rounds import StoredLeaf, StoredMessage, StoredReport, StoredTransaction
+from riskschema.units import Address, Hash32
+
+R = TypeVar("R")
+
+
+class Clock(Protocol):
+    """Time, injected."""
+
+    def now(self) -> float:
+        """Return Unix time in seconds."""
+        ...
+
+    async def sleep_until(self, timestamp: float) -> None:
+        """Wait until `timestamp`."""
+        ...
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A contract call: target and ABI-encoded data."""
+
+    to: Address
+    data: bytes
+
+
+class CallSuccess(msgspec.Struct, frozen=True):
+    """A call returned (possibly nothing: there may be no code)."""
+
+    data: bytes
+
+
+class CallReverted(msgspec.Struct, frozen=True):
+    """A call reverted at the pinned block: a fact that all nodes see alike."""
+
+    data: bytes
+    message: str
+
+
+CallResult = CallSuccess | CallReverted
+
+
+class Log(msgspec.Struct, frozen=True):
+    """An event log."""
+
+    address: Address
+    topics: tuple[Hash32, ...]
+    data: bytes
+    block_number: int
+
+
+class PinnedReader(Protocol):
+    """Reads of one chain at one block hash. A failure of the endpoint raises; a revert is a value."""
+
+    @property
+    def block(self) -> BlockReference:
+        """The pinned block."""
+        ...
+
+    async def call(self, calls: Sequence[Call]) -> tuple[CallResult, ...]:
+        """Run `calls` at the pinned block; results in the same order.
+
+        Raises:
+            TransientError: the endpoint failed after retries, or no longer knows the block (a reorg).
+            InvalidData: the endpoint answered nonsense.
+        """
+        ...
+
+    async def native_balances(self, accounts: Sequence[Address]) -> tuple[int, ...]:
+        """Return each account's balance of the chain's own coin, in wei."""
+        ...
+
+    async def logs(
+        self, *, addresses: Sequence[Address], topics: Sequence[Sequence[Hash32]], from_block: int
+    ) -> tuple[Log, ...]:
+        """Return the logs of `addresses` from `from_block` to the pinned block.
+
+        Args:
+            addresses: Emitting contracts.
+            topics: Per topic position the accepted values (empty: any).
+            from_block: First block, included.
+        """
+        ...
+
+
+class ChainReader(Protocol):
+    """One chain through one or more endpoints."""
+
+    @property
+    def chain_id(self) -> int:
+        """The chain id, checked against the endpoint."""
+        ...
+
+    async def head(self) -> BlockReference:
+        """Return the newest block of the configured finality."""
+        ...
+
+    async def block(self, number: int) -> BlockReference:
+        """Return the block at `number`."""
+        ...
+
+    async def pin(self, block: BlockReference) -> PinnedReader:
+        """Return a reader of `block`.
+
+        Raises:
+            TransientError: the endpoint does not know the block hash (yet, or since a reorg).
+        """
+        ...
+
+
+class ProtocolAdapter(Protocol):
+    """Pure translation between one deployment of one protocol and the schema; the reader does the I/O."""
+
+    @property
+    def venue(self) -> str:
+        """The protocol's name, as the file's: ``aave_v3``."""
+        ...
+
+    async def discover(self, reader: PinnedReader, *, from_block: int) -> frozenset[Address]:
+        """Return every account that ever opened a position, from logs."""
+        ...
+
+    async def read(self, reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
+        """Read the silos of `accounts`; what the contracts refuse to tell is in `unread`."""
+        ...
+
+
+class MarketSource(Protocol):
+    """One source of current factor values."""
+
+    @property
+    def name(self) -> str:
+        """What the provenance of a quote says."""
+        ...
+
+    async def quotes(self) -> tuple[FactorQuote, ...]:
+        """Return the current quotes.
+
+        Raises:
+            TransientError: the source did not answer.
+            InvalidData: it answered nonsense.
+        """
+        ...
+
+
+class Signer(Protocol):
+    """One key for one purpose; the private part never leaves it."""
+
+    @property
+    def address(self) -> Address:
+        """The EVM address of the key."""
+        ...
+
+    def sign(self, digest: bytes) -> bytes:
+        """Return r ‖ s ‖ v (65 bytes, low s, v 27 or 28) over a 32-byte digest."""
+        ...
+
+
+class Executor(Protocol):
+    """Where heavy, pure work runs so that the event loop stays free."""
+
+    async def run(self, function: Callable[..., R], *arguments: object) -> R:
+        """Run `function(*arguments)` elsewhere and return its result."""
+        ...
+
+
+class PublishedTransaction(msgspec.Struct, frozen=True, kw_only=True):
+    """A landed transaction."""
+
+    chain_id: int
+    hash: Hash32
+    block_number: int
+    gas_used: int
+
+
+class Publisher(Protocol):
+    """Sends one call to a destination contract and watches it land."""
+
+    async def publish(self, *, round_number: int, to: Address, data: bytes) -> PublishedTransaction:
+        """Send and wait for the receipt.
+
+        Raises:
+            TransientError: it did not land before the deadline (it may still).
+            InvalidData: the contract refused it, with the contract's reason.
+        """
+        ...
+
+
+class Store(Protocol):
+    """What must survive a crash. Every method is one transaction."""
+
+    async def put_message(self, config_digest: Hash32, message: StoredMessage) -> StoredMessage:
+        """Keep `message` unless one of the same (round, kind, sender) exists; return the one that is kept."""
+        ...
+
+    async def messages(self, config_digest: Hash32, round_number: int) -> tuple[StoredMessage, ...]:
+        """Return the messages of a round in the order they were kept."""
+        ...
+
+    async def put_report(self, report: StoredReport, leaves: Sequence[StoredLeaf]) -> None:
+        """Keep a report with its leaves; the same report again changes nothing.
+
+        Raises:
+            FatalError: another report of the same round is kept already.
+        """
+        ...
+
+    async def certify(self, config_digest: Hash32, round_number: int, certificate: bytes) -> None:
+        """Attach the certificate to the kept report."""
+        ...
+
+    async def report(self, config_digest: Hash32, round_number: int) -> StoredReport | None:
+        """Return the report of a round."""
+        ...
+
+    async def latest_certified(self, config_digest: Hash32) -> StoredReport | None:
+        """Return the certified report of the highest round."""
+        ...
+
+    async def leaf(self, config_digest: Hash32, round_number: int, subject: Address) -> StoredLeaf | None:
+        """Return one leaf of a report."""
+        ...
+
+    async def leaves(self, config_digest: Hash32, round_number: int) -> tuple[StoredLeaf, ...]:
+        """Return all leaves of a report, by subject."""
+        ...
+
+    async def put_transaction(self, transaction: StoredTransaction) -> None:
+        """Insert or replace a transaction of (chain, sender, nonce)."""
+        ...
+
+    async def pending_transactions(self, chain_id: int, sender: Address) -> tuple[StoredTransaction, ...]:
+        """Return the transactions not yet landed, by nonce."""
+        ...
+
+    async def round_transaction(self, chain_id: int, round_number: int) -> StoredTransaction | None:
+        """Return the newest transaction that publishes a round on a chain."""
+        ...
+
+    async def prune(self, config_digest: Hash32, *, below_round: int) -> int:
+        """Delete rounds below `below_round` (never the latest certified); return how many."""
+        ...
+
+
+Discovery = Callable[[PinnedReader], Awaitable[frozenset[Address]]]
+AssetFactors = Mapping[Address, str]
+"""Which factor each token of a chain follows; tokens nobody mapped get their CAIP-19 id and have no quote."""

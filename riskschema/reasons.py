@@ -1,0 +1,129 @@
+"""Every reason for a refusal, a lowered coverage or an abstention: one code for errors, metrics and documentation."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """A code, a short phrase for tables, and a sentence that says what to do."""
+
+    code: str
+    short: str
+    long: str
+
+
+_ALL = (
+    # input
+    Reason("invalid_address", "not an address", "Give 0x followed by 40 hexadecimal digits."),
+    Reason(
+        "invalid_document",
+        "document refused",
+        "Correct the field named in the message; the schemas are in docs/schema.",
+    ),
+    Reason(
+        "document_too_large",
+        "document too large",
+        "Split the document; the limit is in the message.",
+    ),
+    Reason("invalid_settings", "settings refused", "Correct the key named in the message."),
+    Reason("file_unreadable", "file cannot be read", "Check the path and its permissions."),
+    # facts at the pinned block: they lower the coverage
+    Reason(
+        "call_reverted",
+        "contract reverts",
+        "The contract refuses the read at the pinned block; all nodes see the same.",
+    ),
+    Reason("no_code", "no contract", "There is no code at the configured address at the pinned block."),
+    Reason(
+        "answer_malformed",
+        "answer malformed",
+        "The contract's answer does not decode as its ABI says.",
+    ),
+    Reason(
+        "too_many_positions",
+        "too many positions",
+        "The account holds more positions than the committee's cap.",
+    ),
+    Reason("rule_not_implemented", "rule unknown", "No venue rule of that name exists in this version."),
+    Reason(
+        "factor_unknown",
+        "no price",
+        "No market source quotes the factor; map the token in the settings.",
+    ),
+    # local failures: the node abstains
+    Reason(
+        "endpoint_unreachable",
+        "endpoint unreachable",
+        "Check the URL and that the endpoint is up; the node retries.",
+    ),
+    Reason(
+        "endpoint_malformed",
+        "endpoint answers nonsense",
+        "Replace the endpoint; its answer is no valid JSON-RPC.",
+    ),
+    Reason(
+        "endpoint_refused",
+        "endpoint refuses",
+        "The endpoint returned an error; the message carries it.",
+    ),
+    Reason("block_unknown", "block unknown", "The endpoint lags, or the block was reorganised away."),
+    Reason(
+        "wrong_chain",
+        "wrong chain",
+        "The endpoint serves another chain id or genesis than configured.",
+    ),
+    Reason("deadline", "out of time", "The step did not finish before the round's deadline."),
+    Reason("market_unavailable", "no market data", "No market source gave a usable value."),
+    # flags of an assessment
+    Reason(
+        "history_simulated",
+        "simulated history",
+        "Part of the price history was made by the simulator.",
+    ),
+    Reason(
+        "history_short",
+        "short history",
+        "A factor has less than a year of hours; its group's residuals are used.",
+    ),
+    Reason("history_filled", "filled hours", "Missing hours were filled by the stated rule."),
+    Reason("quote_stale", "stale quote", "A factor kept its value from the parent round."),
+    Reason(
+        "venue_unread",
+        "venue unread",
+        "Part of the portfolio could not be read; the result is a lower bound of risk.",
+    ),
+    Reason("unpriced", "unpriced position", "A position has no price and is left out of every sum."),
+    # agreement
+    Reason("forged", "forged", "A signature or proof does not verify."),
+    Reason("foreign", "foreign", "The message belongs to another network or configuration."),
+    Reason("stale", "stale", "The message belongs to a round that is over."),
+    Reason("quorum_missing", "too few signatures", "Fewer operators signed than the quorum asks."),
+    Reason("malformed", "malformed", "The bytes do not decode as the format says."),
+    Reason("guard_locked", "guard locked", "Another process signs with this key; stop it first."),
+    Reason(
+        "guard_refuses",
+        "guard refuses",
+        "The key already signed something else for this round or a later one.",
+    ),
+    Reason("key_unreadable", "key cannot be opened", "Check the keystore file and the password file."),
+    # publishing and storage
+    Reason(
+        "publish_refused",
+        "contract refuses",
+        "The destination contract rejected the report; the message has its reason.",
+    ),
+    Reason(
+        "publish_late",
+        "not landed yet",
+        "The transaction did not land before the deadline; it is followed up.",
+    ),
+    Reason("store_conflict", "two reports", "The database holds another report of the same round."),
+    Reason(
+        "store_unusable",
+        "database unusable",
+        "The database cannot be opened or is of another version.",
+    ),
+)
+
+REASONS: dict[str, Reason] = {reason.code: reason for reason in _ALL}

@@ -1,0 +1,75 @@
+"""The steps of a round, and what storage keeps of it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from riskschema.units import Address, Hash32
+
+
+class RoundStep(StrEnum):
+    """The steps of a round in order: the round loop follows this list, and crash tests kill the node at each."""
+
+    OBSERVE = "observe"
+    PROPOSE = "propose"
+    OUTCOME = "outcome"
+    READ = "read"
+    ARRAYS = "arrays"
+    ASSESS = "assess"
+    REPORT = "report"
+    SIGN = "sign"
+    CERTIFY = "certify"
+    PUBLISH = "publish"
+
+
+class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message kept whole before it is sent. (round, kind, sender) is unique."""
+
+    round: int
+    kind: str
+    sender: str
+    payload: bytes
+
+
+class StoredLeaf(msgspec.Struct, frozen=True, kw_only=True):
+    """An account's leaf in a report, with what explains and proves it."""
+
+    subject: Address
+    leaf: bytes
+    """Canonical ABI encoding."""
+    proof: tuple[Hash32, ...]
+    assessment: bytes
+    """JSON of the Assessment."""
+
+
+class StoredReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A report this node computed. (config_digest, round) is unique."""
+
+    config_digest: Hash32
+    round: int
+    report_hash: Hash32
+    header: bytes
+    """Canonical ABI encoding."""
+    state: bytes
+    """The state after the round, canonical encoding: the parent state of the next."""
+    certificate: bytes | None
+    """Canonical encoding, once a quorum signed."""
+
+
+class StoredTransaction(msgspec.Struct, frozen=True, kw_only=True):
+    """A transaction kept before it is broadcast. (chain_id, sender, nonce) is unique; replacements overwrite the hash."""
+
+    chain_id: int
+    sender: Address
+    nonce: int
+    round: int
+    raw: bytes
+    hash: Hash32
+    max_fee_per_gas: int
+    max_priority_fee_per_gas: int
+    status: str
+    """``pending``, ``landed``, ``failed``, ``abandoned``."""
+    block_number: int | None
+    gas_used: int | None
