@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from math import isfinite
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -61,13 +63,28 @@ def decode_json(document: bytes, kind: type[T], *, what: str) -> T:
         raise InvalidData(f"{what}: larger than {MAX_DOCUMENT_BYTES} bytes", code="document_too_large")
     try:
         return msgspec.json.decode(document, type=kind, dec_hook=_decode)
-    except (
-        msgspec.ValidationError,
-        msgspec.DecodeError,
-        UnicodeDecodeError,
-        RecursionError,
-    ) as error:
+    except msgspec.ValidationError as error:
         raise InvalidData(f"{what}: {error}", code="invalid_document") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidData(f"{what}: {_not_a_number(document) or error}", code="invalid_document") from error
+
+
+def _not_a_number(document: bytes) -> str | None:
+    """Name the first NaN or infinity of a document: JSON has none, so the decoder only knows the byte."""
+    try:
+        tree = json.loads(document)
+    except (ValueError, RecursionError):
+        return None
+    pending: list[tuple[str, Any]] = [("$", tree)]
+    while pending:
+        path, node = pending.pop()
+        if isinstance(node, float) and not isfinite(node):
+            return f"`{path}` is {node}: a finite number is needed"
+        if isinstance(node, dict):
+            pending.extend((f"{path}.{key}", value) for key, value in node.items())
+        elif isinstance(node, list):
+            pending.extend((f"{path}[{index}]", value) for index, value in enumerate(node))
+    return None
 
 
 def from_builtins(value: object, kind: type[T], *, what: str) -> T:

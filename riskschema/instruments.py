@@ -83,8 +83,9 @@ class Perpetual(
     tag_field="kind",
     tag="perpetual",
 ):
-    """A perpetual future; entry price is not part of the identity. Quantity: 10^-18 contracts of the base asset (linear)
-    or of one quote unit (inverse).
+    """A perpetual future; its entry price is not part of the identity.
+
+    Quantity: 10^-18 of the base asset (linear) or of one quote unit (inverse).
     """
 
     venue: str
@@ -141,7 +142,8 @@ class UniswapV2Share(
     tag_field="kind",
     tag="uniswap_v2_share",
 ):
-    """A share of a constant-product pool; ``liquidity_per_share`` is sqrt(reserve0·reserve1)/supply in 10^-18.
+    """A share of a constant-product pool; ``liquidity_per_share`` is sqrt(reserve0·reserve1)/supply in base units.
+
     Quantity: base units of the share.
     """
 

@@ -43,7 +43,7 @@ class WeightedCollateral(
     tag_field="kind",
     tag="weighted_collateral",
 ):
-    """Liquidatable when Σ weight·collateral value < Σ debt value, at the venue's own oracle (Aave, Morpho, Compound)."""
+    """Liquidatable when Σ weight·collateral value < Σ debt value, at the venue's own oracle (as in Aave, Morpho)."""
 
     numeraire: FactorId
     """``USD``, or the factor in which the venue's oracle quotes (Morpho: the loan asset)."""

@@ -59,7 +59,7 @@ class StoredReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredTransaction(msgspec.Struct, frozen=True, kw_only=True):
-    """A transaction kept before it is broadcast. (chain_id, sender, nonce) is unique; replacements overwrite the hash."""
+    """A transaction kept before it is broadcast. (chain_id, sender, nonce) is unique; a replacement overwrites."""
 
     chain_id: int
     sender: Address
