@@ -216,7 +216,11 @@ class Store(Protocol):
         ...
 
     async def certify(self, config_digest: Hash32, round_number: int, certificate: bytes) -> None:
-        """Attach the certificate to the kept report."""
+        """Attach the certificate to the kept report; a certificate kept already stays.
+
+        Raises:
+            FatalError: no report of the round is kept.
+        """
         ...
 
     async def report(self, config_digest: Hash32, round_number: int) -> StoredReport | None:
@@ -236,19 +240,25 @@ class Store(Protocol):
         ...
 
     async def put_transaction(self, transaction: StoredTransaction) -> None:
-        """Insert or replace a transaction of (chain, sender, nonce)."""
+        """Insert or replace a transaction of (network, chain, sender, nonce)."""
         ...
 
-    async def pending_transactions(self, chain_id: int, sender: Address) -> tuple[StoredTransaction, ...]:
-        """Return the transactions not yet landed, by nonce."""
+    async def pending_transactions(
+        self, network: Hash32, chain_id: int, sender: Address
+    ) -> tuple[StoredTransaction, ...]:
+        """Return the transactions that are pending, or landed but not final, by nonce."""
         ...
 
-    async def round_transaction(self, chain_id: int, round_number: int) -> StoredTransaction | None:
-        """Return the newest transaction that publishes a round on a chain."""
+    async def round_transaction(self, network: Hash32, chain_id: int, round_number: int) -> StoredTransaction | None:
+        """Return the transaction of the highest nonce that publishes a round on a chain."""
         ...
 
     async def prune(self, config_digest: Hash32, *, below_round: int) -> int:
-        """Delete rounds below `below_round` (never the latest certified); return how many."""
+        """Delete the oldest rounds below `below_round` (never the latest certified); return how many.
+
+        One call deletes a bounded number of rounds: a return of 0 says that nothing is left to delete. Transactions
+        that are not settled stay.
+        """
         ...
 
 

@@ -120,10 +120,27 @@ _ALL = (
     ),
     Reason("store_conflict", "two reports", "The database holds another report of the same round."),
     Reason(
+        "store_failed",
+        "database failed",
+        "The disk is full or failing, or another process holds the database; the node retries.",
+    ),
+    Reason(
         "store_unusable",
         "database unusable",
         "The database cannot be opened or is of another version.",
     ),
+    # readiness
+    Reason("round_missing", "no certified round yet", "Wait for the first round; the log names what holds it up."),
+    Reason("round_overdue", "no recent round", "No round was certified lately; the log names what holds it up."),
+    # requests to the HTTP API
+    Reason("account_unknown", "account unknown", "The account is not in the report of the round that was looked at."),
+    Reason("round_unknown", "round unknown", "This node keeps no certified report of that round."),
+    Reason("route_unknown", "no such page", "The routes are listed in /openapi.json."),
+    Reason("method_refused", "method refused", "The API is read only: use GET, HEAD or OPTIONS."),
+    Reason("request_malformed", "request refused", "Correct the part of the request named in the answer."),
+    Reason("request_too_large", "request too large", "Shorten the request; the API takes no bodies."),
+    Reason("overloaded", "too busy", "The node answers as many requests as it can; try again in a moment."),
+    Reason("internal", "internal error", "The node's log has the details; report it if it happens again."),
 )
 
 REASONS: dict[str, Reason] = {reason.code: reason for reason in _ALL}

@@ -59,17 +59,25 @@ class StoredReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredTransaction(msgspec.Struct, frozen=True, kw_only=True):
-    """A transaction kept before it is broadcast. (chain_id, sender, nonce) is unique; a replacement overwrites."""
+    """A transaction kept before it is broadcast.
 
+    (network, chain_id, sender, nonce) is unique; a replacement overwrites. The network is part of the key because a
+    fresh local chain has the same chain id and starts every sender at nonce 0 again.
+    """
+
+    network: Hash32
+    """Config digest: it contains the genesis hash of the chain."""
     chain_id: int
     sender: Address
     nonce: int
     round: int
     raw: bytes
     hash: Hash32
+    replaced: tuple[Hash32, ...] = ()
+    """Hashes broadcast earlier with the same nonce, oldest first: any of them may still be the one that lands."""
     max_fee_per_gas: int
     max_priority_fee_per_gas: int
     status: str
-    """``pending``, ``landed``, ``failed``, ``abandoned``."""
+    """``pending``, ``landed`` (may still be reorganised away), ``final``, ``failed``, ``abandoned``."""
     block_number: int | None
     gas_used: int | None
