@@ -1,0 +1,85 @@
+"""A running devnet: read its contracts by name, act on them from its unlocked accounts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from devnet.anvil import Anvil
+from devnet.artifacts import Artifact
+from devnet.deployment import Deployment
+from devnet.errors import TransactionReverted
+
+TRANSACTION_GAS = 8_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Devnet:
+    """A local chain with the protocols deployed.
+
+    Attributes:
+        anvil: The process; snapshots, time and balances are its methods.
+        deployment: All addresses.
+        artifacts: Contracts by name (`Pool`, `Morpho`, `UniswapV3Pool`, `MintableToken` ...).
+    """
+
+    anvil: Anvil
+    deployment: Deployment
+    artifacts: Mapping[str, Artifact]
+
+    @property
+    def url(self) -> str:
+        """Return the HTTP JSON-RPC address."""
+        return self.anvil.url
+
+    def call(
+        self, contract: str, address: str, function: str, *arguments: Any, block: str = "latest"
+    ) -> tuple[Any, ...]:
+        """Return what a view function answers, decoded.
+
+        Args:
+            contract: Name of the artifact.
+            address: Where it is.
+            function: Name of the function.
+            *arguments: Its arguments.
+            block: Block tag or hex height.
+
+        Raises:
+            DevnetError: The call reverts.
+        """
+        artifact = self.artifacts[contract]
+        request = {"to": address, "data": artifact.call_data(function, *arguments)}
+        answer = self.anvil.rpc.request("eth_call", request, block)
+        return artifact.decode_result(function, len(arguments), answer)
+
+    def send(self, contract: str, address: str, function: str, *arguments: Any, sender: str) -> dict[str, Any]:
+        """Send one transaction from an unlocked account and return its receipt.
+
+        Raises:
+            TransactionReverted: The contract refused; the message has its reason.
+        """
+        return self.send_all([(contract, address, function, arguments)], sender=sender)[0]
+
+    def send_all(self, actions: list[tuple[str, str, str, tuple[Any, ...]]], *, sender: str) -> list[dict[str, Any]]:
+        """Send several transactions, one block each, and return their receipts in order.
+
+        Args:
+            actions: Contract name, address, function and arguments of each.
+            sender: Unlocked account.
+
+        Raises:
+            TransactionReverted: A contract refused; the message has its reason.
+        """
+        requests = []
+        for contract, address, function, arguments in actions:
+            data = self.artifacts[contract].call_data(function, *arguments)
+            fields = {"from": sender, "to": address, "data": data, "gas": hex(TRANSACTION_GAS)}
+            requests.append(fields)
+        rpc = self.anvil.rpc
+        hashes = [rpc.request("eth_sendTransaction", fields) for fields in requests]
+        receipts: list[dict[str, Any]] = rpc.batch([("eth_getTransactionReceipt", [digest]) for digest in hashes])
+        for action, fields, receipt in zip(actions, requests, receipts, strict=True):
+            if receipt["status"] != "0x1":
+                answer = rpc.answers([("eth_call", [fields, "latest"])])[0]
+                reason = answer.get("error", {}).get("message", "no reason given")
+                raise TransactionReverted(f"{action[0]}.{action[2]}{action[3]} failed: {reason}")
+        return receipts

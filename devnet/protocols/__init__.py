@@ -1,0 +1,1 @@
+"""Deployment of the real protocol contracts, one module each."""

@@ -1,0 +1,25 @@
+"""The three tokens and their Chainlink-style feeds."""
+
+from dataclasses import dataclass
+
+from devnet.artifacts import Contract
+from devnet.assets import ASSETS
+from devnet.transactions import Transactions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """Token and feed contracts by asset symbol."""
+
+    tokens: dict[str, Contract]
+    feeds: dict[str, Contract]
+
+
+def deploy_tokens(transactions: Transactions) -> Tokens:
+    """Deploy token and feed of every asset; the deployer owns the feeds."""
+    tokens, feeds = {}, {}
+    for symbol, asset in ASSETS.items():
+        tokens[symbol] = transactions.deploy("MintableToken", asset.name, asset.symbol, asset.decimals)
+        feeds[symbol] = transactions.deploy("PriceFeed", f"{symbol} / USD", asset.price)
+    transactions.mine_block()
+    return Tokens(tokens=tokens, feeds=feeds)

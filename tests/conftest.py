@@ -1,0 +1,41 @@
+"""Fixtures shared by all tests: the local chain with the real protocols."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from devnet.launch import FIXED_GENESIS, launch
+from devnet.local_chain import Devnet
+
+NEEDED_PROGRAMS = ("node", "npm")
+
+
+def _require_programs() -> None:
+    missing = [name for name in NEEDED_PROGRAMS if shutil.which(name) is None]
+    if not missing:
+        return
+    message = f"the local chain needs {' and '.join(missing)} on the PATH (Node.js 20 or newer)"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def devnet() -> Iterator[Devnet]:
+    """One local chain per test process, the same to the last hash every time.
+
+    Tests that change it use `chain` instead.
+    """
+    _require_programs()
+    with launch(genesis_timestamp=FIXED_GENESIS) as running:
+        yield running
+
+
+@pytest.fixture
+def chain(devnet: Devnet) -> Iterator[Devnet]:
+    """The local chain, put back to its seeded state after the test."""
+    snapshot = devnet.anvil.snapshot()
+    yield devnet
+    devnet.anvil.revert(snapshot)
