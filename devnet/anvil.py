@@ -113,8 +113,8 @@ def run_anvil(
         if genesis_timestamp is not None:
             command += ["--timestamp", str(genesis_timestamp)]
         process = _start(command, folder)
+        output = _Output(process)
         try:
-            output = _Output(process)
             rpc = LocalRpc(f"http://127.0.0.1:{output.listening_port()}")
             try:
                 yield Anvil(rpc=rpc, process=process)
@@ -122,6 +122,7 @@ def run_anvil(
                 rpc.close()
         finally:
             _stop(process)
+            output.close()
 
 
 class _Output:
@@ -132,7 +133,8 @@ class _Output:
         self._tail: deque[str] = deque(maxlen=40)
         self._port: int | None = None
         self._known = threading.Event()
-        threading.Thread(target=self._read, name="anvil-output", daemon=True).start()
+        self._thread = threading.Thread(target=self._read, name="anvil-output", daemon=True)
+        self._thread.start()
 
     def listening_port(self) -> int:
         """Wait for anvil to listen and return its port.
@@ -147,13 +149,18 @@ class _Output:
             raise DevnetError(f"anvil {state}: {''.join(self._tail).strip()[-600:]}")
         return self._port
 
+    def close(self) -> None:
+        """Stop reading; to be called once the process has ended."""
+        self._thread.join()
+
     def _read(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - opened as a pipe in _start
-        for line in self._process.stdout:
-            self._tail.append(line)
-            if match := LISTENING.search(line):
-                self._port = int(match[1])
-                self._known.set()
+        with self._process.stdout as stream:
+            for line in stream:
+                self._tail.append(line)
+                if match := LISTENING.search(line):
+                    self._port = int(match[1])
+                    self._known.set()
         self._process.wait()
         self._known.set()
 

@@ -77,7 +77,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         genesis_hash: Hash of block 0.
         start_block: First block with protocol contracts; account discovery starts here.
         seeded_block: Last block of the seeding.
-        deployer: Unlocked account that owns the feeds and administers the protocols.
+        deployer: Unlocked account that administers the protocols and moves the feeds.
+        price_board: Contract that sets several feeds in one transaction.
         operator: Unlocked, funded account kept free for a node's transactions.
         liquidator: Unlocked account with all three tokens, for liquidations.
         trader: Unlocked account with all three tokens that moves pool prices.
@@ -88,6 +89,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     start_block: int
     seeded_block: int
     deployer: str
+    price_board: str
     operator: str
     liquidator: str
     trader: str

@@ -125,6 +125,7 @@ def _deploy(anvil: Anvil, artifacts: dict[str, Artifact], *, chain_id: int, gene
         start_block=1,
         seeded_block=anvil.block_number(),
         deployer=accounts[DEPLOYER],
+        price_board=tokens.price_board.address,
         operator=accounts[OPERATOR],
         liquidator=accounts[LIQUIDATOR],
         trader=accounts[TRADER],

@@ -75,8 +75,7 @@ class Devnet:
             fields = {"from": sender, "to": address, "data": data, "gas": hex(TRANSACTION_GAS)}
             requests.append(fields)
         rpc = self.anvil.rpc
-        hashes = [rpc.request("eth_sendTransaction", fields) for fields in requests]
-        receipts: list[dict[str, Any]] = rpc.batch([("eth_getTransactionReceipt", [digest]) for digest in hashes])
+        receipts: list[dict[str, Any]] = [rpc.request("eth_sendTransactionSync", fields) for fields in requests]
         for action, fields, receipt in zip(actions, requests, receipts, strict=True):
             if receipt["status"] != "0x1":
                 answer = rpc.answers([("eth_call", [fields, "latest"])])[0]

@@ -32,10 +32,9 @@ def set_prices(devnet: Devnet, prices: Mapping[str, int], *, arbitrage: bool = T
     for symbol, price in prices.items():
         if symbol not in ASSETS or price <= 0:
             raise ValueError(f"no price for {symbol} can be {price}")
-    actions = [
-        ("PriceFeed", devnet.deployment.asset(symbol).feed, "setAnswer", (price,)) for symbol, price in prices.items()
-    ]
-    devnet.send_all(actions, sender=devnet.deployment.deployer)
+    feeds = [devnet.deployment.asset(symbol).feed for symbol in prices]
+    board = devnet.deployment.price_board
+    devnet.send("PriceBoard", board, "setAnswers", feeds, list(prices.values()), sender=devnet.deployment.deployer)
     if arbitrage:
         arbitrage_pools(devnet)
 

@@ -20,9 +20,7 @@ def test_pools_stand_exactly_at_the_feeds_prices_after_a_move(chain: Devnet) -> 
 
     prices = read_prices(chain)
     for pool in chain.deployment.uniswap.pools:
-        expected = square_root_price(
-            pool.token0, pool.token1, prices[pool.token0], prices[pool.token1]
-        )
+        expected = square_root_price(pool.token0, pool.token1, prices[pool.token0], prices[pool.token1])
         assert chain.call("UniswapV3Pool", pool.address, "slot0")[0] == expected
 
 
