@@ -72,9 +72,16 @@ library ReportHashes {
     bytes32 internal constant DOMAIN_TYPEHASH =
         keccak256("EIP712Domain(string name,string version,bytes32 salt)");
 
-    /// Identity of a report: EIP-712 struct hash of its header.
-    function reportHash(ReportHeader calldata header) internal pure returns (bytes32) {
-        return keccak256(abi.encode(HEADER_TYPEHASH, header));
+    /// Identity of a report: EIP-712 struct hash of its header. Hashes the words as they came, which is `abi.encode`
+    /// without looking at each: a word outside its type gives a hash that nobody signed.
+    function reportHash(ReportHeader calldata header) internal pure returns (bytes32 report) {
+        bytes32 typeHash = HEADER_TYPEHASH;
+        assembly ("memory-safe") {
+            let pointer := mload(0x40)
+            mstore(pointer, typeHash)
+            calldatacopy(add(pointer, 0x20), header, 544)
+            report := keccak256(pointer, 576)
+        }
     }
 
     /// Leaf hash as in OpenZeppelin's StandardMerkleTree: hashed twice, the kind of leaf first.

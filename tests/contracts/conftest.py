@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import coincurve
@@ -26,6 +27,7 @@ from contracts.calls import (
     verify_account_call,
     verify_feed_call,
 )
+from contracts.compile import compile_contracts
 from contracts.deployment import OracleContracts, deploy_oracle, initialize_oracle
 from devnet.anvil import Anvil, run_anvil
 from devnet.packages import default_cache, find_anvil
@@ -176,6 +178,12 @@ def make_committee(keys: Sequence[bytes], destinations: Sequence[Destination]) -
 
 def operator_keys(count: int) -> tuple[bytes, ...]:
     return tuple(keccak256(f"operator {index}".encode()) for index in range(count))
+
+
+@pytest.fixture(scope="session")
+def compiled() -> dict[str, dict[str, Any]]:
+    """Our sources and the test contracts, compiled afresh."""
+    return compile_contracts(cache=default_cache(), extra_sources=Path(__file__).parent / "solidity")
 
 
 @pytest.fixture(scope="session")
