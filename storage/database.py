@@ -1,0 +1,167 @@
+"""One database: how it is opened, how transactions begin, and what its failures become.
+
+SQLite runs in WAL mode, so that the API reads while the round writes, and with ``synchronous=FULL``: a commit is on
+the disk when it returns. With NORMAL a power failure may take back the last commits, among them a message that peers
+have already seen; a round commits a few times only, so the price is a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from riskschema.errors import FatalError, TransientError
+from storage.migration import migrate
+
+BUSY_TIMEOUT_MILLISECONDS = 20_000
+CONNECTIONS = 4
+CONNECTION_WAIT_SECONDS = 60
+WRITES = "plimsoll_writes"
+PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    f"PRAGMA busy_timeout={BUSY_TIMEOUT_MILLISECONDS}",
+)
+
+
+@asynccontextmanager
+async def open_database(location: str | Path) -> AsyncIterator[Database]:
+    """Open a database, bring its tables up to date, and close it in the end.
+
+    Args:
+        location: Path of a SQLite file (made with mode 0600 if missing), or a SQLAlchemy URL with an async driver.
+
+    Raises:
+        FatalError: it cannot be opened, is no database, or is of a newer version.
+    """
+    name, engine = _engine(location)
+    database = Database(name, engine)
+    try:
+        with _opening(name):
+            async with engine.execution_options(**{WRITES: True}).begin() as connection:
+                await connection.run_sync(migrate)
+        yield database
+    finally:
+        await engine.dispose()
+
+
+class Database:
+    """Read and write transactions on one database.
+
+    Args:
+        name: How error messages call the database.
+        engine: Its engine, listeners attached.
+    """
+
+    def __init__(self, name: str, engine: AsyncEngine) -> None:
+        self._name = name
+        self._reader = engine
+        self._writer = engine.execution_options(**{WRITES: True})
+        # writers of this process take turns here, in order; BEGIN IMMEDIATE keeps out those of other processes
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """Begin a transaction that sees one state of the database throughout.
+
+        Raises:
+            TransientError: the database failed.
+        """
+        with self._translated():
+            async with self._reader.begin() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """Begin a transaction that may write; what it reads cannot change before it commits.
+
+        Raises:
+            TransientError: the database failed, or another process held it too long; nothing was written.
+        """
+        with self._translated():
+            async with self._turn, self._writer.begin() as connection:
+                yield connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (IntegrityError, ProgrammingError):
+            raise  # a bug of ours, which no retry mends
+        except (DBAPIError, PoolTimeout) as error:
+            raise TransientError(f"database {self._name}: {_reason(error)}", code="store_failed") from error
+
+
+def _engine(location: str | Path) -> tuple[str, AsyncEngine]:
+    if "://" not in str(location):
+        path = Path(location)
+        _prepare_file(path)
+        return str(path), _sqlite_engine(f"sqlite+aiosqlite:///{path}")
+    try:
+        url = make_url(str(location))
+        name = url.render_as_string(hide_password=True)
+        if url.get_backend_name() == "sqlite":
+            if not url.database or url.database == ":memory:":
+                raise FatalError(
+                    "a database in memory would forget what was signed: give a file", code="store_unusable"
+                )
+            _prepare_file(Path(url.database))
+            return name, _sqlite_engine(f"sqlite+aiosqlite:///{url.database}")
+        return name, create_async_engine(url, pool_size=CONNECTIONS, max_overflow=0, isolation_level="SERIALIZABLE")
+    except (ArgumentError, ImportError) as error:
+        raise FatalError(f"database URL: {error}; give a file path or an async URL", code="store_unusable") from error
+
+
+def _prepare_file(path: Path) -> None:
+    """Make the file readable by its owner only; the journal files beside it inherit its mode."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        path.chmod(0o600)
+    except OSError as error:
+        raise FatalError(f"database {path}: {error.strerror or error}", code="store_unusable") from error
+
+
+def _sqlite_engine(url: str) -> AsyncEngine:
+    engine = create_async_engine(url, pool_size=CONNECTIONS, max_overflow=0, pool_timeout=CONNECTION_WAIT_SECONDS)
+    event.listen(engine.sync_engine, "connect", _configure_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: Any, record: object) -> None:
+    connection.isolation_level = None  # the driver would begin late, and only before a write
+    cursor = connection.cursor()
+    for pragma in PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # a transaction that reads first and writes later would lose the update, or fail, if another wrote in between
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def _opening(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (DBAPIError, OSError) as error:
+        raise FatalError(f"database {name} cannot be opened: {_reason(error)}", code="store_unusable") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the driver's words alone: SQLAlchemy's text carries the statement and its values."""
+    return str(getattr(error, "orig", None) or error)[:300]

@@ -1,0 +1,126 @@
+"""A store that forgets when the process ends: for tests and simulations, under the same contract as the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from riskschema.errors import FatalError
+from riskschema.rounds import StoredLeaf, StoredMessage, StoredReport, StoredTransaction
+from riskschema.units import Address, Hash32
+
+UNSETTLED = ("pending", "landed")
+RoundKey = tuple[Hash32, int]
+
+
+class MemoryStore:
+    """`riskschema.ports.Store` in dictionaries."""
+
+    def __init__(self) -> None:
+        self._messages: dict[RoundKey, dict[tuple[str, str], StoredMessage]] = {}
+        self._reports: dict[RoundKey, StoredReport] = {}
+        self._leaves: dict[RoundKey, dict[Address, StoredLeaf]] = {}
+        self._transactions: dict[tuple[Hash32, int, Address, int], StoredTransaction] = {}
+
+    async def put_message(self, config_digest: Hash32, message: StoredMessage) -> StoredMessage:
+        """Keep `message` unless one of the same (round, kind, sender) exists; return the one that is kept."""
+        of_round = self._messages.setdefault((config_digest, message.round), {})
+        return of_round.setdefault((message.kind, message.sender), message)
+
+    async def messages(self, config_digest: Hash32, round_number: int) -> tuple[StoredMessage, ...]:
+        """Return the messages of a round in the order they were kept."""
+        return tuple(self._messages.get((config_digest, round_number), {}).values())
+
+    async def put_report(self, report: StoredReport, leaves: Sequence[StoredLeaf]) -> None:
+        """Keep a report with its leaves; the same report again changes nothing.
+
+        Raises:
+            FatalError: another report of the same round is kept already.
+        """
+        key = (report.config_digest, report.round)
+        kept = self._reports.get(key)
+        if kept is None:
+            self._reports[key] = report
+            self._leaves[key] = {leaf.subject: leaf for leaf in leaves}
+        elif (kept.report_hash, kept.header, kept.state) != (report.report_hash, report.header, report.state):
+            raise FatalError(f"round {report.round} has the report {kept.report_hash} already", code="store_conflict")
+
+    async def certify(self, config_digest: Hash32, round_number: int, certificate: bytes) -> None:
+        """Attach the certificate to the kept report; a certificate kept already stays.
+
+        Raises:
+            FatalError: no report of the round is kept.
+        """
+        kept = self._reports.get((config_digest, round_number))
+        if kept is None:
+            raise FatalError(f"there is no report of round {round_number} to certify", code="store_conflict")
+        if kept.certificate is None:
+            certified = msgspec.structs.replace(kept, certificate=certificate)
+            self._reports[config_digest, round_number] = certified
+
+    async def report(self, config_digest: Hash32, round_number: int) -> StoredReport | None:
+        """Return the report of a round."""
+        return self._reports.get((config_digest, round_number))
+
+    async def latest_certified(self, config_digest: Hash32) -> StoredReport | None:
+        """Return the certified report of the highest round."""
+        certified = [
+            report
+            for (network, _), report in self._reports.items()
+            if network == config_digest and report.certificate is not None
+        ]
+        return max(certified, key=lambda report: report.round, default=None)
+
+    async def leaf(self, config_digest: Hash32, round_number: int, subject: Address) -> StoredLeaf | None:
+        """Return one leaf of a report."""
+        return self._leaves.get((config_digest, round_number), {}).get(subject)
+
+    async def leaves(self, config_digest: Hash32, round_number: int) -> tuple[StoredLeaf, ...]:
+        """Return all leaves of a report, by subject."""
+        of_round = self._leaves.get((config_digest, round_number), {})
+        return tuple(of_round[subject] for subject in sorted(of_round))
+
+    async def put_transaction(self, transaction: StoredTransaction) -> None:
+        """Insert or replace a transaction of (network, chain, sender, nonce)."""
+        key = (transaction.network, transaction.chain_id, transaction.sender, transaction.nonce)
+        self._transactions[key] = transaction
+
+    async def pending_transactions(
+        self, network: Hash32, chain_id: int, sender: Address
+    ) -> tuple[StoredTransaction, ...]:
+        """Return the transactions that are pending, or landed but not final, by nonce."""
+        unsettled = [
+            transaction
+            for key, transaction in self._transactions.items()
+            if key[:3] == (network, chain_id, sender) and transaction.status in UNSETTLED
+        ]
+        return tuple(sorted(unsettled, key=lambda transaction: transaction.nonce))
+
+    async def round_transaction(self, network: Hash32, chain_id: int, round_number: int) -> StoredTransaction | None:
+        """Return the transaction of the highest nonce that publishes a round on a chain."""
+        of_round = [
+            transaction
+            for key, transaction in self._transactions.items()
+            if key[:2] == (network, chain_id) and transaction.round == round_number
+        ]
+        return max(of_round, key=lambda transaction: transaction.nonce, default=None)
+
+    async def prune(self, config_digest: Hash32, *, below_round: int) -> int:
+        """Delete the rounds below `below_round` (never the latest certified); return how many."""
+        latest = await self.latest_certified(config_digest)
+        doomed = {
+            key
+            for key in (*self._messages, *self._reports)
+            if key[0] == config_digest and key[1] < below_round and (latest is None or key[1] != latest.round)
+        }
+        for key in doomed:
+            self._messages.pop(key, None)
+            self._reports.pop(key, None)
+            self._leaves.pop(key, None)
+        self._transactions = {
+            key: transaction
+            for key, transaction in self._transactions.items()
+            if (transaction.network, transaction.round) not in doomed or transaction.status in UNSETTLED
+        }
+        return len(doomed)

@@ -1,0 +1,55 @@
+"""Bring a database to the version of this program, or refuse it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect
+
+from riskschema.errors import FatalError
+from storage.tables import METADATA
+
+FOLDER = Path(__file__).parent / "migrations"
+
+
+def migrate(connection: Connection) -> None:
+    """Run every migration the database has not seen, inside the transaction of `connection`.
+
+    Raises:
+        FatalError: the database was made by a newer version, or by another program; nothing was changed.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    script = ScriptDirectory.from_config(config)
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current == script.get_current_head():
+        return
+    _require_known(current, script)
+    if current is None:
+        _require_empty(connection)
+    command.upgrade(config, "head")
+
+
+def _require_known(current: str | None, script: ScriptDirectory) -> None:
+    known = {revision.revision for revision in script.walk_revisions()}
+    if current is not None and current not in known:
+        raise FatalError(
+            f"the database is of version {current}, newer than this program knows ({script.get_current_head()}): "
+            "install the newer program, or start with another database",
+            code="store_unusable",
+        )
+
+
+def _require_empty(connection: Connection) -> None:
+    strangers = sorted(set(inspect(connection).get_table_names()) & set(METADATA.tables))
+    if strangers:
+        raise FatalError(
+            f"the database has the tables {', '.join(strangers)} but no version: it was not made by this program; "
+            "start with another database",
+            code="store_unusable",
+        )

@@ -1,0 +1,1 @@
+"""Alembic migrations, run by `storage.migration` whenever a database is opened."""

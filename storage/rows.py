@@ -1,0 +1,49 @@
+"""Schema values from and to rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row
+
+from riskschema.rounds import StoredLeaf, StoredMessage, StoredReport, StoredTransaction
+from riskschema.units import Hash32
+
+
+def message(row: Row[Any]) -> StoredMessage:
+    """Read a row of MESSAGES."""
+    return StoredMessage(round=row.round, kind=row.kind, sender=row.sender, payload=bytes(row.payload))
+
+
+def report(row: Row[Any]) -> StoredReport:
+    """Read a row of REPORTS."""
+    return StoredReport(
+        config_digest=row.network,
+        round=row.round,
+        report_hash=row.report_hash,
+        header=bytes(row.header),
+        state=bytes(row.state),
+        certificate=None if row.certificate is None else bytes(row.certificate),
+    )
+
+
+def leaf(row: Row[Any]) -> StoredLeaf:
+    """Read a row of LEAVES."""
+    return StoredLeaf(subject=row.subject, leaf=bytes(row.leaf), proof=row.proof, assessment=bytes(row.assessment))
+
+
+def transaction(row: Row[Any]) -> StoredTransaction:
+    """Read a row of TRANSACTIONS."""
+    return StoredTransaction(**row._mapping)  # noqa: SLF001 - SQLAlchemy's documented name for a row as a mapping
+
+
+def report_values(value: StoredReport) -> dict[str, Any]:
+    """Return the columns of a report."""
+    values = msgspec.structs.asdict(value)
+    return {"network": values.pop("config_digest"), **values}
+
+
+def leaf_values(value: StoredLeaf, network: Hash32, round_number: int) -> dict[str, Any]:
+    """Return the columns of a leaf."""
+    return {"network": network, "round": round_number, **msgspec.structs.asdict(value)}

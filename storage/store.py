@@ -1,0 +1,250 @@
+"""The store of a node on a SQL database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+from sqlalchemy import ColumnElement, and_, delete, insert, select, union, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from riskschema.errors import FatalError
+from riskschema.rounds import StoredLeaf, StoredMessage, StoredReport, StoredTransaction
+from riskschema.units import Address, Hash32
+from storage import rows
+from storage.database import Database, open_database
+from storage.tables import LEAVES, MESSAGES, REPORTS, TRANSACTIONS
+
+MAX_MESSAGES = 4_096
+"""Of one round: more than any committee can send; beyond it the oldest are returned."""
+MAX_PENDING = 1_024
+LEAVES_PER_QUERY = 5_000
+ROUNDS_PER_PRUNE = 256
+UNSETTLED = ("pending", "landed")
+
+
+@asynccontextmanager
+async def open_store(location: str | Path) -> AsyncIterator[SqlStore]:
+    """Open the store, its tables brought up to date; close it in the end.
+
+    Args:
+        location: Path of a SQLite file (made with mode 0600 if missing), or a SQLAlchemy URL with an async driver.
+
+    Raises:
+        FatalError: the database cannot be opened, or is of a newer version.
+    """
+    async with open_database(location) as database:
+        yield SqlStore(database)
+
+
+class SqlStore:
+    """`riskschema.ports.Store` on a SQL database.
+
+    Args:
+        database: An open database.
+
+    Every method raises TransientError when the database fails; then nothing was written.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def put_message(self, config_digest: Hash32, message: StoredMessage) -> StoredMessage:
+        """Keep `message` unless one of the same (round, kind, sender) exists; return the one that is kept."""
+        same = and_(
+            _of_round(MESSAGES, config_digest, message.round),
+            MESSAGES.c.kind == message.kind,
+            MESSAGES.c.sender == message.sender,
+        )
+        async with self._database.write() as connection:
+            try:
+                async with connection.begin_nested():
+                    values = {"network": config_digest, **msgspec.structs.asdict(message)}
+                    await connection.execute(insert(MESSAGES).values(values))
+            except IntegrityError:
+                found = await connection.execute(select(MESSAGES).where(same))
+                return rows.message(found.one())
+        return message
+
+    async def messages(self, config_digest: Hash32, round_number: int) -> tuple[StoredMessage, ...]:
+        """Return the messages of a round in the order they were kept."""
+        of_round = _of_round(MESSAGES, config_digest, round_number)
+        query = select(MESSAGES).where(of_round).order_by(MESSAGES.c.id).limit(MAX_MESSAGES)
+        async with self._database.read() as connection:
+            return tuple(rows.message(row) for row in await connection.execute(query))
+
+    async def put_report(self, report: StoredReport, leaves: Sequence[StoredLeaf]) -> None:
+        """Keep a report with its leaves; the same report again changes nothing.
+
+        Raises:
+            FatalError: another report of the same round is kept already.
+        """
+        async with self._database.write() as connection:
+            kept = await _report(connection, report.config_digest, report.round)
+            if kept is not None:
+                require_same_report(kept, report)
+                return
+            await connection.execute(insert(REPORTS).values(rows.report_values(report)))
+            if leaves:
+                values = [rows.leaf_values(leaf, report.config_digest, report.round) for leaf in leaves]
+                await connection.execute(insert(LEAVES), values)
+
+    async def certify(self, config_digest: Hash32, round_number: int, certificate: bytes) -> None:
+        """Attach the certificate to the kept report; a certificate kept already stays.
+
+        Raises:
+            FatalError: no report of the round is kept.
+        """
+        async with self._database.write() as connection:
+            kept = await _report(connection, config_digest, round_number)
+            if kept is None:
+                raise missing_report(round_number)
+            if kept.certificate is None:
+                of_round = _of_round(REPORTS, config_digest, round_number)
+                await connection.execute(update(REPORTS).where(of_round).values(certificate=certificate))
+
+    async def report(self, config_digest: Hash32, round_number: int) -> StoredReport | None:
+        """Return the report of a round."""
+        async with self._database.read() as connection:
+            return await _report(connection, config_digest, round_number)
+
+    async def latest_certified(self, config_digest: Hash32) -> StoredReport | None:
+        """Return the certified report of the highest round."""
+        async with self._database.read() as connection:
+            return await _latest_certified(connection, config_digest)
+
+    async def leaf(self, config_digest: Hash32, round_number: int, subject: Address) -> StoredLeaf | None:
+        """Return one leaf of a report."""
+        one = and_(_of_round(LEAVES, config_digest, round_number), LEAVES.c.subject == subject)
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(LEAVES).where(one))).one_or_none()
+        return None if row is None else rows.leaf(row)
+
+    async def leaves(self, config_digest: Hash32, round_number: int) -> tuple[StoredLeaf, ...]:
+        """Return all leaves of a report, by subject."""
+        query = select(LEAVES).where(_of_round(LEAVES, config_digest, round_number)).order_by(LEAVES.c.subject)
+        found: list[StoredLeaf] = []
+        async with self._database.read() as connection:
+            while True:
+                after = query if not found else query.where(LEAVES.c.subject > found[-1].subject)
+                page = [rows.leaf(row) for row in await connection.execute(after.limit(LEAVES_PER_QUERY))]
+                found += page
+                if len(page) < LEAVES_PER_QUERY:
+                    return tuple(found)
+
+    async def put_transaction(self, transaction: StoredTransaction) -> None:
+        """Insert or replace a transaction of (network, chain, sender, nonce)."""
+        same = and_(
+            _of_sender(transaction.network, transaction.chain_id, transaction.sender),
+            TRANSACTIONS.c.nonce == transaction.nonce,
+        )
+        values = msgspec.structs.asdict(transaction)
+        async with self._database.write() as connection:
+            replaced = await connection.execute(update(TRANSACTIONS).where(same).values(values))
+            if replaced.rowcount == 0:
+                await connection.execute(insert(TRANSACTIONS).values(values))
+
+    async def pending_transactions(
+        self, network: Hash32, chain_id: int, sender: Address
+    ) -> tuple[StoredTransaction, ...]:
+        """Return the transactions that are pending, or landed but not final, by nonce."""
+        query = (
+            select(TRANSACTIONS)
+            .where(_of_sender(network, chain_id, sender), TRANSACTIONS.c.status.in_(UNSETTLED))
+            .order_by(TRANSACTIONS.c.nonce)
+            .limit(MAX_PENDING)
+        )
+        async with self._database.read() as connection:
+            return tuple(rows.transaction(row) for row in await connection.execute(query))
+
+    async def round_transaction(self, network: Hash32, chain_id: int, round_number: int) -> StoredTransaction | None:
+        """Return the transaction of the highest nonce that publishes a round on a chain."""
+        query = (
+            select(TRANSACTIONS)
+            .where(_of_round(TRANSACTIONS, network, round_number), TRANSACTIONS.c.chain_id == chain_id)
+            .order_by(TRANSACTIONS.c.nonce.desc())
+            .limit(1)
+        )
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else rows.transaction(row)
+
+    async def prune(self, config_digest: Hash32, *, below_round: int) -> int:
+        """Delete the oldest rounds below `below_round` (never the latest certified); return how many.
+
+        One call deletes at most 256 rounds: a return of 0 says that nothing is left to delete. Transactions that are
+        not settled stay.
+        """
+        async with self._database.write() as connection:
+            latest = await _latest_certified(connection, config_digest)
+            spared = None if latest is None else latest.round
+            doomed = await _oldest_rounds(connection, config_digest, below_round, spared)
+            for table in (MESSAGES, REPORTS, TRANSACTIONS):
+                condition = and_(table.c.network == config_digest, table.c.round.in_(doomed))
+                if table is TRANSACTIONS:
+                    condition = and_(condition, TRANSACTIONS.c.status.not_in(UNSETTLED))
+                await connection.execute(delete(table).where(condition))
+        return len(doomed)
+
+
+def require_same_report(kept: StoredReport, offered: StoredReport) -> None:
+    """Refuse a second, different report of one round.
+
+    Raises:
+        FatalError: the two differ in anything that is signed or carried on.
+    """
+    if (kept.report_hash, kept.header, kept.state) != (offered.report_hash, offered.header, offered.state):
+        raise FatalError(
+            f"round {kept.round} has the report {kept.report_hash} already, now {offered.report_hash} was computed: "
+            "keep the database and report this",
+            code="store_conflict",
+        )
+
+
+def missing_report(round_number: int) -> FatalError:
+    """Return the error of a certificate that has no report."""
+    return FatalError(
+        f"a certificate of round {round_number} cannot be kept: the database has no report of that round",
+        code="store_conflict",
+    )
+
+
+def _of_round(table: object, network: Hash32, round_number: int) -> ColumnElement[bool]:
+    columns = table.c  # type: ignore[attr-defined]
+    return and_(columns.network == network, columns.round == round_number)
+
+
+def _of_sender(network: Hash32, chain_id: int, sender: Address) -> ColumnElement[bool]:
+    columns = TRANSACTIONS.c
+    return and_(columns.network == network, columns.chain_id == chain_id, columns.sender == sender)
+
+
+async def _report(connection: AsyncConnection, network: Hash32, round_number: int) -> StoredReport | None:
+    row = (await connection.execute(select(REPORTS).where(_of_round(REPORTS, network, round_number)))).one_or_none()
+    return None if row is None else rows.report(row)
+
+
+async def _latest_certified(connection: AsyncConnection, network: Hash32) -> StoredReport | None:
+    query = (
+        select(REPORTS)
+        .where(REPORTS.c.network == network, REPORTS.c.certificate.is_not(None))
+        .order_by(REPORTS.c.round.desc())
+        .limit(1)
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else rows.report(row)
+
+
+async def _oldest_rounds(
+    connection: AsyncConnection, network: Hash32, below_round: int, spared: int | None
+) -> list[int]:
+    parts = []
+    for table in (MESSAGES, REPORTS):
+        part = select(table.c.round).where(table.c.network == network, table.c.round < below_round)
+        parts.append(part if spared is None else part.where(table.c.round != spared))
+    both = union(*parts).subquery()
+    query = select(both.c.round).order_by(both.c.round).limit(ROUNDS_PER_PRUNE)
+    return list((await connection.execute(query)).scalars())

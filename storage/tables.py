@@ -1,0 +1,87 @@
+"""The tables. Every row is scoped by the network (config digest), which contains the chain's genesis hash."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+from storage.columns import AddressColumn, HashColumn, HashListColumn, Uint256Column
+
+METADATA = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+    }
+)
+
+MESSAGES = Table(
+    "messages",
+    METADATA,
+    # SQLite numbers rows by itself only in a column of type INTEGER
+    Column("id", BigInteger().with_variant(Integer(), "sqlite"), autoincrement=True, nullable=False),
+    Column("network", HashColumn, nullable=False),
+    Column("round", BigInteger, nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("sender", String(128), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("id"),
+    UniqueConstraint("network", "round", "kind", "sender"),
+)
+
+REPORTS = Table(
+    "reports",
+    METADATA,
+    Column("network", HashColumn, nullable=False),
+    Column("round", BigInteger, nullable=False, autoincrement=False),
+    Column("report_hash", HashColumn, nullable=False),
+    Column("header", LargeBinary, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+    Column("certificate", LargeBinary, nullable=True),
+    PrimaryKeyConstraint("network", "round"),
+)
+
+LEAVES = Table(
+    "leaves",
+    METADATA,
+    Column("network", HashColumn, nullable=False),
+    Column("round", BigInteger, nullable=False, autoincrement=False),
+    Column("subject", AddressColumn, nullable=False),
+    Column("leaf", LargeBinary, nullable=False),
+    Column("proof", HashListColumn, nullable=False),
+    Column("assessment", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("network", "round", "subject"),
+    ForeignKeyConstraint(["network", "round"], ["reports.network", "reports.round"], ondelete="CASCADE"),
+)
+
+TRANSACTIONS = Table(
+    "transactions",
+    METADATA,
+    Column("network", HashColumn, nullable=False),
+    Column("chain_id", BigInteger, nullable=False, autoincrement=False),
+    Column("sender", AddressColumn, nullable=False),
+    Column("nonce", BigInteger, nullable=False, autoincrement=False),
+    Column("round", BigInteger, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Column("hash", HashColumn, nullable=False),
+    Column("replaced", HashListColumn, nullable=False),
+    Column("max_fee_per_gas", Uint256Column, nullable=False),
+    Column("max_priority_fee_per_gas", Uint256Column, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("block_number", BigInteger, nullable=True),
+    Column("gas_used", BigInteger, nullable=True),
+    PrimaryKeyConstraint("network", "chain_id", "sender", "nonce"),
+    Index(None, "network", "chain_id", "round"),
+)

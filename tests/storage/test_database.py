@@ -1,0 +1,304 @@
+"""The database under the store: no lost update, no half round, no stranger's file, no open permissions."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.resources
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from riskschema.errors import FatalError, TransientError
+from riskschema.rounds import StoredLeaf, StoredMessage, StoredReport
+from riskschema.units import Address, Hash32
+from storage import database as database_module
+from storage.database import open_database
+from storage.store import LEAVES_PER_QUERY, ROUNDS_PER_PRUNE, open_store
+from storage.tables import METADATA
+
+NETWORK = Hash32("0x" + "a1" * 32)
+
+
+def report(round_number: int) -> StoredReport:
+    return StoredReport(
+        config_digest=NETWORK,
+        round=round_number,
+        report_hash=Hash32(round_number.to_bytes(32, "big")),
+        header=b"header",
+        state=b"state",
+        certificate=None,
+    )
+
+
+def leaves(count: int) -> list[StoredLeaf]:
+    return [
+        StoredLeaf(subject=Address(f"0x{number:040x}"), leaf=b"leaf", proof=(NETWORK,) * 3, assessment=b"{}")
+        for number in range(count)
+    ]
+
+
+async def test_400_concurrent_increments_from_two_connections_of_two_pools_all_count(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    async with open_database(path) as one, open_database(path) as two:
+        async with one.write() as connection:
+            await connection.execute(text("CREATE TABLE counter (value INTEGER NOT NULL)"))
+            await connection.execute(text("INSERT INTO counter VALUES (0)"))
+
+        async def increment(number: int) -> None:
+            async with (one, two)[number % 2].write() as connection:
+                value = (await connection.execute(text("SELECT value FROM counter"))).scalar_one()
+                await asyncio.sleep(0)
+                await connection.execute(text("UPDATE counter SET value = :value"), {"value": value + 1})
+
+        await asyncio.gather(*(increment(number) for number in range(400)))
+        async with two.read() as connection:
+            assert (await connection.execute(text("SELECT value FROM counter"))).scalar_one() == 400
+
+
+async def test_a_reader_sees_one_state_while_a_round_is_written(tmp_path: Path) -> None:
+    async with open_database(tmp_path / "node.db") as database:
+        async with database.read() as reader:
+            count = text("SELECT count(*) FROM messages")
+            assert (await reader.execute(count)).scalar_one() == 0
+            async with database.write() as writer:
+                columns = "network, round, kind, sender, payload"
+                await writer.execute(text(f"INSERT INTO messages ({columns}) VALUES (x'00', 1, 'k', 's', x'00')"))
+            assert (await reader.execute(count)).scalar_one() == 0
+        async with database.read() as reader:
+            assert (await reader.execute(count)).scalar_one() == 1
+
+
+async def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "node.db") as store:
+        with pytest.raises(Exception, match="UNIQUE"):
+            await store.put_report(report(1), [*leaves(3), leaves(1)[0]])
+        assert await store.report(NETWORK, 1) is None
+        assert await store.leaves(NETWORK, 1) == ()
+
+
+async def test_commits_are_on_the_disk_when_they_return(tmp_path: Path) -> None:
+    async with open_database(tmp_path / "node.db") as database, database.read() as connection:
+        settings = {
+            name: (await connection.execute(text(f"PRAGMA {name}"))).scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+    assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+async def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "node.db"
+    path.parent.mkdir()
+    path.touch(mode=0o644)
+    async with open_store(path) as store:
+        await store.put_report(report(1), leaves(1))
+        files = list(path.parent.iterdir())
+        assert {file.name for file in files} == {"node.db", "node.db-wal", "node.db-shm"}
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+async def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    async with open_store(path):
+        pass
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(FatalError, match="9999, newer than this program") as refusal:
+        async with open_store(path):
+            pass
+    assert refusal.value.code == "store_unusable"
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("9999",)
+    connection.close()
+
+
+async def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE reports (id INTEGER)")
+    connection.close()
+    with pytest.raises(FatalError, match="tables reports but no version"):
+        async with open_store(path):
+            pass
+
+
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    path.write_bytes(b"not a database at all, but long enough to be looked at " * 100)
+    with pytest.raises(FatalError, match=r"node\.db cannot be opened: file is not a database") as refusal:
+        async with open_store(path):
+            pass
+    assert refusal.value.code == "store_unusable"
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("sqlite+aiosqlite:///:memory:", "would forget"),
+        ("oracle://host/db", "database URL"),
+        ("nosuch+driver://host/db", "database URL"),
+    ],
+)
+async def test_a_location_that_cannot_keep_anything_is_refused(location: str, message: str) -> None:
+    with pytest.raises(FatalError, match=message):
+        async with open_store(location):
+            pass
+
+
+async def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FatalError, match="Is a directory"):
+        async with open_store(tmp_path):
+            pass
+
+
+async def test_opening_again_keeps_everything(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    async with open_store(path) as store:
+        await store.put_report(report(1), leaves(2))
+        await store.certify(NETWORK, 1, b"certificate")
+    async with open_store(f"sqlite+aiosqlite:///{path}") as store:
+        latest = await store.latest_certified(NETWORK)
+        assert latest is not None
+        assert latest.certificate == b"certificate"
+        assert await store.leaves(NETWORK, 1) == tuple(leaves(2))
+
+
+async def test_first_starts_at_once_make_one_database(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+
+    async def start(number: int) -> None:
+        async with open_store(path) as store:
+            await store.put_report(report(number), leaves(1))
+
+    await asyncio.gather(*(start(number) for number in range(4)))
+    async with open_store(path) as store:
+        assert [await store.report(NETWORK, number) for number in range(4)] == [report(number) for number in range(4)]
+
+
+async def test_a_database_held_by_another_process_is_a_passing_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pragmas = (*database_module.PRAGMAS[:-1], "PRAGMA busy_timeout=50")
+    monkeypatch.setattr(database_module, "PRAGMAS", pragmas)
+    path = tmp_path / "node.db"
+    async with open_store(path) as store:
+        holder = sqlite3.connect(path, isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(TransientError, match="database is locked") as failure:
+            await store.put_report(report(1), [])
+        assert failure.value.code == "store_failed"
+        holder.execute("ROLLBACK")
+        holder.close()
+        await store.put_report(report(1), [])
+        assert await store.report(NETWORK, 1) == report(1)
+
+
+async def test_the_migrated_tables_are_those_the_program_uses(tmp_path: Path) -> None:
+    async with open_database(tmp_path / "node.db") as database, database.read() as connection:
+        differences = await connection.run_sync(
+            lambda plain: compare_metadata(MigrationContext.configure(plain), METADATA)
+        )
+    assert differences == []
+
+
+def test_the_migrations_are_inside_the_package() -> None:
+    folder = importlib.resources.files("storage") / "migrations"
+    assert (folder / "env.py").is_file()
+    assert any(file.name.endswith(".py") for file in (folder / "versions").iterdir())
+
+
+async def test_leaves_beyond_one_query_are_all_returned_in_order(tmp_path: Path) -> None:
+    many = leaves(LEAVES_PER_QUERY + 7)
+    async with open_store(tmp_path / "node.db") as store:
+        await store.put_report(report(1), many[::-1])
+        assert await store.leaves(NETWORK, 1) == tuple(many)
+
+
+async def test_one_call_prunes_a_bounded_number_of_rounds(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "node.db") as store:
+        for number in range(ROUNDS_PER_PRUNE + 3):
+            await store.put_message(NETWORK, StoredMessage(round=number, kind="k", sender="s", payload=b""))
+        assert await store.prune(NETWORK, below_round=10_000) == ROUNDS_PER_PRUNE
+        assert await store.prune(NETWORK, below_round=10_000) == 3
+        assert await store.prune(NETWORK, below_round=10_000) == 0
+
+
+WRITER = """
+    import asyncio, sys
+    from riskschema.rounds import StoredLeaf, StoredMessage, StoredReport
+    from riskschema.units import Address, Hash32
+    from storage.store import open_store
+
+    NETWORK = Hash32("0x" + "a1" * 32)
+    LEAVES = [
+        StoredLeaf(subject=Address(f"0x{n:040x}"), leaf=b"leaf", proof=(NETWORK,), assessment=b"x" * 2000)
+        for n in range(800)
+    ]
+
+    async def write():
+        async with open_store(sys.argv[1]) as store:
+            number = int(sys.argv[2])
+            while True:
+                number += 1
+                message = StoredMessage(round=number, kind="observation", sender="me", payload=b"said")
+                await store.put_message(NETWORK, message)
+                hash = Hash32(number.to_bytes(32, "big"))
+                report = StoredReport(config_digest=NETWORK, round=number, report_hash=hash, header=b"h", state=b"s",
+                                      certificate=None)
+                await store.put_report(report, LEAVES)
+                await store.certify(NETWORK, number, b"certificate")
+                print(number, flush=True)
+
+    asyncio.run(write())
+"""
+
+
+def test_kill_9_while_writing_never_leaves_half_a_round(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    kept = 0
+    for attempt in range(4):
+        reported = write_and_be_killed(path, after_round=kept, lines=attempt + 1, pause=0.004 * attempt)
+        kept = asyncio.run(last_whole_round(path))
+        assert kept >= reported, "a round that was said to be kept is gone"
+    assert kept >= 10
+
+
+def write_and_be_killed(path: Path, *, after_round: int, lines: int, pause: float) -> int:
+    """Return the last round the writer said was kept; it is killed in the middle of the next."""
+    writer = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(WRITER), str(path), str(after_round)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert writer.stdout is not None
+    with writer.stdout as output:
+        said = [int(output.readline()) for _ in range(lines)]
+        time.sleep(pause)
+        writer.send_signal(signal.SIGKILL)
+        said += [int(line) for line in output if line.endswith("\n")]
+    assert writer.wait() == -signal.SIGKILL
+    return said[-1]
+
+
+async def last_whole_round(path: Path) -> int:
+    """Open what the killed writer left and return its highest round, after checking that every round is whole."""
+    async with open_store(path) as store:
+        number = 1
+        while (found := await store.report(NETWORK, number)) is not None:
+            assert found.report_hash == Hash32(number.to_bytes(32, "big"))
+            assert len(await store.leaves(NETWORK, number)) == 800
+            number += 1
+        assert await store.leaves(NETWORK, number) == ()
+        return number - 1

@@ -1,0 +1,259 @@
+"""What every store must do: each implementation subclasses `StoreContract` and gives a `store` fixture."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from riskschema.errors import FatalError
+from riskschema.ports import Store
+from riskschema.rounds import StoredLeaf, StoredMessage, StoredReport, StoredTransaction
+from riskschema.units import Address, Hash32
+from storage.memory import MemoryStore
+from storage.store import open_store
+
+NETWORK = Hash32("0x" + "a1" * 32)
+OTHER_NETWORK = Hash32("0x" + "b2" * 32)
+SENDER = Address("0x" + "11" * 20)
+OTHER_SENDER = Address("0x" + "22" * 20)
+LARGEST_UINT256 = 2**256 - 1
+
+
+def digest(number: int) -> Hash32:
+    return Hash32(number.to_bytes(32, "big"))
+
+
+def message(
+    round_number: int = 1, kind: str = "observation", sender: str = "one", payload: bytes = b"x"
+) -> StoredMessage:
+    return StoredMessage(round=round_number, kind=kind, sender=sender, payload=payload)
+
+
+def report(round_number: int = 1, *, network: Hash32 = NETWORK, report_hash: int = 7) -> StoredReport:
+    return StoredReport(
+        config_digest=network,
+        round=round_number,
+        report_hash=digest(report_hash),
+        header=b"header %d" % report_hash,
+        state=b"state %d" % report_hash,
+        certificate=None,
+    )
+
+
+def leaf(number: int) -> StoredLeaf:
+    return StoredLeaf(
+        subject=Address(f"0x{number:040x}"),
+        leaf=b"leaf %d" % number,
+        proof=tuple(digest(number + step) for step in range(number % 4)),
+        assessment=b'{"score": %d}' % number,
+    )
+
+
+def transaction(
+    nonce: int = 0,
+    *,
+    network: Hash32 = NETWORK,
+    sender: Address = SENDER,
+    chain_id: int = 31337,
+    round_number: int = 1,
+    status: str = "pending",
+) -> StoredTransaction:
+    return StoredTransaction(
+        network=network,
+        chain_id=chain_id,
+        sender=sender,
+        nonce=nonce,
+        round=round_number,
+        raw=b"\x02raw",
+        hash=digest(100 + nonce),
+        max_fee_per_gas=10**9,
+        max_priority_fee_per_gas=10**8,
+        status=status,
+        block_number=None,
+        gas_used=None,
+    )
+
+
+class StoreContract:
+    """Tests of `riskschema.ports.Store`."""
+
+    async def test_a_message_comes_back_whole(self, store: Store) -> None:
+        kept = message(payload=bytes(range(256)))
+        assert await store.put_message(NETWORK, kept) == kept
+        assert await store.messages(NETWORK, 1) == (kept,)
+
+    async def test_the_first_message_of_a_sender_and_kind_wins(self, store: Store) -> None:
+        first = message(payload=b"first")
+        await store.put_message(NETWORK, first)
+        assert await store.put_message(NETWORK, message(payload=b"second")) == first
+        assert await store.messages(NETWORK, 1) == (first,)
+
+    async def test_messages_are_returned_in_the_order_they_were_kept(self, store: Store) -> None:
+        kept = [message(sender=sender, kind=kind) for sender in ("z", "a", "m") for kind in ("share", "observation")]
+        for each in kept:
+            await store.put_message(NETWORK, each)
+        assert await store.messages(NETWORK, 1) == tuple(kept)
+
+    async def test_messages_of_other_rounds_and_networks_are_apart(self, store: Store) -> None:
+        await store.put_message(NETWORK, message(1, payload=b"one"))
+        await store.put_message(NETWORK, message(2, payload=b"two"))
+        await store.put_message(OTHER_NETWORK, message(1, payload=b"other"))
+        assert [each.payload for each in await store.messages(NETWORK, 1)] == [b"one"]
+        assert [each.payload for each in await store.messages(NETWORK, 2)] == [b"two"]
+        assert [each.payload for each in await store.messages(OTHER_NETWORK, 1)] == [b"other"]
+        assert await store.messages(OTHER_NETWORK, 2) == ()
+
+    async def test_concurrent_messages_are_all_kept(self, store: Store) -> None:
+        kept = [message(sender=f"sender {number}") for number in range(400)]
+        await asyncio.gather(*(store.put_message(NETWORK, each) for each in kept))
+        assert {each.sender for each in await store.messages(NETWORK, 1)} == {each.sender for each in kept}
+
+    async def test_of_concurrent_rivals_exactly_one_is_kept_and_everyone_is_told_which(self, store: Store) -> None:
+        rivals = [message(payload=b"%d" % number) for number in range(50)]
+        answers = await asyncio.gather(*(store.put_message(NETWORK, each) for each in rivals))
+        assert set(answers) == set(await store.messages(NETWORK, 1))
+        assert len(set(answers)) == 1
+
+    async def test_a_report_comes_back_with_its_leaves_by_subject(self, store: Store) -> None:
+        await store.put_report(report(), [leaf(3), leaf(1), leaf(2)])
+        assert await store.report(NETWORK, 1) == report()
+        assert await store.leaves(NETWORK, 1) == (leaf(1), leaf(2), leaf(3))
+        assert await store.leaf(NETWORK, 1, leaf(2).subject) == leaf(2)
+
+    async def test_what_is_not_there_is_none(self, store: Store) -> None:
+        assert await store.report(NETWORK, 1) is None
+        assert await store.latest_certified(NETWORK) is None
+        assert await store.leaf(NETWORK, 1, SENDER) is None
+        assert await store.leaves(NETWORK, 1) == ()
+        assert await store.round_transaction(NETWORK, 31337, 1) is None
+
+    async def test_a_report_without_leaves_is_kept(self, store: Store) -> None:
+        await store.put_report(report(), [])
+        assert await store.report(NETWORK, 1) == report()
+
+    async def test_the_same_report_again_changes_nothing(self, store: Store) -> None:
+        await store.put_report(report(), [leaf(1)])
+        await store.certify(NETWORK, 1, b"certificate")
+        await store.put_report(report(), [leaf(1)])
+        kept = await store.report(NETWORK, 1)
+        assert kept is not None
+        assert kept.certificate == b"certificate"
+        assert await store.leaves(NETWORK, 1) == (leaf(1),)
+
+    async def test_another_report_of_the_same_round_is_refused(self, store: Store) -> None:
+        await store.put_report(report(report_hash=7), [leaf(1)])
+        with pytest.raises(FatalError) as refusal:
+            await store.put_report(report(report_hash=8), [leaf(2)])
+        assert refusal.value.code == "store_conflict"
+        assert await store.report(NETWORK, 1) == report(report_hash=7)
+        assert await store.leaves(NETWORK, 1) == (leaf(1),)
+
+    async def test_a_fresh_chain_starts_at_round_one_again_in_an_old_database(self, store: Store) -> None:
+        await store.put_report(report(report_hash=7), [leaf(1)])
+        await store.certify(NETWORK, 1, b"old")
+        await store.put_report(report(network=OTHER_NETWORK, report_hash=8), [leaf(2)])
+        assert await store.latest_certified(OTHER_NETWORK) is None
+        assert await store.leaves(OTHER_NETWORK, 1) == (leaf(2),)
+        assert await store.leaves(NETWORK, 1) == (leaf(1),)
+
+    async def test_the_latest_certified_report_is_the_one_of_the_highest_round(self, store: Store) -> None:
+        for round_number in (9, 10, 11):
+            await store.put_report(report(round_number, report_hash=round_number), [])
+        await store.certify(NETWORK, 10, b"ten")
+        await store.certify(NETWORK, 9, b"nine")
+        latest = await store.latest_certified(NETWORK)
+        assert latest is not None
+        assert (latest.round, latest.certificate) == (10, b"ten")
+
+    async def test_a_kept_certificate_stays(self, store: Store) -> None:
+        await store.put_report(report(), [])
+        await store.certify(NETWORK, 1, b"first")
+        await store.certify(NETWORK, 1, b"second")
+        kept = await store.report(NETWORK, 1)
+        assert kept is not None
+        assert kept.certificate == b"first"
+
+    async def test_a_certificate_without_its_report_is_refused(self, store: Store) -> None:
+        with pytest.raises(FatalError) as refusal:
+            await store.certify(NETWORK, 1, b"certificate")
+        assert refusal.value.code == "store_conflict"
+
+    async def test_a_transaction_comes_back_whole(self, store: Store) -> None:
+        kept = msgspec.structs.replace(
+            transaction(),
+            max_fee_per_gas=LARGEST_UINT256,
+            replaced=(digest(1), digest(2)),
+            block_number=12,
+            gas_used=34,
+        )
+        await store.put_transaction(kept)
+        assert await store.pending_transactions(NETWORK, 31337, SENDER) == (kept,)
+
+    async def test_a_replacement_overwrites_the_transaction_of_its_nonce(self, store: Store) -> None:
+        await store.put_transaction(transaction(5))
+        replacement = msgspec.structs.replace(transaction(5), hash=digest(1), replaced=(transaction(5).hash,))
+        await store.put_transaction(replacement)
+        assert await store.pending_transactions(NETWORK, 31337, SENDER) == (replacement,)
+
+    async def test_transactions_wait_in_the_order_of_their_nonces_until_they_are_settled(self, store: Store) -> None:
+        statuses = {4: "pending", 0: "final", 2: "landed", 1: "failed", 3: "abandoned"}
+        for nonce, status in statuses.items():
+            await store.put_transaction(transaction(nonce, status=status))
+        waiting = await store.pending_transactions(NETWORK, 31337, SENDER)
+        assert [each.nonce for each in waiting] == [2, 4]
+
+    async def test_transactions_of_other_senders_chains_and_networks_are_apart(self, store: Store) -> None:
+        others = [
+            transaction(sender=OTHER_SENDER),
+            transaction(chain_id=1),
+            transaction(network=OTHER_NETWORK),
+        ]
+        for each in (transaction(), *others):
+            await store.put_transaction(each)
+        assert await store.pending_transactions(NETWORK, 31337, SENDER) == (transaction(),)
+        assert await store.round_transaction(OTHER_NETWORK, 31337, 1) == others[2]
+
+    async def test_the_newest_transaction_of_a_round_is_found(self, store: Store) -> None:
+        await store.put_transaction(transaction(7, round_number=3, status="abandoned"))
+        await store.put_transaction(transaction(8, round_number=3))
+        await store.put_transaction(transaction(9, round_number=4))
+        assert await store.round_transaction(NETWORK, 31337, 3) == transaction(8, round_number=3)
+
+    async def test_pruning_spares_the_latest_certified_round_and_what_is_not_settled(self, store: Store) -> None:
+        for round_number in range(1, 7):
+            await store.put_message(NETWORK, message(round_number))
+            await store.put_report(report(round_number, report_hash=round_number), [leaf(round_number)])
+            await store.put_transaction(transaction(round_number, round_number=round_number, status="final"))
+        await store.put_transaction(transaction(99, round_number=1))
+        await store.certify(NETWORK, 3, b"certificate")
+        await store.put_message(OTHER_NETWORK, message(1))
+
+        assert await store.prune(NETWORK, below_round=5) == 3
+
+        kept = [number for number in range(1, 7) if await store.report(NETWORK, number) is not None]
+        assert kept == [3, 5, 6]
+        assert await store.leaves(NETWORK, 1) == ()
+        assert await store.leaves(NETWORK, 3) == (leaf(3),)
+        assert await store.messages(NETWORK, 2) == ()
+        assert await store.messages(NETWORK, 3) == (message(3),)
+        assert await store.messages(OTHER_NETWORK, 1) == (message(1),)
+        assert await store.round_transaction(NETWORK, 31337, 1) == transaction(99, round_number=1)
+        assert await store.round_transaction(NETWORK, 31337, 2) is None
+        assert await store.prune(NETWORK, below_round=5) == 0
+
+
+class TestMemoryStore(StoreContract):
+    @pytest.fixture
+    def store(self) -> Store:
+        return MemoryStore()
+
+
+class TestSqlStore(StoreContract):
+    @pytest.fixture
+    async def store(self, tmp_path: Path) -> AsyncIterator[Store]:
+        async with open_store(tmp_path / "node.db") as store:
+            yield store
