@@ -1,0 +1,5 @@
+"""Pinned, batched reads of EVM chains over JSON-RPC: the only home of web3 reads."""
+
+from adapters.chains.reader import Chain, Finality, PinnedChain, open_chain
+
+__all__ = ["Chain", "Finality", "PinnedChain", "open_chain"]

@@ -1,0 +1,229 @@
+"""One EVM chain through one JSON-RPC endpoint, read at a block hash."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import aiohttp
+
+from adapters.chains.answers import RpcAnswer, as_revert, failure, to_block, to_bytes, to_quantity
+from adapters.chains.logs import LogFilter, read_logs
+from adapters.chains.transport import BoundedProvider, Transport
+from riskschema.errors import FatalError, TransientError
+from riskschema.portfolio import BlockReference
+from riskschema.ports import Call, CallResult, CallSuccess, Log
+from riskschema.units import Address, Hash32
+
+Finality = Literal["latest", "safe", "finalized"]
+
+CALL_GAS = 16_000_000
+"""Gas of every call: the same on all nodes, so that running out of it is a fact; below every client's cap and the
+2^24 of EIP-7825."""
+
+
+@asynccontextmanager
+async def open_chain(
+    *,
+    rpc_url: str,
+    chain_id: int,
+    genesis_hash: Hash32 | None = None,
+    finality: Finality = "finalized",
+    confirmations: int = 0,
+    timeout_seconds: float = 10.0,
+    attempts: int = 4,
+    batch_size: int = 250,
+    concurrency: int = 4,
+    max_answer_bytes: int = 32 * 1024 * 1024,
+    log_range: int = 10_000,
+) -> AsyncIterator[Chain]:
+    """Open a chain and check that it is the right one.
+
+    Args:
+        rpc_url: http(s) address of the endpoint; only its origin ever appears in messages.
+        chain_id: The chain id it must serve.
+        genesis_hash: The hash its block 0 must have; None leaves it unchecked (read it from the result).
+        finality: The block tag that `Chain.head` follows.
+        confirmations: Further blocks to stay behind that tag.
+        timeout_seconds: For one batch, connecting included.
+        attempts: Tries per batch; only transport failures and rate limits are tried again.
+        batch_size: Requests per batch.
+        concurrency: Batches in flight.
+        max_answer_bytes: Largest answer accepted.
+        log_range: Blocks per log query at first; halved when the endpoint finds it too wide.
+
+    Raises:
+        FatalError: the endpoint serves another chain id or genesis, or `rpc_url` is no http(s) address.
+        TransientError: the endpoint cannot be reached.
+    """
+    timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        provider = BoundedProvider(rpc_url, session, max_answer_bytes=max_answer_bytes)
+        transport = Transport(provider, batch_size=batch_size, concurrency=concurrency, attempts=attempts)
+        served = to_quantity(await transport.one("eth_chainId"), transport.where)
+        if served != chain_id:
+            raise FatalError(
+                f"{transport.where} serves chain {served}, not {chain_id}: correct rpc_url or chain_id",
+                code="wrong_chain",
+            )
+        genesis = to_block(await transport.one("eth_getBlockByNumber", "0x0", False), chain_id, transport.where)
+        if genesis_hash is not None and genesis.hash != genesis_hash:
+            raise FatalError(
+                f"{transport.where} serves a chain {chain_id} with genesis {genesis.hash}, not {genesis_hash}",
+                code="wrong_chain",
+            )
+        yield Chain(
+            transport,
+            chain_id=chain_id,
+            genesis_hash=genesis.hash,
+            finality=finality,
+            confirmations=confirmations,
+            log_range=log_range,
+        )
+
+
+class Chain:
+    """The `ChainReader` of one endpoint; made by `open_chain`."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        chain_id: int,
+        genesis_hash: Hash32,
+        finality: Finality,
+        confirmations: int,
+        log_range: int,
+    ) -> None:
+        self._transport = transport
+        self._chain_id = chain_id
+        self._finality = finality
+        self._confirmations = confirmations
+        self._log_range = log_range
+        self.genesis_hash = genesis_hash
+
+    @property
+    def chain_id(self) -> int:
+        """The chain id, checked against the endpoint."""
+        return self._chain_id
+
+    async def head(self) -> BlockReference:
+        """Return the newest block of the configured finality, `confirmations` below its tag (at lowest block 0)."""
+        tagged = await self._block("eth_getBlockByNumber", self._finality)
+        if not self._confirmations:
+            return tagged
+        return await self.block(max(0, tagged.number - self._confirmations))
+
+    async def block(self, number: int) -> BlockReference:
+        """Return the canonical block at `number`.
+
+        Raises:
+            TransientError: the endpoint has no such block (yet).
+        """
+        block = await self._block("eth_getBlockByNumber", hex(number))
+        if block.number != number:
+            raise TransientError(
+                f"{self._transport.where}: answered block {block.number} for {number}", code="endpoint_malformed"
+            )
+        return block
+
+    async def pin(self, block: BlockReference) -> PinnedChain:
+        """Return a reader of `block`, after checking that the endpoint knows it as canonical.
+
+        Raises:
+            TransientError: it does not (yet, or since a reorg).
+        """
+        if await self._block("eth_getBlockByHash", str(block.hash)) != block:
+            raise TransientError(
+                f"{self._transport.where}: block {block.hash} is not at height {block.number}", code="block_unknown"
+            )
+        pinned = PinnedChain(self._transport, block, log_range=self._log_range)
+        await pinned.check_canonical()
+        return pinned
+
+    async def _block(self, method: str, parameter: str) -> BlockReference:
+        where = f"{self._transport.where} {method} {parameter}"
+        return to_block(await self._transport.one(method, parameter, False), self._chain_id, where)
+
+
+class PinnedChain:
+    """The `PinnedReader` of one block hash."""
+
+    def __init__(self, transport: Transport, block: BlockReference, *, log_range: int) -> None:
+        self._transport = transport
+        self._block = block
+        self._log_range = log_range
+        # EIP-1898: the endpoint refuses when the hash is no longer on its canonical chain
+        self._at = {"blockHash": str(block.hash), "requireCanonical": True}
+
+    @property
+    def block(self) -> BlockReference:
+        """The pinned block."""
+        return self._block
+
+    async def call(self, calls: Sequence[Call]) -> tuple[CallResult, ...]:
+        """Run `calls` at the pinned block; results in the same order.
+
+        Raises:
+            TransientError: the endpoint failed after retries, answered nonsense, or no longer knows the block.
+        """
+        answers = await self._transport.many([("eth_call", self._parameters(call)) for call in calls])
+        where = f"{self._transport.where} eth_call"
+        return tuple(_call_result(answer, where) for answer in answers)
+
+    async def native_balances(self, accounts: Sequence[Address]) -> tuple[int, ...]:
+        """Return each account's balance of the chain's own coin, in wei."""
+        answers = await self._transport.many([("eth_getBalance", [str(account), self._at]) for account in accounts])
+        where = f"{self._transport.where} eth_getBalance"
+        for answer in answers:
+            if answer.error:
+                raise failure(answer.error, where)
+        return tuple(to_quantity(answer.result, where) for answer in answers)
+
+    async def logs(
+        self, *, addresses: Sequence[Address], topics: Sequence[Sequence[Hash32]], from_block: int
+    ) -> tuple[Log, ...]:
+        """Return the logs of `addresses` from `from_block` to the pinned block, oldest first.
+
+        Logs can only be asked for by height, so the pinned hash is checked again afterwards.
+
+        Raises:
+            TransientError: see `call`; also when the block was reorganised away meanwhile.
+        """
+        wanted = LogFilter(addresses, topics)
+        logs = await read_logs(self._transport, wanted, first=from_block, last=self._block.number, span=self._log_range)
+        await self.check_canonical()
+        return logs
+
+    async def check_canonical(self) -> None:
+        """Check that the pinned hash still is the canonical block of its height.
+
+        Raises:
+            TransientError: it was reorganised away.
+        """
+        number = hex(self._block.number)
+        where = f"{self._transport.where} eth_getBlockByNumber {number}"
+        answer = await self._transport.one("eth_getBlockByNumber", number, False)
+        found = to_block(answer, self._block.chain_id, where)
+        if found != self._block:
+            raise TransientError(
+                f"{where}: the canonical block is {found.hash}, no longer {self._block.hash}", code="block_unknown"
+            )
+
+    def _parameters(self, call: Call) -> list[Any]:
+        return [{"to": str(call.to), "data": "0x" + call.data.hex(), "gas": hex(CALL_GAS)}, self._at]
+
+
+def _call_result(answer: RpcAnswer, where: str) -> CallResult:
+    """Return the value or the revert of one call.
+
+    Raises:
+        TransientError: the answer is neither.
+    """
+    if answer.error is None:
+        return CallSuccess(to_bytes(answer.result, where))
+    reverted = as_revert(answer.error)
+    if reverted is None:
+        raise failure(answer.error, where)
+    return reverted

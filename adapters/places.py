@@ -1,0 +1,39 @@
+"""A market of a venue on a chain: what its silos are called, and how its refusals are reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from adapters.abi import ContractRefusal
+from riskschema.portfolio import Unread, VenueReading
+from riskschema.units import Address
+
+
+class Place(msgspec.Struct, frozen=True):
+    """One market."""
+
+    venue: str
+    chain_id: int
+    market: str
+
+    def silo_id(self, account: Address) -> str:
+        """Return the id of an account's silo here."""
+        return f"{self.venue}:{self.chain_id}:{self.market}:{account}"
+
+    def unread(self, refusal: ContractRefusal, account: Address) -> Unread:
+        """Return a refusal as a fact about one account: unknown, never zero."""
+        return Unread(
+            chain_id=self.chain_id,
+            venue=self.venue,
+            market=self.market,
+            account=account,
+            code=refusal.code,
+            detail=refusal.message[:500],
+        )
+
+    def refuse_all(self, refusal: ContractRefusal, accounts: Iterable[Address]) -> VenueReading:
+        """Return the reading of a venue that cannot be read for any account."""
+        missing = tuple(self.unread(refusal, account) for account in dict.fromkeys(accounts))
+        return VenueReading(venue=self.venue, silos=(), unread=missing)

@@ -1,0 +1,418 @@
+"""Aave v3: accounts of one pool, from its addresses provider alone.
+
+Health is `Pool.getUserAccountData` as the pool computes it. Positions are the balances of the interest-bearing and debt
+tokens at the pinned block. Layouts: aave-v3-core 1.19, ``DataTypes.sol`` and ``ReserveConfiguration.sol``; e-mode
+membership by bitmap since v3.2 (``getEModeCategoryCollateralBitmap``), by reserve configuration before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from adapters.abi import Answer, ContractRefusal, Function, Question, address_topic, ask, event_topic, known
+from adapters.places import Place
+from adapters.tokens import factor_of, read_tokens
+from riskschema.instruments import Claim, Debt, Token
+from riskschema.portfolio import USD, CollateralTerm, Position, Silo, Unread, VenueReading, WeightedCollateral
+from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
+from riskschema.units import NATIVE, WAD, Address, Amount, Wad
+
+PROTOCOL = "aave_v3"
+
+MAX_RESERVES = 128
+"""A user's configuration is a bitmap of two bits per reserve in one word."""
+
+CLOSE_FACTOR = Wad(WAD // 2)
+CLOSE_FACTOR_THRESHOLD = 95 * WAD // 100
+"""``LiquidationLogic``: half of a debt may be repaid, all of it from a health factor of 0.95 down."""
+
+_RAY_PER_WAD = 10**9
+_BPS_AS_WAD = 10**14
+_NO_DEBT = 2**256 - 1
+
+_GET_POOL = Function("getPool()", "(address)")
+_GET_ORACLE = Function("getPriceOracle()", "(address)")
+_RESERVES = Function("getReservesList()", "(address[])")
+_RESERVE_DATA = Function(
+    "getReserveData(address)",
+    "(uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,address,address,address,address)",
+)
+_PRICE = Function("getAssetPrice(address)", "(uint256)")
+_BASE_CURRENCY = Function("BASE_CURRENCY()", "(address)")
+_BASE_UNIT = Function("BASE_CURRENCY_UNIT()", "(uint256)")
+_USER_CONFIGURATION = Function("getUserConfiguration(address)", "(uint256)")
+_USER_DATA = Function("getUserAccountData(address)", "(uint256,uint256,uint256,uint256,uint256,uint256)")
+_USER_EMODE = Function("getUserEMode(address)", "(uint256)")
+_EMODE = Function("getEModeCategoryData(uint8)", "((uint16,uint16,uint16,address,string))")
+_EMODE_BITMAP = Function("getEModeCategoryCollateralBitmap(uint8)", "(uint256)")
+_BALANCE = Function("balanceOf(address)", "(uint256)")
+_STABLE_RATE = Function("getUserStableRate(address)", "(uint256)")
+
+_SUPPLY_EVENT = event_topic("Supply(address,address,address,uint256,uint16)")
+_BORROW_EVENT = event_topic("Borrow(address,address,address,uint256,uint8,uint256,uint16)")
+_TRANSFER_EVENT = event_topic("Transfer(address,address,uint256)")
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a market is: its PoolAddressesProvider, which knows the pool and the oracle."""
+
+    addresses_provider: Address
+
+
+class Reserve(msgspec.Struct, frozen=True, kw_only=True):
+    """One asset of the pool at the pinned block."""
+
+    index: int
+    asset: Address
+    token: Token | ContractRefusal
+    price: Answer
+    """The oracle's, in units of the base currency."""
+    configuration: int
+    supply_rate: Wad
+    borrow_rate: Wad
+    a_token: Address
+    stable_debt: Address
+    variable_debt: Address
+
+    def bits(self, first: int, count: int) -> int:
+        """Return `count` bits of the configuration word from bit `first`."""
+        return self.configuration >> first & ((1 << count) - 1)
+
+
+class Market(msgspec.Struct, frozen=True, kw_only=True):
+    """The pool and what all its accounts share."""
+
+    pool: Address
+    oracle: Address
+    numeraire: str
+    base_unit: int
+    reserves: tuple[Reserve, ...]
+
+
+class EMode(msgspec.Struct, frozen=True, kw_only=True):
+    """An efficiency mode category: which reserves it covers, and its terms in place of theirs."""
+
+    members: frozenset[int]
+    liquidation_threshold: int
+    liquidation_bonus: int
+    price: int | None
+
+
+class Holdings(msgspec.Struct, kw_only=True):
+    """What was read of one account."""
+
+    configuration: int
+    supplied: dict[int, int]
+    """Base units by reserve index, as in the debts."""
+    variable_debt: dict[int, int] = {}
+    stable_debt: dict[int, tuple[int, int]] = {}
+    """With the account's own rate (ray)."""
+    emode: int = 0
+    health: Wad | None = None
+
+    def uses_as_collateral(self, index: int) -> bool:
+        """Tell whether the account pledged this reserve (``UserConfiguration.isUsingAsCollateral``)."""
+        return bool(self.configuration >> (2 * index + 1) & 1)
+
+    def borrows(self, index: int) -> bool:
+        """Tell whether the account borrows this reserve (``UserConfiguration.isBorrowing``)."""
+        return bool(self.configuration >> (2 * index) & 1)
+
+
+def adapter(deployment: Deployment, *, chain_id: int, assets: AssetFactors) -> ProtocolAdapter:
+    """Return the adapter of one deployment."""
+    return AaveV3(deployment, chain_id=chain_id, assets=assets)
+
+
+class AaveV3:
+    """The `ProtocolAdapter` of one pool."""
+
+    def __init__(self, deployment: Deployment, *, chain_id: int, assets: AssetFactors) -> None:
+        self._provider = deployment.addresses_provider
+        self._place = Place(PROTOCOL, chain_id, self._provider)
+        self._assets = assets
+
+    @property
+    def venue(self) -> str:
+        """The protocol's name."""
+        return PROTOCOL
+
+    async def discover(self, reader: PinnedReader, *, from_block: int) -> frozenset[Address]:
+        """Return every account that was supplied to, borrowed, or received interest-bearing tokens.
+
+        Raises:
+            ContractRefusal: the pool does not tell its reserves at the pinned block.
+        """
+        market = await read_market(reader, self._provider, self._assets)
+        pool_logs = await reader.logs(
+            addresses=[market.pool], topics=[[_SUPPLY_EVENT, _BORROW_EVENT]], from_block=from_block
+        )
+        transfers = await reader.logs(
+            addresses=[reserve.a_token for reserve in market.reserves],
+            topics=[[_TRANSFER_EVENT]],
+            from_block=from_block,
+        )
+        # onBehalfOf and the receiver are both the second indexed argument
+        found = {address_topic(log.topics[2]) for log in (*pool_logs, *transfers) if len(log.topics) >= 3}
+        return frozenset(found - {NATIVE})
+
+    async def read(self, reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
+        """Read one silo per account that holds or owes anything; what the contracts refuse is in `unread`."""
+        try:
+            market = await read_market(reader, self._provider, self._assets)
+        except ContractRefusal as refusal:
+            return self._place.refuse_all(refusal, accounts)
+        holdings = await read_holdings(reader, market, accounts)
+        used = {held.emode for held in holdings.values() if isinstance(held, Holdings)} - {0}
+        emodes = await read_emodes(reader, market, used)
+        silos: list[Silo] = []
+        missing: list[Unread] = []
+        for account, held in holdings.items():
+            try:
+                if silo := self._silo(market, account, known(held), emodes):
+                    silos.append(silo)
+            except ContractRefusal as refusal:
+                missing.append(self._place.unread(refusal, account))
+        return VenueReading(venue=PROTOCOL, silos=tuple(silos), unread=tuple(missing))
+
+    def _silo(
+        self,
+        market: Market,
+        account: Address,
+        held: Holdings,
+        emodes: Mapping[int, EMode | ContractRefusal],
+    ) -> Silo | None:
+        """Return the account's silo, or None if it holds and owes nothing.
+
+        Raises:
+            ContractRefusal: a part of it could not be read.
+        """
+        emode = known(emodes[held.emode]) if held.emode else None
+        pairs = [
+            pair for reserve in market.reserves for pair in _positions(market, reserve, held, emode, self._provider)
+        ]
+        if held.health is not None and not any(position.quantity < 0 for position, _ in pairs):
+            raise ContractRefusal(f"{market.pool} reports debt of {account} but no debt token", code="answer_malformed")
+        if not pairs:
+            return None
+        halved = held.health is None or held.health > CLOSE_FACTOR_THRESHOLD
+        return Silo(
+            id=self._place.silo_id(account),
+            venue=PROTOCOL,
+            chain_id=self._place.chain_id,
+            market=self._place.market,
+            account=account,
+            health=held.health,
+            rule=WeightedCollateral(
+                numeraire=market.numeraire,
+                terms=tuple(term for _, term in pairs),
+                close_factor=CLOSE_FACTOR if halved else Wad(WAD),
+            ),
+            positions=tuple(position for position, _ in pairs),
+        )
+
+
+async def read_market(reader: PinnedReader, provider: Address, assets: AssetFactors) -> Market:
+    """Read the pool, its reserves and their oracle prices.
+
+    Raises:
+        ContractRefusal: the pool or one of its reserves cannot be read (a missing price is kept as such).
+        TransientError: the endpoint failed.
+    """
+    pool, oracle = (
+        known(answer)[0] for answer in await ask(reader, [(_GET_POOL, provider, ()), (_GET_ORACLE, provider, ())])
+    )
+    base = await ask(reader, [(_RESERVES, pool, ()), (_BASE_UNIT, oracle, ()), (_BASE_CURRENCY, oracle, ())])
+    (listed,), (base_unit,), (currency,) = (known(answer) for answer in base)
+    if len(listed) > MAX_RESERVES or not base_unit:
+        raise ContractRefusal(f"{pool} lists {len(listed)} reserves, unit {base_unit}", code="answer_malformed")
+    data = await ask(reader, [(_RESERVE_DATA, pool, (asset,)) for asset in listed])
+    prices = await ask(reader, [(_PRICE, oracle, (asset,)) for asset in listed])
+    tokens = await read_tokens(reader, listed, assets)
+    return Market(
+        pool=pool,
+        oracle=oracle,
+        numeraire=USD if currency == NATIVE else factor_of(currency, reader.block.chain_id, assets),
+        base_unit=base_unit,
+        reserves=tuple(
+            _reserve(asset, tokens[asset], known(values), price)
+            for asset, values, price in zip(listed, data, prices, strict=True)
+        ),
+    )
+
+
+def _reserve(asset: Address, token: Token | ContractRefusal, values: tuple[Any, ...], price: Answer) -> Reserve:
+    configuration, _, supply_rate, _, borrow_rate, _, _, index, a_token, stable, variable, _ = values
+    if index >= MAX_RESERVES:
+        raise ContractRefusal(f"reserve {asset} has id {index}", code="answer_malformed")
+    return Reserve(
+        index=index,
+        asset=asset,
+        token=token,
+        price=price,
+        configuration=configuration,
+        supply_rate=Wad(supply_rate // _RAY_PER_WAD),
+        borrow_rate=Wad(borrow_rate // _RAY_PER_WAD),
+        a_token=a_token,
+        stable_debt=stable,
+        variable_debt=variable,
+    )
+
+
+async def read_holdings(
+    reader: PinnedReader, market: Market, accounts: Sequence[Address]
+) -> dict[Address, Holdings | ContractRefusal]:
+    """Read balances, and for accounts that pledged or borrowed also debts, e-mode and health.
+
+    Raises:
+        TransientError: the endpoint failed.
+    """
+    unique = list(dict.fromkeys(accounts))
+    questions: list[Question] = []
+    for account in unique:
+        questions.append((_USER_CONFIGURATION, market.pool, (account,)))
+        questions += [(_BALANCE, reserve.a_token, (account,)) for reserve in market.reserves]
+    answers = await ask(reader, questions)
+    width = 1 + len(market.reserves)
+    found = {account: _supplied(market, answers[at * width : (at + 1) * width]) for at, account in enumerate(unique)}
+    await _complete(reader, market, found)
+    return found
+
+
+def _supplied(market: Market, answers: Sequence[Answer]) -> Holdings | ContractRefusal:
+    try:
+        configuration, *balances = (known(answer)[0] for answer in answers)
+    except ContractRefusal as refusal:
+        return refusal
+    indexes = (reserve.index for reserve in market.reserves)
+    return Holdings(configuration=configuration, supplied=dict(zip(indexes, balances, strict=True)))
+
+
+async def _complete(reader: PinnedReader, market: Market, found: dict[Address, Holdings | ContractRefusal]) -> None:
+    """Fill in debts, e-mode and health of the accounts that have any."""
+    questions: list[Question] = []
+    spans: dict[Address, slice] = {}
+    for account, held in found.items():
+        if isinstance(held, Holdings) and held.configuration:
+            asked = list(_questions(market, account, held))
+            spans[account] = slice(len(questions), len(questions) + len(asked))
+            questions += asked
+    answers = await ask(reader, questions)
+    for account, span in spans.items():
+        held = found[account]
+        assert isinstance(held, Holdings)  # noqa: S101 - only those were asked about
+        try:
+            _fill(market, held, [known(answer) for answer in answers[span]])
+        except ContractRefusal as refusal:
+            found[account] = refusal
+
+
+def _borrowed(market: Market, held: Holdings) -> Iterable[Reserve]:
+    return (reserve for reserve in market.reserves if held.borrows(reserve.index))
+
+
+def _questions(market: Market, account: Address, held: Holdings) -> Iterable[Question]:
+    """Yield what to ask about one account, in the order that `_fill` reads."""
+    yield _USER_DATA, market.pool, (account,)
+    yield _USER_EMODE, market.pool, (account,)
+    for reserve in _borrowed(market, held):
+        yield _BALANCE, reserve.variable_debt, (account,)
+        if reserve.stable_debt != NATIVE:  # gone since v3.2
+            yield _BALANCE, reserve.stable_debt, (account,)
+            yield _STABLE_RATE, reserve.stable_debt, (account,)
+
+
+def _fill(market: Market, held: Holdings, answers: Sequence[tuple[Any, ...]]) -> None:
+    remaining = iter(answers)
+    health = next(remaining)[5]
+    held.health = None if health == _NO_DEBT else Wad(health)
+    held.emode = next(remaining)[0] & 0xFF
+    held.variable_debt, held.stable_debt = {}, {}
+    for reserve in _borrowed(market, held):
+        held.variable_debt[reserve.index] = next(remaining)[0]
+        if reserve.stable_debt != NATIVE:
+            held.stable_debt[reserve.index] = (next(remaining)[0], next(remaining)[0])
+
+
+async def read_emodes(
+    reader: PinnedReader, market: Market, categories: Iterable[int]
+) -> dict[int, EMode | ContractRefusal]:
+    """Read the terms of e-mode categories.
+
+    Raises:
+        TransientError: the endpoint failed.
+    """
+    used = sorted(categories)
+    data = await ask(reader, [(_EMODE, market.pool, (category,)) for category in used])
+    bitmaps = await ask(reader, [(_EMODE_BITMAP, market.pool, (category,)) for category in used])
+    sources = [NATIVE if isinstance(terms, ContractRefusal) else terms[0][3] for terms in data]
+    prices = await ask(reader, [(_PRICE, market.oracle, (source,)) for source in sources])
+    return {
+        category: _emode(market, category, *answers)
+        for category, *answers in zip(used, data, bitmaps, prices, strict=True)
+    }
+
+
+def _emode(market: Market, category: int, terms: Answer, bitmap: Answer, price: Answer) -> EMode | ContractRefusal:
+    try:
+        _, threshold, bonus, source, _ = known(terms)[0]
+        own_price = known(price)[0] if source != NATIVE else 0
+    except ContractRefusal as refusal:
+        return refusal
+    if isinstance(bitmap, ContractRefusal):  # before v3.2 each reserve named its category
+        members = frozenset(reserve.index for reserve in market.reserves if reserve.bits(168, 8) == category)
+    else:
+        members = frozenset(reserve.index for reserve in market.reserves if bitmap[0] >> reserve.index & 1)
+    return EMode(members=members, liquidation_threshold=threshold, liquidation_bonus=bonus, price=own_price or None)
+
+
+def _positions(
+    market: Market, reserve: Reserve, held: Holdings, emode: EMode | None, name: str
+) -> list[tuple[Position, CollateralTerm]]:
+    """Return what one account has in one reserve, each with how the pool counts it."""
+    supplied = held.supplied.get(reserve.index, 0)
+    variable = held.variable_debt.get(reserve.index, 0)
+    stable, stable_rate = held.stable_debt.get(reserve.index, (0, 0))
+    if not supplied and not variable and not stable:
+        return []
+    token = known(reserve.token)
+    member = emode if emode is not None and reserve.index in emode.members else None
+    price = _price(market, reserve, member)
+    pairs = []
+    if supplied:
+        claim = Claim(token=token, venue=PROTOCOL, market=name, annual_rate=reserve.supply_rate)
+        pledged = held.uses_as_collateral(reserve.index)
+        pairs.append((Position(instrument=claim, quantity=Amount(supplied)), _term(reserve, member, price, pledged)))
+    for amount, rate in ((variable, reserve.borrow_rate), (stable, Wad(stable_rate // _RAY_PER_WAD))):
+        if amount:
+            debt = Debt(token=token, venue=PROTOCOL, market=name, annual_rate=rate)
+            owed = CollateralTerm(weight=Wad(WAD), price=price)
+            pairs.append((Position(instrument=debt, quantity=Amount(-amount)), owed))
+    return pairs
+
+
+def _price(market: Market, reserve: Reserve, member: EMode | None) -> Wad:
+    """Return the price of a whole token in the numeraire, as the pool counts it.
+
+    Raises:
+        ContractRefusal: the oracle has none.
+    """
+    price = member.price if member and member.price else known(reserve.price)[0]
+    if not price:
+        raise ContractRefusal(f"the oracle {market.oracle} prices {reserve.asset} at zero", code="answer_malformed")
+    return Wad(price * WAD // market.base_unit)
+
+
+def _term(reserve: Reserve, member: EMode | None, price: Wad, pledged: bool) -> CollateralTerm:
+    """Return how a supplied balance counts: at its threshold if pledged (the category's in e-mode), else not."""
+    threshold, bonus = reserve.bits(16, 16), reserve.bits(32, 16)
+    if threshold and member:  # a reserve without a threshold of its own is no collateral in e-mode either
+        threshold, bonus = member.liquidation_threshold, member.liquidation_bonus
+    return CollateralTerm(
+        weight=Wad(threshold * _BPS_AS_WAD if pledged else 0),
+        price=price,
+        liquidation_bonus=Wad(max(0, bonus - 10_000) * _BPS_AS_WAD),
+    )

@@ -1,0 +1,75 @@
+"""What a token is: decimals, a harmless symbol, and the factor its price follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from adapters.abi import ContractRefusal, Function
+from riskschema.instruments import Token
+from riskschema.ports import AssetFactors, CallResult, CallSuccess, PinnedReader
+from riskschema.units import NATIVE, Address
+
+MAX_DECIMALS = 36
+"""Tokens of more decimals are refused: none of worth has them, and prices per whole token lose their digits."""
+
+ETHER_COIN_TYPE = 60
+"""SLIP-44 coin type in the CAIP-19 id of an unmapped native coin."""
+
+_DECIMALS = Function("decimals()", "(uint256)")
+_SYMBOL = Function("symbol()", "(string)")
+
+
+def factor_of(address: Address, chain_id: int, assets: AssetFactors) -> str:
+    """Return the factor a token follows: as mapped, else its CAIP-19 asset id, which nobody quotes."""
+    if address in assets:
+        return assets[address]
+    if address == NATIVE:
+        return f"eip155:{chain_id}/slip44:{ETHER_COIN_TYPE}"
+    return f"eip155:{chain_id}/erc20:{address}"
+
+
+async def read_tokens(
+    reader: PinnedReader, addresses: Iterable[Address], assets: AssetFactors
+) -> dict[Address, Token | ContractRefusal]:
+    """Read decimals and symbol of each token; a token that does not tell its decimals is a refusal.
+
+    Raises:
+        TransientError: the endpoint failed.
+    """
+    tokens = list(dict.fromkeys(addresses))
+    calls = [function.call(token) for token in tokens for function in (_DECIMALS, _SYMBOL)]
+    results = await reader.call(calls)
+    chain_id = reader.block.chain_id
+    return {
+        token: _token(token, results[2 * at], results[2 * at + 1], chain_id, assets) for at, token in enumerate(tokens)
+    }
+
+
+def _token(
+    address: Address, decimals: CallResult, symbol: CallResult, chain_id: int, assets: AssetFactors
+) -> Token | ContractRefusal:
+    try:
+        places = _DECIMALS.decode_one(decimals, address)
+    except ContractRefusal as refusal:
+        return refusal
+    if places > MAX_DECIMALS:
+        return ContractRefusal(f"token {address} claims {places % 10**9} decimals", code="answer_malformed")
+    return Token(
+        chain_id=chain_id,
+        address=address,
+        symbol=clean_symbol(symbol) or address[:8],
+        decimals=places,
+        factor=factor_of(address, chain_id, assets),
+    )
+
+
+def clean_symbol(result: CallResult) -> str:
+    """Return the letters, digits and ``.-+_`` of an ABI string or bytes32 symbol, at most 20 (empty: none)."""
+    if not isinstance(result, CallSuccess):
+        return ""
+    raw = result.data
+    if len(raw) >= 64:
+        length = min(int.from_bytes(raw[32:64], "big"), 64)
+        raw = raw[64 : 64 + length]
+    text = raw[:64].decode("ascii", errors="ignore")
+    return "".join(sign for sign in text if sign.isalnum() or sign in ".-+_")[:20]

@@ -1,0 +1,178 @@
+"""The Aave adapter against the real contracts: equal to the pool's own figures, before, in and after a crash."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from adapters.chains import PinnedChain
+from adapters.protocols.aave_v3 import Deployment, adapter
+from devnet.local_chain import Devnet
+from devnet.prices import crash
+from riskschema.instruments import Claim, Debt
+from riskschema.portfolio import Silo, VenueReading, WeightedCollateral
+from riskschema.ports import ProtocolAdapter
+from riskschema.units import WAD, Address
+
+pytestmark = pytest.mark.chain
+
+Pin = Callable[[], Awaitable[PinnedChain]]
+UNLIMITED = 2**256 - 1
+REVERT = "0x60006000fd"
+
+
+@pytest.fixture
+def aave(chain: Devnet) -> ProtocolAdapter:
+    deployment = Deployment(addresses_provider=Address(chain.deployment.aave.addresses_provider))
+    return adapter(deployment, chain_id=chain.deployment.chain_id, assets={})
+
+
+@pytest.fixture
+def everyone(chain: Devnet) -> list[Address]:
+    return [Address(user.address) for user in chain.deployment.users]
+
+
+async def read(aave: ProtocolAdapter, pin: Pin, accounts: list[Address]) -> VenueReading:
+    return await aave.read(await pin(), accounts)
+
+
+def account_data(chain: Devnet, account: str) -> tuple[int, ...]:
+    return chain.call("Pool", chain.deployment.aave.pool, "getUserAccountData", account)
+
+
+def recomputed_health(silo: Silo) -> int | None:
+    """``GenericLogic.calculateUserAccountData`` of v3.0 from the silo alone, in its integers and roundings."""
+    assert isinstance(silo.rule, WeightedCollateral)
+    collateral = weighted = 0
+    owed: dict[str, list[int]] = {}
+    for position, term in zip(silo.positions, silo.rule.terms, strict=True):
+        assert isinstance(position.instrument, Claim | Debt)
+        unit = 10**position.instrument.token.decimals
+        price = term.price // 10**10  # the oracle's 8 decimals
+        if position.quantity < 0:
+            owed.setdefault(position.instrument.token.address, [price, unit, 0])[2] -= position.quantity
+        elif term.weight:
+            value = position.quantity * price // unit
+            collateral += value
+            weighted += value * (term.weight // 10**14)
+    debt = sum(price * amount // unit for price, unit, amount in owed.values())
+    if not debt:
+        return None
+    threshold = weighted // collateral if collateral else 0
+    return ((collateral * threshold + 5_000) // 10_000 * WAD + debt // 2) // debt
+
+
+def assert_healths_are_the_pools(chain: Devnet, reading: VenueReading) -> None:
+    assert reading.unread == ()
+    for silo in reading.silos:
+        reported = account_data(chain, silo.account)[5]
+        assert silo.health == (None if reported == UNLIMITED else reported)
+        assert recomputed_health(silo) == silo.health
+
+
+async def test_every_health_factor_is_the_pools_own_and_follows_from_the_positions(chain, aave, pin, everyone):
+    reading = await read(aave, pin, everyone)
+
+    assert len(reading.silos) >= 15
+    assert sum(silo.health is not None for silo in reading.silos) >= 12
+    assert_healths_are_the_pools(chain, reading)
+
+
+async def test_health_stays_equal_through_a_crash_and_a_liquidation(chain, aave, pin, everyone, user):
+    before = {silo.account: silo for silo in (await read(aave, pin, everyone)).silos}
+    crash(chain, percent=30)
+    fallen = await read(aave, pin, everyone)
+    assert_healths_are_the_pools(chain, fallen)
+    liquidatable = {silo.account for silo in fallen.silos if silo.health is not None and silo.health < WAD}
+    assert user("edge-ether") in liquidatable
+    assert user("short-ether") not in liquidatable
+
+    victim = chain.deployment.user("edge-ether").address
+    tokens = [chain.deployment.asset(symbol).token for symbol in ("WETH", "USDC")]
+    liquidator, pool = chain.deployment.liquidator, chain.deployment.aave.pool
+    chain.send("MintableToken", tokens[1], "approve", pool, UNLIMITED, sender=liquidator)
+    chain.send("Pool", pool, "liquidationCall", *tokens, victim, 10_000 * 10**6, False, sender=liquidator)
+
+    liquidated = await read(aave, pin, everyone)
+    assert_healths_are_the_pools(chain, liquidated)
+    after = next(silo for silo in liquidated.silos if silo.account == Address(victim))
+    assert owed(after) < owed(before[after.account])
+
+
+def owed(silo: Silo) -> int:
+    return -sum(position.quantity for position in silo.positions if position.quantity < 0)
+
+
+async def test_a_healthy_account_cannot_be_liquidated_and_one_below_one_can(chain, aave, pin, everyone):
+    crash(chain, percent=10)
+    reading = await read(aave, pin, everyone)
+    tokens = {asset.token.lower(): asset.token for asset in chain.deployment.assets}
+    outcomes = set()
+    for silo in reading.silos:
+        debts = [position for position in silo.positions if position.quantity < 0]
+        pledged = [p for p, term in zip(silo.positions, silo.rule.terms, strict=True) if p.quantity > 0 and term.weight]
+        if not debts or not pledged:
+            continue
+        arguments = [tokens[each[0].instrument.token.address] for each in (pledged, debts)]
+        data = chain.artifacts["Pool"].call_data("liquidationCall", *arguments, silo.account, 1, True)
+        request = {"from": chain.deployment.liquidator, "to": chain.deployment.aave.pool, "data": data}
+        answer = chain.anvil.rpc.answers([("eth_call", [request, "latest"])])[0]
+        healthy = "45" in answer.get("error", {}).get("message", "")  # HEALTH_FACTOR_NOT_BELOW_THRESHOLD
+        assert healthy == (silo.health >= WAD)
+        outcomes.add(healthy)
+    assert outcomes == {True, False}
+
+
+async def test_emode_and_unpledged_supply_count_as_the_pool_counts_them(aave, pin, user):
+    reading = await read(aave, pin, [user("e-mode"), user("idle-deposit")])
+
+    weights = {
+        (silo.account, position.instrument.token.symbol): term.weight
+        for silo in reading.silos
+        for position, term in zip(silo.positions, silo.rule.terms, strict=True)
+        if position.quantity > 0
+    }
+    assert weights == {
+        (user("e-mode"), "WBTC"): 91 * WAD // 100,
+        (user("idle-deposit"), "WETH"): 825 * WAD // 1000,
+        (user("idle-deposit"), "USDC"): 0,
+    }
+
+
+async def test_an_account_without_anything_has_no_silo(aave, pin, user):
+    reading = await read(aave, pin, [user("holder"), user("saver"), user("saver")])
+
+    assert [silo.account for silo in reading.silos] == [user("saver")]
+    assert reading.silos[0].health is None
+
+
+async def test_every_seeded_account_is_discovered(aave, pin, everyone):
+    reading = await read(aave, pin, everyone)
+
+    found = await aave.discover(await pin(), from_block=0)
+    assert {silo.account for silo in reading.silos} <= found
+
+
+@pytest.mark.parametrize("broken", ["pool", "oracle", "addresses_provider"])
+async def test_a_reverting_contract_leaves_every_account_unread(chain, aave, pin, everyone, broken):
+    chain.anvil.rpc.request("anvil_setCode", getattr(chain.deployment.aave, broken), REVERT)
+    reading = await read(aave, pin, everyone)
+
+    assert reading.silos == ()
+    assert {missing.code for missing in reading.unread} == {"call_reverted"}
+    assert [missing.account for missing in reading.unread] == everyone
+
+
+async def test_a_missing_contract_is_said_to_be_missing(chain, aave, pin, everyone):
+    chain.anvil.rpc.request("anvil_setCode", chain.deployment.aave.addresses_provider, "0x")
+    reading = await read(aave, pin, everyone)
+
+    assert reading.silos == ()
+    assert {missing.code for missing in reading.unread} == {"no_code"}
+
+
+async def test_an_oracle_without_a_price_leaves_its_holders_unread_and_nobody_else(chain, aave, pin, user):
+    chain.send("PriceFeed", chain.deployment.asset("WBTC").feed, "setAnswer", 0, sender=chain.deployment.deployer)
+    reading = await read(aave, pin, [user("edge-bitcoin"), user("edge-ether")])
+
+    assert [silo.account for silo in reading.silos] == [user("edge-ether")]
+    assert [(missing.account, missing.code) for missing in reading.unread] == [(user("edge-bitcoin"), "call_reverted")]
