@@ -1,6 +1,7 @@
 """`python -m devnet`: run the local chain until interrupted."""
 
 import argparse
+import signal
 import sys
 import threading
 
@@ -10,13 +11,14 @@ from devnet.launch import launch
 
 
 def main() -> int:
-    """Run the local chain; print its addresses; stop at Ctrl-C."""
+    """Run the local chain; print its addresses; stop at Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m devnet", description=__doc__)
     parser.add_argument("--port", type=int, default=8545, help="loopback port, 0 for a free one")
     parser.add_argument("--chain-id", type=int, default=31337)
     parser.add_argument("--json", action="store_true", help="print the deployment as JSON")
     parser.add_argument("--once", action="store_true", help="print and stop")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with launch(
             port=arguments.port,

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import tempfile
 import threading
@@ -20,6 +21,8 @@ START_TIMEOUT_SECONDS = 20
 STOP_TIMEOUT_SECONDS = 10
 BLOCK_GAS_LIMIT = 1_000_000_000
 ACCOUNT_BALANCE_ETHER = 1_000_000
+# Ends anvil when our end of the pipe closes, so that it never outlives us however we die.
+WATCHDOG = '"$@" & exec >&- 2>&-; read -r _; kill "$!"; wait'
 LISTENING = re.compile(r"Listening on 127\.0\.0\.1:(\d+)")
 
 
@@ -132,7 +135,7 @@ class _Output:
         self._process = process
         self._tail: deque[str] = deque(maxlen=40)
         self._port: int | None = None
-        self._known = threading.Event()
+        self._settled = threading.Event()
         self._thread = threading.Thread(target=self._read, name="anvil-output", daemon=True)
         self._thread.start()
 
@@ -142,11 +145,9 @@ class _Output:
         Raises:
             DevnetError: anvil ended instead, or took too long.
         """
-        self._known.wait(START_TIMEOUT_SECONDS)
+        self._settled.wait(START_TIMEOUT_SECONDS)
         if self._port is None:
-            ended = self._process.poll()
-            state = "is not listening" if ended is None else f"ended with status {ended}"
-            raise DevnetError(f"anvil {state}: {''.join(self._tail).strip()[-600:]}")
+            raise DevnetError(f"anvil did not start listening: {''.join(self._tail).strip()[-600:]}")
         return self._port
 
     def close(self) -> None:
@@ -160,17 +161,17 @@ class _Output:
                 self._tail.append(line)
                 if match := LISTENING.search(line):
                     self._port = int(match[1])
-                    self._known.set()
-        self._process.wait()
-        self._known.set()
+                    self._settled.set()
+        self._settled.set()
 
 
 def _start(command: list[str], folder: str) -> "subprocess.Popen[str]":
     environment = {**os.environ, "HOME": folder, "NO_COLOR": "1"}
     try:
         # its own session, so that Ctrl-C reaches us first and we stop it in order
-        return subprocess.Popen(  # noqa: S603 - fixed arguments, no shell
-            command,
+        return subprocess.Popen(  # noqa: S603 - fixed arguments
+            ["/bin/sh", "-c", WATCHDOG, "anvil-watchdog", *command],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -183,9 +184,10 @@ def _start(command: list[str], folder: str) -> "subprocess.Popen[str]":
 
 
 def _stop(process: "subprocess.Popen[str]") -> None:
-    process.terminate()
+    assert process.stdin is not None  # noqa: S101 - opened as a pipe in _start
+    process.stdin.close()
     try:
         process.wait(STOP_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -29,6 +29,8 @@ from devnet.seeding import Seeding
 from devnet.transactions import Transactions, checksum_address
 from devnet.users import USERS
 
+__all__ = ["FIXED_GENESIS", "HISTORY_SECONDS", "Devnet", "launch", "start_devnet"]
+
 DEPLOYER, OPERATOR, TRADER, LIQUIDATOR, TREASURY, FIRST_USER = 0, 1, 2, 3, 4, 10
 HISTORY_SECONDS = 2 * 86_400
 FIXED_GENESIS = 1_700_000_000

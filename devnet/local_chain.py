@@ -1,7 +1,7 @@
 """A running devnet: read its contracts by name, act on them from its unlocked accounts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from devnet.anvil import Anvil
@@ -9,7 +9,8 @@ from devnet.artifacts import Artifact
 from devnet.deployment import Deployment
 from devnet.errors import TransactionReverted
 
-TRANSACTION_GAS = 8_000_000
+TRANSACTION_GAS = 12_000_000
+Action = tuple[str, str, str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,7 @@ class Devnet:
 
     anvil: Anvil
     deployment: Deployment
-    artifacts: Mapping[str, Artifact]
+    artifacts: Mapping[str, Artifact] = field(repr=False)
 
     @property
     def url(self) -> str:
@@ -59,7 +60,7 @@ class Devnet:
         """
         return self.send_all([(contract, address, function, arguments)], sender=sender)[0]
 
-    def send_all(self, actions: list[tuple[str, str, str, tuple[Any, ...]]], *, sender: str) -> list[dict[str, Any]]:
+    def send_all(self, actions: list[Action], *, sender: str) -> list[dict[str, Any]]:
         """Send several transactions, one block each, and return their receipts in order.
 
         Args:
@@ -69,16 +70,28 @@ class Devnet:
         Raises:
             TransactionReverted: A contract refused; the message has its reason.
         """
-        requests = []
+        receipts = []
         for contract, address, function, arguments in actions:
             data = self.artifacts[contract].call_data(function, *arguments)
-            fields = {"from": sender, "to": address, "data": data, "gas": hex(TRANSACTION_GAS)}
-            requests.append(fields)
-        rpc = self.anvil.rpc
-        receipts: list[dict[str, Any]] = [rpc.request("eth_sendTransactionSync", fields) for fields in requests]
-        for action, fields, receipt in zip(actions, requests, receipts, strict=True):
-            if receipt["status"] != "0x1":
-                answer = rpc.answers([("eth_call", [fields, "latest"])])[0]
-                reason = answer.get("error", {}).get("message", "no reason given")
-                raise TransactionReverted(f"{action[0]}.{action[2]}{action[3]} failed: {reason}")
+            what = f"{contract}.{function}{arguments}"
+            receipts.append(self.transact({"from": sender, "to": address, "data": data}, what=what))
         return receipts
+
+    def transact(self, fields: Mapping[str, str], *, what: str = "the transaction") -> dict[str, Any]:
+        """Send one transaction as `eth_sendTransaction` takes it and return its receipt.
+
+        Args:
+            fields: `from` (an unlocked account), `to` (left out to create a contract), `data`, `value`.
+            what: Names it in the error.
+
+        Raises:
+            TransactionReverted: It failed; the message has the reason.
+        """
+        rpc = self.anvil.rpc
+        complete = {"gas": hex(TRANSACTION_GAS), **fields}
+        receipt: dict[str, Any] = rpc.request("eth_sendTransactionSync", complete)
+        if receipt["status"] != "0x1":
+            answer = rpc.answers([("eth_call", [complete, "latest"])])[0]
+            reason = answer.get("error", {}).get("message", "no reason given")
+            raise TransactionReverted(f"{what} failed: {reason}")
+        return receipt

@@ -14,7 +14,6 @@ import platform
 import shutil
 import subprocess
 import tarfile
-import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -126,30 +125,28 @@ def unpack(tarball: Path, package: Package, target: Path) -> None:
 
 
 def fetch_package(key: str, *, cache: Path, progress: Progress) -> Path:
+    """Return the folder of an unpacked package of `packages.toml` (see `fetch`)."""
+    return fetch(pinned_packages()[key], cache=cache, progress=progress)
+
+
+def fetch(package: Package, *, cache: Path, progress: Progress) -> Path:
     """Return the folder of an unpacked package, fetching it first when the cache lacks it.
 
     Args:
-        key: Row of `packages.toml`.
+        package: What is wanted, with its integrity.
         cache: Cache folder; made when missing.
         progress: Called with one line per step that takes time.
 
     Raises:
         DevnetError: npm is missing or failed, or the package is not the pinned one.
     """
-    package = pinned_packages()[key]
     target = cache / "packages" / package.folder
-    if target.is_dir():
-        return target / "package"
-    with cache_lock(cache, f"package-{key}"):
-        if not target.is_dir():
-            progress(f"fetching {package.spec}")
-            _fetch(package, cache, target)
+    if not target.is_dir():
+        with cache_lock(cache, f"package-{package.key}"):
+            if not target.is_dir():
+                progress(f"fetching {package.spec}")
+                _download(package, target)
     return target / "package"
-
-
-def fetch_packages(keys: list[str], *, cache: Path, progress: Progress) -> dict[str, Path]:
-    """Return the folders of several packages by key (see `fetch_package`)."""
-    return {key: fetch_package(key, cache=cache, progress=progress) for key in keys}
 
 
 def find_anvil(*, cache: Path, progress: Progress) -> Path:
@@ -186,9 +183,13 @@ def cache_lock(cache: Path, name: str) -> Iterator[None]:
 
 @contextmanager
 def appears_whole(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `target` by one rename if the block succeeds."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
+    """Yield a folder that becomes `target` by one rename if the block succeeds.
+
+    To be used under the target's `cache_lock`: what a killed process left behind is swept away.
+    """
+    scratch = target.with_name(f".partial-{target.name}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
     try:
         yield scratch
         scratch.rename(target)
@@ -196,22 +197,19 @@ def appears_whole(target: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _fetch(package: Package, cache: Path, target: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=cache) as download:
-        npm = shutil.which("npm")
-        if npm is None:
-            raise DevnetError("npm is not on the PATH; install Node.js 20 or newer with npm")
-        _run(
-            [npm, "pack", package.spec, "--ignore-scripts", "--silent", "--pack-destination", "."],
-            what=f"npm pack {package.spec}",
-            folder=Path(download),
-        )
-        tarballs = list(Path(download).glob("*.tgz"))
+def _download(package: Package, target: Path) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise DevnetError("npm is not on the PATH; install Node.js 20 or newer with npm")
+    command = [npm, "pack", package.spec, "--ignore-scripts", "--silent", "--pack-destination", "."]
+    with appears_whole(target) as scratch:
+        _run(command, what=f"npm pack {package.spec}", folder=scratch)
+        tarballs = list(scratch.glob("*.tgz"))
         if len(tarballs) != 1:
             raise DevnetError(f"npm pack {package.spec} wrote {len(tarballs)} tarballs, expected 1")
         verify_integrity(tarballs[0], package)
-        with appears_whole(target) as scratch:
-            unpack(tarballs[0], package, scratch)
+        unpack(tarballs[0], package, scratch)
+        tarballs[0].unlink()
 
 
 def _run(command: list[str], *, what: str, folder: Path | None = None) -> str:
