@@ -100,6 +100,17 @@ _ALL = (
     Reason("stale", "stale", "The message belongs to a round that is over."),
     Reason("quorum_missing", "too few signatures", "Fewer operators signed than the quorum asks."),
     Reason("malformed", "malformed", "The bytes do not decode as the format says."),
+    Reason(
+        "leader_silent", "leader silent", "The round's leader sent no proposal in time; the next round has the next."
+    ),
+    Reason(
+        "outvoted", "outvoted", "A quorum signed another report; compare the rows, the adapters and the parameters."
+    ),
+    Reason(
+        "guard_unreadable",
+        "guard cannot be opened",
+        "Restore the guard file beside the keystore, or export its marks elsewhere and import them.",
+    ),
     Reason("guard_locked", "guard locked", "Another process signs with this key; stop it first."),
     Reason(
         "guard_refuses",

@@ -1,0 +1,69 @@
+"""What the machine remembers of one round. Bounded: one message per sender and kind, and one conflicting pair."""
+
+from collections import Counter
+
+from attest.envelope import Envelope
+from attest.header import ReportHeader
+from attest.messages import MessageKind, Observation, Share
+from attest.outcome import Outcome
+from attest.proposals import CheckedProposal
+from attest.state import AgreedState
+
+
+class RoundMemory:
+    """One round as this node has seen it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.first: dict[tuple[int, MessageKind], Envelope] = {}
+        """First valid message per sender and kind."""
+        self.equivocated: set[tuple[int, MessageKind]] = set()
+        self.observations: dict[int, Observation] = {}
+        self.shares: dict[int, Share] = {}
+        self.proposal: CheckedProposal | None = None
+        self.outcome: Outcome | None = None
+        self.header: ReportHeader | None = None
+        self.state: AgreedState | None = None
+        self.report_hash: bytes | None = None
+        self.observed = False
+        self.proposed = False
+        self.snapshot_asked = False
+        self.certified = False
+        self.ended = False
+        """An end without a report was announced."""
+
+    def keep(self, envelope: Envelope, body: Observation | CheckedProposal | Share, *, own: bool) -> None:
+        """Remember the first valid message of a sender and kind."""
+        self.first[envelope.sender, envelope.kind] = envelope
+        if isinstance(body, Observation):
+            self.observations[envelope.sender] = body
+            self.observed |= own
+        elif isinstance(body, CheckedProposal):
+            self.proposal = body
+            self.proposed |= own
+        else:
+            self.shares[envelope.sender] = body
+
+    def verified_digests(self) -> tuple[bytes, ...]:
+        """Return the digests of the observations whose signatures were checked."""
+        return tuple(self.first[sender, MessageKind.OBSERVATION].digest for sender in self.observations)
+
+    def observation_payloads(self) -> tuple[bytes, ...]:
+        """Return the whole observations, by sender."""
+        return tuple(self.first[sender, MessageKind.OBSERVATION].payload for sender in sorted(self.observations))
+
+    def signatures_for(self, report_hash: bytes) -> dict[int, bytes]:
+        """Return the signatures over one report, by operator."""
+        return {sender: share.signature for sender, share in self.shares.items() if share.report_hash == report_hash}
+
+    def most_shared(self) -> int:
+        """Return how many signed the report that most signed."""
+        return max(Counter(share.report_hash for share in self.shares.values()).values(), default=0)
+
+    def why_not_certified(self) -> str:
+        """Return the reason code of a round that ends without a certificate."""
+        if self.proposal is None:
+            return "leader_silent"
+        if self.header is None:
+            return "deadline"
+        return "quorum_missing"
