@@ -16,6 +16,8 @@ from riskschema.units import Address
 T = TypeVar("T", bound=msgspec.Struct)
 
 MAX_DOCUMENT_BYTES = 1_048_576
+MAX_BRACKETS = 1_000
+"""A bound on nesting: parsers recurse, and libraries raise Python's recursion limit beyond what the C stack holds."""
 
 
 def encode_canonical(value: msgspec.Struct) -> bytes:
@@ -36,6 +38,8 @@ def decode_canonical(document: bytes, kind: type[T], *, what: str) -> T:
     """
     if len(document) > MAX_DOCUMENT_BYTES:
         raise InvalidData(f"{what}: larger than {MAX_DOCUMENT_BYTES} bytes", code="document_too_large")
+    if document.count(b"[") + document.count(b"{") > MAX_BRACKETS:
+        raise InvalidData(f"{what}: more than {MAX_BRACKETS} lists and objects", code="document_too_large")
     try:
         parsed = msgspec.json.decode(document)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
