@@ -16,11 +16,16 @@ From code, blocking or not::
     devnet.deployment.user("edge-ether").address        # recipes: devnet.users
     devnet.call("Pool", devnet.deployment.aave.pool, "getUserAccountData", address)
     devnet.send("PriceFeed", feed, "setAnswer", 1, sender=devnet.deployment.deployer)
+    devnet.transact({"from": account, "data": creation_code})["contractAddress"]
     devnet.anvil.snapshot(), .revert(id), .mine(5), .advance_time(3600), .set_balance(a, wei)
+    devnet.anvil.make_revert(contract), .reorganise(3), .impersonate(account)
 
     from devnet.prices import set_prices, crash, read_prices
     set_prices(devnet, {"WETH": 2_500 * 10**8})         # feeds, and pools by real swaps
     crash(devnet, percent=30)
+
+    from devnet.crowd import seed_crowd
+    seed_crowd(devnet, 1_000)                           # more Aave accounts, for measurements
 
 In tests the fixture `chain` (tests/conftest.py) is such a `Devnet`, put back after every test; mark
 the tests with `@pytest.mark.chain`. The first start fetches about 30 MB of packages into `.cache/`;

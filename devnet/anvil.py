@@ -23,6 +23,7 @@ BLOCK_GAS_LIMIT = 1_000_000_000
 ACCOUNT_BALANCE_ETHER = 1_000_000
 # Ends anvil when our end of the pipe closes, so that it never outlives us however we die.
 WATCHDOG = '"$@" & exec >&- 2>&-; read -r _; kill "$!"; wait'
+ALWAYS_REVERTS = "0x60006000fd"
 LISTENING = re.compile(r"Listening on 127\.0\.0\.1:(\d+)")
 
 
@@ -72,6 +73,14 @@ class Anvil:
     def set_balance(self, account: str, wei: int) -> None:
         """Give an account exactly this many wei."""
         self.rpc.request("anvil_setBalance", account, hex(wei))
+
+    def make_revert(self, contract: str) -> None:
+        """Replace a contract by code that reverts every call, as a paused or broken one would."""
+        self.rpc.request("anvil_setCode", contract, ALWAYS_REVERTS)
+
+    def reorganise(self, depth: int) -> None:
+        """Replace the last `depth` blocks by empty ones with other hashes."""
+        self.rpc.request("anvil_reorg", depth, [])
 
     def impersonate(self, account: str) -> None:
         """Let `eth_sendTransaction` send for an account whose key nobody holds; fund it with gas."""

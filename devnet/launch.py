@@ -95,11 +95,14 @@ async def start_devnet(
         genesis_timestamp=genesis_timestamp,
         progress=progress,
     )
-    devnet = await asyncio.to_thread(context.__enter__)
+    starting = asyncio.ensure_future(asyncio.to_thread(context.__enter__))
     try:
-        yield devnet
+        yield await asyncio.shield(starting)
     finally:
-        await asyncio.to_thread(context.__exit__, None, None, None)
+        # a start that was cancelled goes on in its thread: what it started is stopped here
+        await asyncio.wait([starting])
+        if starting.exception() is None:
+            await asyncio.to_thread(context.__exit__, None, None, None)
 
 
 def _deploy(anvil: Anvil, artifacts: dict[str, Artifact], *, chain_id: int, genesis: int) -> Deployment:

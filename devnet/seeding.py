@@ -13,7 +13,7 @@ from devnet.protocols.uniswap import WIDEST_TICK, LiquidityPool, Uniswap, square
 from devnet.transactions import UNLIMITED, Transactions
 from devnet.users import AavePosition, LiquidityRange, MorphoPosition, Recipe
 
-VARIABLE_RATE = 2
+STABLE_RATE, VARIABLE_RATE = 1, 2
 FAR_DEADLINE = 2**40
 HOUR = 3600
 MINTED_TO_TREASURY = {"WETH": "100000", "WBTC": "5000", "USDC": "300000000"}
@@ -134,7 +134,7 @@ class Seeding:
                     "borrow",
                     self._tokens.tokens[symbol].address,
                     ASSETS[symbol].units(amount),
-                    VARIABLE_RATE,
+                    STABLE_RATE if symbol in recipe.aave.stable_rate else VARIABLE_RATE,
                     0,
                     account,
                     sender=account,

@@ -15,13 +15,15 @@ class AavePosition:
 
     Attributes:
         supply: Amount by symbol.
-        borrow: Amount by symbol, at the variable rate.
+        borrow: Amount by symbol.
+        stable_rate: Borrowed symbols that pay the stable rate instead of the variable one.
         not_collateral: Supplied symbols switched off as collateral.
         e_mode: Whether the user enters the e-mode of the majors.
     """
 
     supply: Mapping[str, str]
     borrow: Mapping[str, str] = field(default_factory=dict)
+    stable_rate: tuple[str, ...] = ()
     not_collateral: tuple[str, ...] = ()
     e_mode: bool = False
 
@@ -247,5 +249,10 @@ USERS = (
         name="holder",
         story="Tokens in the wallet and nothing else",
         wallet={"WETH": "3.5", "WBTC": "0.12", "USDC": "900"},
+    ),
+    Recipe(
+        name="stable-rate",
+        story="WETH against USDC at the stable rate",
+        aave=AavePosition(supply={"WETH": "3"}, borrow={"USDC": "4000"}, stable_rate=("USDC",)),
     ),
 )

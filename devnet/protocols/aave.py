@@ -12,7 +12,6 @@ from devnet.protocols.tokens import Tokens
 from devnet.transactions import ZERO_ADDRESS, Transactions, checksum_address
 
 RAY = 10**27
-WAD = 10**18
 MAJORS_E_MODE = 1
 # FlashLoanLogic links to BorrowLogic and therefore comes after it
 LIBRARIES = (
@@ -33,7 +32,7 @@ class Aave:
 
 
 def deploy_aave(transactions: Transactions, tokens: Tokens) -> Aave:
-    """Deploy a market of the three assets with one e-mode category (WETH and WBTC)."""
+    """Deploy a market of the three assets: one e-mode category (WETH and WBTC), stable rates for USDC."""
     for library in LIBRARIES:
         transactions.deploy_library(library)
     provider, pool, configurator = _deploy_core(transactions)
@@ -109,6 +108,7 @@ def _list_reserves(
         transactions.send(configurator, "configureReserveAsCollateral", token, *limits)
         transactions.send(configurator, "setReserveBorrowing", token, True)
         transactions.send(configurator, "setReserveFactor", token, 1_000)
+    transactions.send(configurator, "setReserveStableRateBorrowing", tokens.tokens["USDC"].address, True)
     majors = (MAJORS_E_MODE, 9_000, 9_100, 10_100, ZERO_ADDRESS, "Majors")
     transactions.send(configurator, "setEModeCategory", *majors)
     for symbol in ("WETH", "WBTC"):

@@ -1,10 +1,12 @@
 """The chain's process: free ports, clear failures, snapshots, and no orphan."""
 
+import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -95,7 +97,11 @@ def test_a_revert_puts_back_balances_time_and_blocks(chain: Devnet) -> None:
 
     anvil.revert(snapshot)
 
+    times = [int(anvil.rpc.request("eth_getBlockByNumber", "latest", False)["timestamp"], 16)]
     assert (anvil.block_number(), anvil.rpc.request("eth_getBalance", account, "latest")) == before
+    anvil.rpc.request("evm_mine")
+    times.append(int(anvil.rpc.request("eth_getBlockByNumber", "latest", False)["timestamp"], 16))
+    assert times[1] == times[0] + 1
     with pytest.raises(DevnetError, match="each can be reverted to once"):
         anvil.revert(snapshot)
 
@@ -113,11 +119,55 @@ def test_the_command_prints_where_the_chain_is_and_stops_cleanly_when_told_to(de
     assert deployment.aave == devnet.deployment.aave
 
 
+def test_a_contract_made_to_revert_answers_again_after_the_test(chain: Devnet) -> None:
+    pool, user = chain.deployment.aave.pool, chain.deployment.user("saver").address
+    snapshot = chain.anvil.snapshot()
+    chain.anvil.make_revert(pool)
+    with pytest.raises(DevnetError, match="revert"):
+        chain.call("Pool", pool, "getUserAccountData", user)
+
+    chain.anvil.revert(snapshot)
+
+    assert chain.call("Pool", pool, "getUserAccountData", user)[0] > 0
+
+
+def test_a_reorganisation_changes_the_hashes_of_the_last_blocks_only(chain: Devnet) -> None:
+    chain.anvil.mine(4)
+    head = chain.anvil.block_number()
+    heights = [("eth_getBlockByNumber", [hex(head - back), False]) for back in range(4)]
+    before = [block["hash"] for block in chain.anvil.rpc.batch(heights)]
+
+    chain.anvil.reorganise(2)
+
+    after = [block["hash"] for block in chain.anvil.rpc.batch(heights)]
+    assert [old == new for old, new in zip(before, after, strict=True)] == [False, False, True, True]
+
+
+async def test_a_start_that_is_cancelled_leaves_no_chain_behind(devnet: Devnet) -> None:
+    chains = _running_chains()
+    deploying, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def report(_: str) -> None:
+        loop.call_soon_threadsafe(deploying.set)
+
+    context = start_devnet(progress=report)
+    starting = asyncio.ensure_future(context.__aenter__())
+    await deploying.wait()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert _running_chains() == chains
+
+
 async def test_the_devnet_starts_and_stops_beside_an_event_loop(devnet: Devnet) -> None:
     async with start_devnet(chain_id=7003) as running:
         assert running.deployment.chain_id == 7003
         port = int(running.url.rsplit(":", 1)[1])
     assert not _listens(port)
+
+
+def _running_chains() -> int:
+    return [thread.name for thread in threading.enumerate()].count("anvil-output")
 
 
 def _listens(port: int) -> bool:
