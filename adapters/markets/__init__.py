@@ -1,0 +1,1 @@
+"""Current factor values and hourly history, one file per source; each source is a `riskschema.ports.MarketSource`."""

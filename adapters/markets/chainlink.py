@@ -1,0 +1,132 @@
+"""Price feeds with Chainlink's interface, read at one block of the configured finality."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from adapters.abi import Function
+from riskschema.errors import InvalidData
+from riskschema.instruments import FactorId
+from riskschema.market import FactorQuote, Group
+from riskschema.portfolio import BlockReference
+from riskschema.ports import CallResult, ChainReader
+from riskschema.units import WAD, Address, Wad
+
+LATEST_ROUND_DATA = Function("latestRoundData()", "(uint80,int256,uint256,uint256,uint80)")
+DECIMALS = Function("decimals()", "(uint8)")
+MAX_DECIMALS = 36
+MAX_PRICE = Wad(10**12 * WAD)
+"""A trillion dollars per unit: no asset is near it, a feed of the wrong scale is above it."""
+CLOCK_SKEW_SECONDS = 60
+
+
+class PriceFeed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A feed and what its operators promise of it."""
+
+    factor: FactorId
+    address: Address
+    group: Group = "other"
+    heartbeat: Annotated[float, Meta(gt=0)] = 3_600.0
+    """Largest age of an answer in seconds, against the block's timestamp; older answers are refused."""
+    deviation: Wad = msgspec.field(default_factory=lambda: Wad(WAD // 200))
+    """Relative move that makes the feed answer anew: until then the answer is off by at most this."""
+
+
+class ChainlinkFeeds:
+    """The feeds of one chain as a `MarketSource`.
+
+    Args:
+        chain: Where the feeds live.
+        feeds: One feed per factor.
+
+    Raises:
+        ValueError: two feeds of one factor.
+    """
+
+    def __init__(self, chain: ChainReader, feeds: Sequence[PriceFeed]) -> None:
+        if len({feed.factor for feed in feeds}) != len(feeds):
+            raise ValueError("two feeds of one factor")
+        self._chain = chain
+        self._feeds = tuple(feeds)
+
+    @property
+    def name(self) -> str:
+        """What the provenance of a quote says."""
+        return f"chainlink:{self._chain.chain_id}"
+
+    async def quotes(self) -> tuple[FactorQuote, ...]:
+        """Read all feeds at the head of the chain.
+
+        Raises:
+            TransientError: the endpoint failed.
+            InvalidData: a feed reverts, answers nonsense, nothing positive, or nothing recent; all of them are named.
+        """
+        reader = await self._chain.pin(await self._chain.head())
+        questions = [function.call(feed.address) for feed in self._feeds for function in (LATEST_ROUND_DATA, DECIMALS)]
+        answers = await reader.call(questions)
+        quotes: list[FactorQuote] = []
+        faults: list[str] = []
+        for feed, answer, decimals in zip(self._feeds, answers[::2], answers[1::2], strict=True):
+            try:
+                quotes.append(quote_of(feed, answer, decimals, reader.block))
+            except InvalidData as fault:
+                faults.append(fault.message)
+        if faults:
+            raise InvalidData("; ".join(faults), code="market_unavailable")
+        return tuple(quotes)
+
+
+def quote_of(feed: PriceFeed, answer: CallResult, decimals: CallResult, block: BlockReference) -> FactorQuote:
+    """Turn the raw answers of a feed at `block` into a quote.
+
+    Args:
+        feed: The feed.
+        answer: Of ``latestRoundData()``.
+        decimals: Of ``decimals()``.
+        block: Whose timestamp the answer's age is measured against: all nodes see the same.
+
+    Raises:
+        InvalidData: naming the feed.
+    """
+    what = f"feed of {feed.factor} at {feed.address} on chain {block.chain_id}, block {block.number}"
+    try:
+        _, value, _, updated_at, _ = LATEST_ROUND_DATA.decode(answer, feed.address)
+        scale = DECIMALS.decode_one(decimals, feed.address)
+    except InvalidData as error:
+        raise InvalidData(f"{what}: {error.message}", code="market_unavailable") from error
+    _require_recent(updated_at, feed, block, what)
+    price = _price(value, scale, what)
+    return FactorQuote(
+        factor=feed.factor,
+        price=price,
+        confidence=Wad(max(1, price * feed.deviation // WAD)),
+        group=feed.group,
+        sources=(f"chainlink:{block.chain_id}:{feed.address}",),
+    )
+
+
+def _require_recent(updated_at: int, feed: PriceFeed, block: BlockReference, what: str) -> None:
+    if updated_at == 0:
+        raise InvalidData(f"{what}: its round is not complete", code="market_unavailable")
+    if updated_at > block.timestamp + CLOCK_SKEW_SECONDS:
+        raise InvalidData(f"{what}: updated in the future (at {updated_at})", code="market_unavailable")
+    age = max(0, block.timestamp - updated_at)
+    if age > feed.heartbeat:
+        raise InvalidData(
+            f"{what}: the answer is {age} s old, the heartbeat is {feed.heartbeat:g} s", code="market_unavailable"
+        )
+
+
+def _price(value: int, decimals: int, what: str) -> Wad:
+    if decimals > MAX_DECIMALS:
+        raise InvalidData(f"{what}: says it has {decimals} decimals", code="market_unavailable")
+    price = value * 10 ** (18 - decimals) if decimals <= 18 else value // 10 ** (decimals - 18)
+    if not 0 < price <= MAX_PRICE:
+        raise InvalidData(
+            f"{what}: the answer {str(value)[:40]} with {decimals} decimals is no price", code="market_unavailable"
+        )
+    return Wad(price)
