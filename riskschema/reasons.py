@@ -27,6 +27,7 @@ _ALL = (
         "Split the document; the limit is in the message.",
     ),
     Reason("invalid_settings", "settings refused", "Correct the key named in the message."),
+    Reason("field_out_of_range", "value out of range", "The value named in the message does not fit its type."),
     Reason("file_unreadable", "file cannot be read", "Check the path and its permissions."),
     # facts at the pinned block: they lower the coverage
     Reason(
@@ -140,6 +141,7 @@ _ALL = (
         "database unusable",
         "The database cannot be opened or is of another version.",
     ),
+    Reason("compiler_missing", "no Solidity compiler", "Install Node.js with npm; it is needed to compile contracts."),
     # readiness
     Reason("round_missing", "no certified round yet", "Wait for the first round; the log names what holds it up."),
     Reason("round_overdue", "no recent round", "No round was certified lately; the log names what holds it up."),

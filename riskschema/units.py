@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 
 from riskschema.errors import InvalidData
 
-_DECIMAL = re.compile(r"-?[0-9]{1,60}(\.[0-9]{1,36})?")
+_DECIMAL = re.compile(r"-?[0-9]{1,78}(\.[0-9]{1,36})?")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _HASH32 = re.compile(r"0x[0-9a-f]{64}")
 
