@@ -25,6 +25,7 @@ PUBLISHED = ("EcdsaBitmapVerifier", "ExamplePool", "IQuorumVerifier", "IRiskOrac
 SETTINGS: dict[str, Any] = {
     "optimizer": {"enabled": True, "runs": 1_000_000},
     "evmVersion": "cancun",
+    "viaIR": True,
     "outputSelection": {"*": {"*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"]}},
 }
 TIMEOUT_SECONDS = 180

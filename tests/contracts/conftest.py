@@ -1,5 +1,7 @@
 """A bare chain with a committee's oracle on it, and the means to publish, verify and be refused."""
 
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -181,13 +183,23 @@ def operator_keys(count: int) -> tuple[bytes, ...]:
 
 
 @pytest.fixture(scope="session")
-def compiled() -> dict[str, dict[str, Any]]:
+def _programs() -> None:
+    missing = [name for name in ("node", "npm") if shutil.which(name) is None]
+    if missing:
+        message = f"contracts need {' and '.join(missing)} on the PATH (Node.js 20 or newer)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def compiled(_programs: None) -> dict[str, dict[str, Any]]:
     """Our sources and the test contracts, compiled afresh."""
     return compile_contracts(cache=default_cache(), extra_sources=Path(__file__).parent / "solidity")
 
 
 @pytest.fixture(scope="session")
-def _anvil() -> Iterator[Anvil]:
+def _anvil(_programs: None) -> Iterator[Anvil]:
     binary = find_anvil(cache=default_cache(), progress=print)
     with run_anvil(binary, chain_id=CHAIN_ID, genesis_timestamp=START - 1000) as anvil:
         yield anvil
