@@ -17,7 +17,6 @@ from typing import Any
 from devnet.compiler import SOLIDITY_FOLDER
 from devnet.errors import DevnetError
 from devnet.packages import default_cache, fetch_package
-from riskschema.errors import FatalError
 
 SOURCES = Path(__file__).parent / "src"
 ARTIFACTS = Path(__file__).parent / "artifacts"
@@ -42,13 +41,10 @@ def compile_contracts(*, cache: Path, extra_sources: Path | None = None) -> dict
         extra_sources: A folder of further .sol files; they import ours as ``contracts/...``.
 
     Raises:
-        FatalError: a package or Node.js is missing, or solc refuses a source.
+        DevnetError: a package or Node.js is missing, or solc refuses a source.
     """
-    try:
-        solc = fetch_package("solc-0_8_28", cache=cache, progress=_say) / "soljson.js"
-        openzeppelin = fetch_package("openzeppelin-contracts", cache=cache, progress=_say)
-    except DevnetError as error:
-        raise FatalError(f"contracts: {error}", code="compiler_missing") from error
+    solc = fetch_package("solc-0_8_28", cache=cache, progress=_say) / "soljson.js"
+    openzeppelin = fetch_package("openzeppelin-contracts", cache=cache, progress=_say)
     sources = collect_sources(openzeppelin, extra_sources)
     request = {"language": "Solidity", "sources": sources, "settings": SETTINGS}
     output = _run_solc(solc, json.dumps(request, sort_keys=True))
@@ -130,7 +126,7 @@ def _artifact(
 def _run_solc(solc: Path, request: str) -> dict[str, Any]:
     node = shutil.which("node")
     if node is None:
-        raise FatalError("node is not on the PATH; install Node.js 20 or newer", code="compiler_missing")
+        raise DevnetError("node is not on the PATH; install Node.js 20 or newer")
     try:
         done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
             [node, str(SOLIDITY_FOLDER / "compile.mjs"), str(solc)],
@@ -141,11 +137,11 @@ def _run_solc(solc: Path, request: str) -> dict[str, Any]:
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise FatalError(f"solc failed: {error}", code="compiler_missing") from error
+        raise DevnetError(f"solc failed: {error}") from error
     output: dict[str, Any] = json.loads(done.stdout)
     problems = [problem["formattedMessage"] for problem in output.get("errors", [])]
     if problems:
-        raise FatalError("solc refused the sources:\n" + "\n".join(problems), code="invalid_document")
+        raise DevnetError("solc refused the sources:\n" + "\n".join(problems))
     return output
 
 

@@ -21,14 +21,6 @@ contract RiskOracle is IRiskOracle {
         address guardian;
     }
 
-    struct RingEntry {
-        uint64 round;
-        uint64 observedAt;
-        uint64 validUntil;
-        bytes32 accountsRoot;
-        bytes32 feedsRoot;
-    }
-
     uint64 public constant PAUSE_DURATION = 3 days;
     uint64 public constant PAUSE_COOL_DOWN = 7 days;
     uint32 public constant MAX_FUTURE_SKEW = 1 hours;
@@ -53,7 +45,7 @@ contract RiskOracle is IRiskOracle {
     address public guardian;
     uint64 public nextPauseAt;
 
-    mapping(uint256 index => RingEntry) private _ring;
+    mapping(uint256 index => RecentReport) private _ring;
 
     error NotTheInitializer(address caller);
     error AlreadyInitialized();
@@ -112,7 +104,7 @@ contract RiskOracle is IRiskOracle {
     ) external view returns (uint64 observedAt) {
         uint64 missing = minCoverage & ~leaf.venueCoverage;
         if (missing != 0) revert CoverageMissing(missing);
-        RingEntry storage entry = _usable(round);
+        RecentReport storage entry = _usable(round);
         observedAt = _checkAge(entry, maxAge);
         _checkProof(proof, entry.accountsRoot, ReportHashes.leafHash(leaf));
     }
@@ -123,7 +115,7 @@ contract RiskOracle is IRiskOracle {
         view
         returns (uint64 observedAt)
     {
-        RingEntry storage entry = _usable(round);
+        RecentReport storage entry = _usable(round);
         observedAt = _checkAge(entry, maxAge);
         _checkProof(proof, entry.feedsRoot, ReportHashes.leafHash(leaf));
     }
@@ -135,8 +127,7 @@ contract RiskOracle is IRiskOracle {
 
     /// @inheritdoc IRiskOracle
     function recentReport(uint64 round) external view returns (RecentReport memory) {
-        RingEntry storage entry = _find(round);
-        return RecentReport(entry.round, entry.observedAt, entry.validUntil, entry.accountsRoot, entry.feedsRoot);
+        return _find(round);
     }
 
     /// Stop accepting and verifying for `PAUSE_DURATION`. Not again before `PAUSE_COOL_DOWN` after its end.
@@ -170,7 +161,7 @@ contract RiskOracle is IRiskOracle {
 
     function _keep(ReportHeader calldata header) private {
         uint64 accepted = _accepted;
-        RingEntry storage entry = _ring[accepted % ringSize];
+        RecentReport storage entry = _ring[accepted % ringSize];
         entry.round = header.round;
         entry.observedAt = header.observedAt;
         entry.validUntil = header.validUntil;
@@ -181,14 +172,14 @@ contract RiskOracle is IRiskOracle {
         _accepted = accepted + 1;
     }
 
-    function _usable(uint64 round) private view returns (RingEntry storage entry) {
+    function _usable(uint64 round) private view returns (RecentReport storage entry) {
         if (block.timestamp < pausedUntil) revert IsPaused(pausedUntil);
         entry = _find(round);
         if (block.timestamp > entry.validUntil) revert Expired(round, entry.validUntil);
     }
 
     /// Rounds in the ring increase with the order of acceptance, but may have gaps: the latest first, then halving.
-    function _find(uint64 round) private view returns (RingEntry storage entry) {
+    function _find(uint64 round) private view returns (RecentReport storage entry) {
         uint256 accepted = _accepted;
         if (accepted == 0) revert UnknownRound(round);
         uint256 high = accepted - 1;
@@ -203,7 +194,7 @@ contract RiskOracle is IRiskOracle {
         if (entry.round != round) revert UnknownRound(round);
     }
 
-    function _checkAge(RingEntry storage entry, uint64 maxAge) private view returns (uint64 observedAt) {
+    function _checkAge(RecentReport storage entry, uint64 maxAge) private view returns (uint64 observedAt) {
         observedAt = entry.observedAt;
         if (block.timestamp > uint256(observedAt) + maxAge) revert TooOld(observedAt, maxAge);
     }
