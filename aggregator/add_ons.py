@@ -1,0 +1,43 @@
+"""What size costs: liquidity, concentration and oracle add-ons, and the static requirement, from gross exposures."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from aggregator.parameters import Parameters
+from riskschema.arrays import FactorTerms
+
+
+class AddOn(msgspec.Struct, frozen=True):
+    """One factor's add-ons in dollars."""
+
+    factor: str
+    liquidity: float
+    concentration: float
+    oracle: float
+
+
+def factor_add_on(gross: float, terms: FactorTerms, parameters: Parameters) -> AddOn:
+    """Return the add-ons for unwinding `gross` dollars of one factor.
+
+    liquidity = N·[half-spread + impact·N + ES·(√max(1, h/24) − 1)] with h = N/(participation·hourly volume) (Almgren,
+    Chriss, 2000, for the holding time); concentration = k·N·max(0, N/open size − θ)^1.5; oracle = N·confidence.
+
+    Args:
+        gross: Size of the exposure in dollars, not netted between silos.
+        terms: The factor's market facts.
+        parameters: The parameter file.
+    """
+    hours = gross / (parameters.liquidity.participation * terms.hourly_volume)
+    longer = math.sqrt(max(1.0, hours / 24.0)) - 1.0
+    unwinding = terms.half_spread + terms.impact_per_usd * gross + terms.shortfall * longer
+    model = parameters.concentration
+    excess = max(0.0, gross / (terms.hourly_volume * 24.0 * model.days_of_volume) - model.threshold)
+    return AddOn(
+        factor=terms.factor,
+        liquidity=gross * unwinding,
+        concentration=model.factor * gross * excess * math.sqrt(excess),
+        oracle=gross * terms.confidence,
+    )

@@ -1,0 +1,237 @@
+"""Assess many portfolios under one market state: the stage's entry point."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregator.add_ons import AddOn, factor_add_on
+from aggregator.arrays import build_arrays, view
+from aggregator.explanation import Part, explain, liquidation_prices, only_factor
+from aggregator.margin import MEMBERS, MarginResult, account_margins
+from aggregator.money import dollars, usd_ceiling, usd_floor, usd_from_dollars
+from aggregator.parameters import Parameters
+from aggregator.positions import ReadAccount, ReadSilo, instruments, position_table, read_accounts, rule_rows
+from aggregator.score import touch_probability, verdict
+from aggregator.sums import product
+from aggregator.touch import TouchResult, account_touches
+from riskschema.arrays import PositionTable, RiskArrays
+from riskschema.assessment import Assessment, SiloAssessment
+from riskschema.market import MarketState
+from riskschema.portfolio import Portfolio
+from riskschema.units import WAD, Probability, Usd, Wad
+
+
+class AssessmentBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """Assessments of one round, in the order of the portfolios, and the arrays they follow from."""
+
+    assessments: tuple[Assessment, ...]
+    arrays: RiskArrays
+    positions: PositionTable
+    feeds: tuple[object, ...] = ()
+    """Parameter feeds; none in this version."""
+
+
+class Measures(msgspec.Struct, frozen=True, kw_only=True):
+    """All columns of a batch, before they become assessments."""
+
+    margins: MarginResult
+    touches: TouchResult
+    counted: NDArray[np.int8]
+
+
+class _Context(msgspec.Struct, frozen=True, kw_only=True):
+    arrays: RiskArrays
+    table: PositionTable
+    measures: Measures
+    parameters: Parameters
+    prices: dict[str, Wad]
+    quoted: frozenset[str]
+    lists: dict[str, list[int]]
+
+
+def assess(portfolios: Sequence[Portfolio], market: MarketState, parameters: Parameters) -> AssessmentBatch:
+    """Return margin, probability, score and explanation of every portfolio.
+
+    The same inputs give the same bytes on every machine; an account's result does not depend on the others.
+
+    Args:
+        portfolios: What was read of each subject.
+        market: The agreed market state.
+        parameters: The parameter file.
+    """
+    quoted = frozenset(quote.factor for quote in market.quotes)
+    accounts = read_accounts(portfolios, quoted)
+    arrays = build_arrays(instruments(accounts), rule_rows(accounts), market, parameters)
+    table = position_table(accounts, arrays, parameters.offsets)
+    context = _Context(
+        arrays=arrays,
+        table=table,
+        measures=measure(table, arrays, parameters),
+        parameters=parameters,
+        prices={quote.factor: quote.price for quote in market.quotes},
+        quoted=quoted,
+        lists={
+            "silos": view(table.account_silos).tolist(),
+            "positions": view(table.silo_positions).tolist(),
+            "terms": view(table.silo_terms).tolist(),
+            "exponents": view(table.account_exponents).tolist(),
+        },
+    )
+    assessments = tuple(_assessment(index, account, context) for index, account in enumerate(accounts))
+    return AssessmentBatch(assessments=assessments, arrays=arrays, positions=table)
+
+
+def measure(table: PositionTable, arrays: RiskArrays, parameters: Parameters) -> Measures:
+    """Return the columns of a position table: the whole numerical work of an assessment."""
+    margins = account_margins(table, arrays, parameters)
+    counted = counted_silos(table, margins, parameters)
+    return Measures(margins=margins, touches=account_touches(table, arrays, counted, parameters), counted=counted)
+
+
+def counted_silos(table: PositionTable, margins: MarginResult, parameters: Parameters) -> NDArray[np.int8]:
+    """Return 1 for each silo that owes at least max(100 USD, .1 % of its account's debts): dust does not decide."""
+    account_silos, exponents = view(table.account_silos), view(table.account_exponents)
+    per_account = np.diff(account_silos)
+    owed = np.ldexp(margins.debts.astype(np.float64), np.repeat(exponents, per_account) - 29)
+    total = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(margins.debts)])
+    sums = np.ldexp((total[account_silos[1:]] - total[account_silos[:-1]]).astype(np.float64), exponents - 29)
+    model = parameters.probability
+    least = np.maximum(model.minimum_debt_usd, model.minimum_debt_share * sums)
+    return np.asarray(owed >= np.repeat(least, per_account), dtype=np.int8)
+
+
+def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessment:
+    margins, touches, parameters = context.measures.margins, context.measures.touches, context.parameters
+    exponent = context.lists["exponents"][index]
+    first, last = context.lists["silos"][index], context.lists["silos"][index + 1]
+    gross = margins.silo_gross[first:last].sum(axis=0).tolist()
+    add_ons = _add_ons(gross, exponent, context)
+    added = sum(_total(item) for item in add_ons)
+    base, net = int(margins.unified[index]), int(margins.net[index])
+    initial = Usd(usd_ceiling(base, exponent) + added)
+    liquidatable = any(item.silo.health is not None and item.silo.health < WAD for item in account.silos)
+    chance = touch_probability(
+        int(touches.touches[index]), float(touches.multiplier[index]), context.arrays.blocks, parameters.probability
+    )
+    floor = parameters.probability.unpriced_debt_floor_ppm if account.unpriced_debt else 0
+    result = verdict(chance, liquidatable=liquidatable, floor_ppm=floor, model=parameters.probability)
+    exposed = [terms for terms, size in zip(context.arrays.factors, gross, strict=True) if size]
+    healths = [item.silo.health for item in account.silos if item.silo.health is not None]
+    decided, stressed = _parts(account, first, context)
+    return Assessment(
+        subject=account.portfolio.subject,
+        score=result.score,
+        grade=result.grade,
+        liquidation_probability=Probability(result.probability_ppm),
+        insolvency_probability=_share(int(touches.insolvencies[index]), context.arrays.blocks),
+        expected_loss=usd_from_dollars(float(touches.loss[index]) / context.arrays.blocks),
+        equity=usd_floor(int(margins.equity[index]), exponent),
+        initial_margin=initial,
+        maintenance_margin=_maintenance(initial, parameters),
+        siloed_margin=Usd(usd_ceiling(int(margins.siloed[index]), exponent) + added),
+        net_margin=Usd(usd_ceiling(net, exponent) + added),
+        static_margin=usd_from_dollars(_static(gross, exponent, context)),
+        worst_grid_loss=usd_ceiling(int(margins.worst_grid_loss[index]), exponent),
+        worst_scenario=context.arrays.grid[int(margins.worst_grid[index])],
+        min_health=min(healths, default=None),
+        silos=tuple(
+            _silo_assessment(first + place, item, exponent, context) for place, item in enumerate(account.silos)
+        ),
+        explanation=explain(
+            initial_margin=initial,
+            member=MEMBERS[int(margins.member[index])],
+            decided=decided,
+            stressed=stressed,
+            offset=base - net,
+            exponent=exponent,
+            add_ons=add_ons,
+        ),
+        flags=tuple(sorted(account.flags.union(*(terms.flags for terms in exposed)))),
+        unread=account.unread,
+        blocks=account.portfolio.blocks,
+    )
+
+
+def _silo_assessment(silo: int, item: ReadSilo, exponent: int, context: _Context) -> SiloAssessment:
+    margins, touches, parameters = context.measures.margins, context.measures.touches, context.parameters
+    health = item.silo.health
+    chance = touch_probability(
+        int(touches.silo_touches[silo]),
+        float(touches.silo_multiplier[silo]),
+        context.arrays.blocks,
+        parameters.probability,
+    )
+    liquidatable = health is not None and health < WAD
+    result = verdict(chance, liquidatable=liquidatable, floor_ppm=0, model=parameters.probability)
+    add_ons = _add_ons(margins.silo_gross[silo].tolist(), exponent, context)
+    base = usd_ceiling(int(margins.silo_base[silo]), exponent)
+    return SiloAssessment(
+        id=item.silo.id,
+        venue=item.silo.venue,
+        chain_id=item.silo.chain_id,
+        market=item.silo.market,
+        health=health,
+        equity=usd_floor(int(margins.silo_equity[silo]), exponent),
+        initial_margin=Usd(base + sum(_total(line) for line in add_ons)),
+        liquidation_probability=Probability(result.probability_ppm),
+        liquidation_prices=_liquidation_prices(silo, item, context),
+    )
+
+
+def _liquidation_prices(silo: int, item: ReadSilo, context: _Context):  # type: ignore[no-untyped-def]
+    if item.rule is None:
+        return ()
+    begin, end = context.lists["terms"][silo], context.lists["terms"][silo + 1]
+    rows, lots = view(context.table.term_rows), view(context.table.term_lots)
+    mantissas = view(context.arrays.rule.mantissas)
+    values = [int(lots[place]) * int(mantissas[rows[place], 0]) for place in range(begin, end)]
+    return liquidation_prices(item.rule, values, context.prices, context.quoted)
+
+
+def _parts(account: ReadAccount, first: int, context: _Context) -> tuple[list[Part], list[Part]]:
+    decided: list[Part] = []
+    stressed: list[Part] = []
+    contributions = context.measures.margins.contributions
+    for place, item in enumerate(account.silos):
+        begin = context.lists["positions"][first + place]
+        for index, (instrument, _) in enumerate(item.holdings):
+            factor = only_factor(instrument, context.quoted)
+            decided.append((item.silo.id, factor, int(contributions[0, begin + index])))
+            stressed.append((item.silo.id, factor, int(contributions[1, begin + index])))
+    return decided, stressed
+
+
+def _add_ons(gross: list[int], exponent: int, context: _Context) -> list[AddOn]:
+    return [
+        factor_add_on(dollars(size, exponent), terms, context.parameters)
+        for terms, size in zip(context.arrays.factors, gross, strict=True)
+        if size
+    ]
+
+
+def _total(item: AddOn) -> int:
+    return usd_from_dollars(item.liquidity) + usd_from_dollars(item.concentration) + usd_from_dollars(item.oracle)
+
+
+def _static(gross: list[int], exponent: int, context: _Context) -> float:
+    total = 0.0
+    for terms, size in zip(context.arrays.factors, gross, strict=True):
+        total += dollars(size, exponent) * terms.static_share
+    return total
+
+
+def _maintenance(initial: Usd, parameters: Parameters) -> Usd:
+    share = math.floor(parameters.margin.maintenance_share * 1_000_000 + 0.5)
+    return Usd(-(-initial * share // 1_000_000))
+
+
+def _share(count: int, blocks: int) -> Probability:
+    return Probability(-(-count * 1_000_000 // blocks))
+
+
+__all__ = ["AssessmentBatch", "Measures", "assess", "measure", "product"]

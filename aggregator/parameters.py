@@ -1,0 +1,272 @@
+"""The versioned parameter file: every constant of the model, and its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from riskschema.codec import from_builtins
+from riskschema.errors import InvalidData
+from riskschema.units import Hash32
+
+DEFAULT_PATH = Path(__file__).with_name("parameters.toml")
+
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Positive = Annotated[float, Meta(gt=0.0, le=1e15)]
+Move = Annotated[float, Meta(gt=-1.0, le=10.0)]
+Count = Annotated[int, Meta(ge=1, le=100_000)]
+PartsPerMillion = Annotated[int, Meta(ge=0, le=1_000_000)]
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file: no key more, none less."""
+
+
+class ByGroup(_Section):
+    """One positive number per asset group."""
+
+    btc: Positive
+    eth: Positive
+    large: Positive
+    other: Positive
+    stablecoin: Positive
+
+    def of(self, group: str) -> float:
+        """Return the number of `group`."""
+        return float(getattr(self, group))
+
+
+class Horizon(_Section):
+    """How far ahead margin and probability look."""
+
+    hours: Annotated[int, Meta(ge=24, le=24)]
+
+
+class Paths(_Section):
+    """Which days of history are replayed, and what stands in for missing history."""
+
+    stride_hours: Count
+    maximum_blocks: Annotated[int, Meta(ge=100, le=4000)]
+    minimum_history_hours: Count
+    short_history_multiplier: Positive
+    reference_degrees: Annotated[int, Meta(ge=4, le=4)]
+    reference_correlation: Share
+
+
+class Volatility(_Section):
+    """The volatility recursion."""
+
+    half_life_hours: Positive
+    warm_up_hours: Count
+    daily_rise_cap: Positive
+    default_annual: ByGroup
+    floor_annual: ByGroup
+
+
+class Thresholds(_Section):
+    """Annual volatility at which calm ends, and normal, turbulent and stressed begin to differ."""
+
+    btc: tuple[Positive, Positive, Positive, Positive]
+    eth: tuple[Positive, Positive, Positive, Positive]
+
+
+class Regime(_Section):
+    """Regime thresholds with hysteresis."""
+
+    leave_below: Share
+    leave_hours: Count
+    thresholds: Thresholds
+
+
+class Correlation(_Section):
+    """How correlation is measured and stressed."""
+
+    half_life_days: Positive
+    shrinkage: Share
+    target: Share
+    toward: Share
+
+
+class Shortfall(_Section):
+    """Expected shortfall, its weight against stress, and its long-run floor."""
+
+    tail_percent: Annotated[int, Meta(ge=1, le=50)]
+    weight: Share
+    long_run_floor: Share
+
+
+class DeltaFloor(_Section):
+    """The margin that no model can net away."""
+
+    net: Share
+    hedged: Share
+
+
+class Grid(_Section):
+    """Deterministic scenarios."""
+
+    z: Positive
+    volatility_up: Share
+    volatility_down: Share
+    short_tenor_power: Share
+    long_tenor_power: Share
+    minimum_shocked_volatility: Positive
+    largest_factors: Annotated[int, Meta(ge=0, le=64)]
+    tail_moves: tuple[Move, ...]
+    tail_weights: tuple[Share, ...]
+    stablecoin_breaks: tuple[Move, ...]
+    staking_discounts: tuple[Move, ...]
+    skew: Share
+    range_floor: ByGroup
+
+
+class Crisis(_Section):
+    """What each group returned in 24 hours of a crisis."""
+
+    name: str
+    btc: Move
+    eth: Move
+    large: Move
+    other: Move
+    stablecoin: Move
+
+    def of(self, group: str) -> float:
+        """Return the move of `group`."""
+        return float(getattr(self, group))
+
+
+class Stress(_Section):
+    """The stress set, replayed unscaled."""
+
+    crises: tuple[Crisis, ...]
+
+
+class Liquidity(_Section):
+    """Cost of unwinding."""
+
+    participation: Share
+    half_spread: ByGroup
+    impact_per_million: ByGroup
+    hourly_volume: ByGroup
+
+
+class Concentration(_Section):
+    """Cost of being too large a part of a market."""
+
+    threshold: Share
+    factor: Positive
+    days_of_volume: Positive
+
+
+class Offsets(_Section):
+    """Credits for netting between silos."""
+
+    cross_margined_venues: tuple[str, ...]
+    within_venue: Share
+    within_chain: Share
+    across_chains: Share
+
+
+class Margin(_Section):
+    """Maintenance against initial margin."""
+
+    maintenance_share: Share
+
+
+class Grades(_Section):
+    """Upper bound of the probability of each grade, in parts per million."""
+
+    A: PartsPerMillion
+    BBB: PartsPerMillion
+    BB: PartsPerMillion
+    B: PartsPerMillion
+    CCC: PartsPerMillion
+    C: PartsPerMillion
+
+
+class ProbabilityModel(_Section):
+    """From touches to a probability."""
+
+    tail_paths: Count
+    tail_exponent: Positive
+    published_floor_ppm: PartsPerMillion
+    unpriced_debt_floor_ppm: PartsPerMillion
+    minimum_debt_usd: Positive
+    minimum_debt_share: Share
+    grades: Grades
+
+
+class Liquidation(_Section):
+    """Bounds of the liquidation walk."""
+
+    maximum_steps: Count
+
+
+class ParameterValues(_Section):
+    """The whole file."""
+
+    model_version: Annotated[int, Meta(ge=1, le=2**31 - 1)]
+    horizon: Horizon
+    paths: Paths
+    volatility: Volatility
+    regime: Regime
+    correlation: Correlation
+    shortfall: Shortfall
+    delta_floor: DeltaFloor
+    grid: Grid
+    stress: Stress
+    liquidity: Liquidity
+    concentration: Concentration
+    offsets: Offsets
+    margin: Margin
+    static_margin: ByGroup
+    probability: ProbabilityModel
+    liquidation: Liquidation
+
+
+class Parameters(ParameterValues):
+    """The whole file and the SHA-256 of its bytes."""
+
+    hash: Hash32
+
+
+def parse_parameters(document: bytes, *, what: str) -> Parameters:
+    """Read a parameter file.
+
+    Args:
+        document: UTF-8 TOML.
+        what: Where it came from; begins the error message.
+
+    Raises:
+        InvalidData: not TOML, an unknown or missing key, or a value out of range, named by its path.
+    """
+    try:
+        tree: dict[str, Any] = tomllib.loads(document.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidData(f"{what}: {error}", code="invalid_document") from error
+    values = from_builtins(tree, ParameterValues, what=what)
+    if len(values.grid.tail_moves) != len(values.grid.tail_weights):
+        raise InvalidData(f"{what}: grid.tail_moves and grid.tail_weights differ in length", code="invalid_document")
+    if not values.stress.crises:
+        raise InvalidData(f"{what}: stress.crises is empty", code="invalid_document")
+    fields = {name: getattr(values, name) for name in values.__struct_fields__}
+    return Parameters(**fields, hash=Hash32(hashlib.sha256(document).digest()))
+
+
+def load_parameters(path: Path | None = None) -> Parameters:
+    """Read a parameter file, or the one shipped with the package.
+
+    Raises:
+        InvalidData: the file cannot be read, or `parse_parameters` refuses it.
+    """
+    chosen = path or DEFAULT_PATH
+    try:
+        document = chosen.read_bytes()
+    except OSError as error:
+        raise InvalidData(f"{chosen}: {error.strerror}", code="file_unreadable") from error
+    return parse_parameters(document, what=str(chosen))

@@ -1,0 +1,118 @@
+"""Risk arrays and position tables: the columnar values between building scenarios and adding up accounts.
+
+An account's value in a column is the sum over its positions of lots × mantissa; everything else follows from such sums
+(docs/risk-model.md). Both types hold plain bytes, so whoever has them needs no array library to recompute a margin.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from riskschema.buffers import Column
+from riskschema.instruments import FactorId, Timestamp
+
+VALUE_EXPONENT = -53
+"""A mantissa counts units of 2^-53 USD per lot; a lot is worth between 2^-27 and 2^-26 USD now."""
+
+LIMB_BITS = 24
+"""Lots are added in two limbs, lots = high·2^24 + low, so that no product or sum leaves 64 bits."""
+
+ACCOUNT_LOTS_BITS = 44
+"""An account's lots sum to at most 2^44 in size: larger accounts have coarser lots, by their exponent."""
+
+MANTISSA_LIMIT = 2**30
+"""Mantissas saturate here; the row is then marked."""
+
+
+class RowTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Unit values of rows in columns: value of one lot = mantissa·2^-53 USD, one lot = 2^lot_exponent base units."""
+
+    keys: tuple[str, ...]
+    """What each row is (canonical JSON), sorted."""
+    lot_exponents: Column
+    """int32 (rows,)."""
+    mantissas: Column
+    """int32 (rows, columns)."""
+    saturated: Column
+    """int8 (rows,): 1 where a mantissa was cut at 2^30."""
+
+
+class FactorTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the size add-ons need of one factor."""
+
+    factor: FactorId
+    half_spread: float
+    impact_per_usd: float
+    """Relative price impact per dollar sold."""
+    shortfall: float
+    """Expected shortfall of a one-day move in either direction, as a share."""
+    hourly_volume: float
+    """US dollars."""
+    confidence: float
+    """Half-width of the price as a share of it."""
+    static_share: float
+    """Static requirement as a share of gross."""
+    flags: tuple[str, ...]
+    """Reason codes that hold for whoever is exposed to the factor: simulated or short history, stale quote."""
+
+
+class RiskArrays(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One round's arrays: columns in the order base, grid, stress, then four sets of `blocks` block ends.
+
+    The four sets are: fitted, correlations toward the target, correlations broken between groups, long-run volatility.
+    Rule rows have the base column and then, block by block, low, high and close of each hour.
+    """
+
+    as_of: Timestamp
+    parameters_hash: str
+    model_version: int
+    horizon_hours: int
+    blocks: int
+    hours_per_block: int
+    grid: tuple[str, ...]
+    """Names of the grid columns."""
+    stress: tuple[str, ...]
+    """Names of the stress columns."""
+    factors: tuple[FactorTerms, ...]
+    """Sorted by factor."""
+    market: RowTable
+    exposure_factors: Column
+    """int32 (market rows, 2): index into `factors`, −1 for none."""
+    exposures: Column
+    """int32 (market rows, 2): change of the mantissa per unit of relative price change of that factor."""
+    rule: RowTable
+
+
+class PositionTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Positions of many accounts in lots, silo by silo; a silo's venue and chain are contiguous in its account."""
+
+    account_silos: Column
+    """int64 (accounts + 1,): where each account's silos begin."""
+    account_exponents: Column
+    """int32 (accounts,): lots of an account are 2^exponent times the row's."""
+    silo_positions: Column
+    """int64 (silos + 1,)."""
+    silo_venues: Column
+    """int32 (silos,): equal for the silos of one venue on one chain."""
+    silo_chains: Column
+    """int32 (silos,)."""
+    silo_crossed: Column
+    """int8 (silos,): 1 where the venue margins its silos together."""
+    rows: Column
+    """int32 (positions,): market row."""
+    lots: Column
+    """int64 (positions,): rounded against the account."""
+    silo_terms: Column
+    """int64 (silos + 1,): where each silo's rule terms begin."""
+    rule_exponents: Column
+    """int32 (silos,)."""
+    close_factors: Column
+    """int32 (silos,): parts per million."""
+    term_rows: Column
+    """int32 (terms,): rule row."""
+    term_lots: Column
+    """int64 (terms,): weighted, rounded against the account."""
+    term_gross: Column
+    """int64 (terms,): unweighted."""
+    term_bonuses: Column
+    """int32 (terms,): liquidation bonus, parts per million."""
