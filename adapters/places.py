@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import msgspec
 
 from adapters.abi import ContractRefusal
-from riskschema.portfolio import Unread, VenueReading
-from riskschema.units import Address
+from riskschema.portfolio import LiquidationRule, Position, Silo, Unread, VenueReading
+from riskschema.units import Address, Wad
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -18,9 +18,26 @@ class Place(msgspec.Struct, frozen=True):
     chain_id: int
     market: str
 
-    def silo_id(self, account: Address) -> str:
-        """Return the id of an account's silo here."""
-        return f"{self.venue}:{self.chain_id}:{self.market}:{account}"
+    def silo(
+        self,
+        account: Address,
+        *,
+        positions: tuple[Position, ...],
+        rule: LiquidationRule,
+        health: Wad | None,
+        part: str = "",
+    ) -> Silo:
+        """Return a silo of an account here; `part` tells several of one market apart."""
+        return Silo(
+            id=f"{self.venue}:{self.chain_id}:{self.market}:{account}{part and f':{part}'}",
+            venue=self.venue,
+            chain_id=self.chain_id,
+            market=self.market,
+            account=account,
+            health=health,
+            rule=rule,
+            positions=positions,
+        )
 
     def unread(self, refusal: ContractRefusal, account: Address) -> Unread:
         """Return a refusal as a fact about one account: unknown, never zero."""

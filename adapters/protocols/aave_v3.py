@@ -51,8 +51,6 @@ _EMODE_BITMAP = Function("getEModeCategoryCollateralBitmap(uint8)", "(uint256)")
 _BALANCE = Function("balanceOf(address)", "(uint256)")
 _STABLE_RATE = Function("getUserStableRate(address)", "(uint256)")
 
-_SUPPLY_EVENT = event_topic("Supply(address,address,address,uint256,uint16)")
-_BORROW_EVENT = event_topic("Borrow(address,address,address,uint256,uint8,uint256,uint16)")
 _TRANSFER_EVENT = event_topic("Transfer(address,address,uint256)")
 
 
@@ -71,8 +69,9 @@ class Reserve(msgspec.Struct, frozen=True, kw_only=True):
     price: Answer
     """The oracle's, in units of the base currency."""
     configuration: int
-    supply_rate: Wad
-    borrow_rate: Wad
+    supply_rate: int
+    """Ray, as the next."""
+    borrow_rate: int
     a_token: Address
     stable_debt: Address
     variable_debt: Address
@@ -106,20 +105,19 @@ class Holdings(msgspec.Struct, kw_only=True):
 
     configuration: int
     supplied: dict[int, int]
-    """Base units by reserve index, as in the debts."""
-    variable_debt: dict[int, int] = {}
-    stable_debt: dict[int, tuple[int, int]] = {}
-    """With the account's own rate (ray)."""
+    """Base units by reserve index."""
+    debts: dict[int, list[tuple[int, int]]] = {}
+    """Variable and stable base units, each with its rate (ray)."""
     emode: int = 0
     health: Wad | None = None
 
-    def uses_as_collateral(self, index: int) -> bool:
-        """Tell whether the account pledged this reserve (``UserConfiguration.isUsingAsCollateral``)."""
-        return bool(self.configuration >> (2 * index + 1) & 1)
+    def pledges(self, reserve: Reserve) -> bool:
+        """Tell whether the account uses `reserve` as collateral (``UserConfiguration.isUsingAsCollateral``)."""
+        return bool(self.configuration >> (2 * reserve.index + 1) & 1)
 
-    def borrows(self, index: int) -> bool:
-        """Tell whether the account borrows this reserve (``UserConfiguration.isBorrowing``)."""
-        return bool(self.configuration >> (2 * index) & 1)
+    def borrows(self, reserve: Reserve) -> bool:
+        """Tell whether the account borrows `reserve` (``UserConfiguration.isBorrowing``)."""
+        return bool(self.configuration >> (2 * reserve.index) & 1)
 
 
 def adapter(deployment: Deployment, *, chain_id: int, assets: AssetFactors) -> ProtocolAdapter:
@@ -141,23 +139,15 @@ class AaveV3:
         return PROTOCOL
 
     async def discover(self, reader: PinnedReader, *, from_block: int) -> frozenset[Address]:
-        """Return every account that was supplied to, borrowed, or received interest-bearing tokens.
+        """Return every account that ever got interest-bearing tokens: supplied for, or sent (no debt begins without).
 
         Raises:
             ContractRefusal: the pool does not tell its reserves at the pinned block.
         """
         market = await read_market(reader, self._provider, self._assets)
-        pool_logs = await reader.logs(
-            addresses=[market.pool], topics=[[_SUPPLY_EVENT, _BORROW_EVENT]], from_block=from_block
-        )
-        transfers = await reader.logs(
-            addresses=[reserve.a_token for reserve in market.reserves],
-            topics=[[_TRANSFER_EVENT]],
-            from_block=from_block,
-        )
-        # onBehalfOf and the receiver are both the second indexed argument
-        found = {address_topic(log.topics[2]) for log in (*pool_logs, *transfers) if len(log.topics) >= 3}
-        return frozenset(found - {NATIVE})
+        tokens = [reserve.a_token for reserve in market.reserves]
+        logs = await reader.logs(addresses=tokens, topics=[[_TRANSFER_EVENT]], from_block=from_block)
+        return frozenset({address_topic(log.topics[2]) for log in logs if len(log.topics) == 3} - {NATIVE})
 
     async def read(self, reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
         """Read one silo per account that holds or owes anything; what the contracts refuse is in `unread`."""
@@ -199,19 +189,15 @@ class AaveV3:
         if not pairs:
             return None
         halved = held.health is None or held.health > CLOSE_FACTOR_THRESHOLD
-        return Silo(
-            id=self._place.silo_id(account),
-            venue=PROTOCOL,
-            chain_id=self._place.chain_id,
-            market=self._place.market,
-            account=account,
-            health=held.health,
+        return self._place.silo(
+            account,
+            positions=tuple(position for position, _ in pairs),
             rule=WeightedCollateral(
                 numeraire=market.numeraire,
                 terms=tuple(term for _, term in pairs),
                 close_factor=CLOSE_FACTOR if halved else Wad(WAD),
             ),
-            positions=tuple(position for position, _ in pairs),
+            health=held.health,
         )
 
 
@@ -254,8 +240,8 @@ def _reserve(asset: Address, token: Token | ContractRefusal, values: tuple[Any, 
         token=token,
         price=price,
         configuration=configuration,
-        supply_rate=Wad(supply_rate // _RAY_PER_WAD),
-        borrow_rate=Wad(borrow_rate // _RAY_PER_WAD),
+        supply_rate=supply_rate,
+        borrow_rate=borrow_rate,
         a_token=a_token,
         stable_debt=stable,
         variable_debt=variable,
@@ -310,15 +296,11 @@ async def _complete(reader: PinnedReader, market: Market, found: dict[Address, H
             found[account] = refusal
 
 
-def _borrowed(market: Market, held: Holdings) -> Iterable[Reserve]:
-    return (reserve for reserve in market.reserves if held.borrows(reserve.index))
-
-
 def _questions(market: Market, account: Address, held: Holdings) -> Iterable[Question]:
     """Yield what to ask about one account, in the order that `_fill` reads."""
     yield _USER_DATA, market.pool, (account,)
     yield _USER_EMODE, market.pool, (account,)
-    for reserve in _borrowed(market, held):
+    for reserve in filter(held.borrows, market.reserves):
         yield _BALANCE, reserve.variable_debt, (account,)
         if reserve.stable_debt != NATIVE:  # gone since v3.2
             yield _BALANCE, reserve.stable_debt, (account,)
@@ -330,11 +312,11 @@ def _fill(market: Market, held: Holdings, answers: Sequence[tuple[Any, ...]]) ->
     health = next(remaining)[5]
     held.health = None if health == _NO_DEBT else Wad(health)
     held.emode = next(remaining)[0] & 0xFF
-    held.variable_debt, held.stable_debt = {}, {}
-    for reserve in _borrowed(market, held):
-        held.variable_debt[reserve.index] = next(remaining)[0]
+    held.debts = {}
+    for reserve in filter(held.borrows, market.reserves):
+        held.debts[reserve.index] = [(next(remaining)[0], reserve.borrow_rate)]
         if reserve.stable_debt != NATIVE:
-            held.stable_debt[reserve.index] = (next(remaining)[0], next(remaining)[0])
+            held.debts[reserve.index].append((next(remaining)[0], next(remaining)[0]))
 
 
 async def read_emodes(
@@ -374,23 +356,21 @@ def _positions(
 ) -> list[tuple[Position, CollateralTerm]]:
     """Return what one account has in one reserve, each with how the pool counts it."""
     supplied = held.supplied.get(reserve.index, 0)
-    variable = held.variable_debt.get(reserve.index, 0)
-    stable, stable_rate = held.stable_debt.get(reserve.index, (0, 0))
-    if not supplied and not variable and not stable:
+    debts = [(amount, rate) for amount, rate in held.debts.get(reserve.index, ()) if amount]
+    if not supplied and not debts:
         return []
     token = known(reserve.token)
     member = emode if emode is not None and reserve.index in emode.members else None
     price = _price(market, reserve, member)
     pairs = []
     if supplied:
-        claim = Claim(token=token, venue=PROTOCOL, market=name, annual_rate=reserve.supply_rate)
-        pledged = held.uses_as_collateral(reserve.index)
-        pairs.append((Position(instrument=claim, quantity=Amount(supplied)), _term(reserve, member, price, pledged)))
-    for amount, rate in ((variable, reserve.borrow_rate), (stable, Wad(stable_rate // _RAY_PER_WAD))):
-        if amount:
-            debt = Debt(token=token, venue=PROTOCOL, market=name, annual_rate=rate)
-            owed = CollateralTerm(weight=Wad(WAD), price=price)
-            pairs.append((Position(instrument=debt, quantity=Amount(-amount)), owed))
+        claim = Claim(token=token, venue=PROTOCOL, market=name, annual_rate=Wad(reserve.supply_rate // _RAY_PER_WAD))
+        term = _term(reserve, member, price, held.pledges(reserve))
+        pairs.append((Position(instrument=claim, quantity=Amount(supplied)), term))
+    for amount, rate in debts:
+        debt = Debt(token=token, venue=PROTOCOL, market=name, annual_rate=Wad(rate // _RAY_PER_WAD))
+        owed = CollateralTerm(weight=Wad(WAD), price=price)
+        pairs.append((Position(instrument=debt, quantity=Amount(-amount)), owed))
     return pairs
 
 

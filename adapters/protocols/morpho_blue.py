@@ -1,0 +1,337 @@
+"""Morpho Blue: positions in isolated markets, interest accrued to the pinned block as `_accrueInterest` would.
+
+The borrower's side of a market (collateral and debt) is one silo, the lender's side another that nothing liquidates.
+Formulas and roundings: morpho-blue 1.0.0, ``Morpho.sol``, ``MathLib.sol``, ``SharesMathLib.sol``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+from eth_abi.abi import encode
+from eth_hash.auto import keccak
+from msgspec import Meta
+
+from adapters.abi import Answer, ContractRefusal, Function, Question, address_topic, ask, event_topic, known
+from adapters.places import Place
+from adapters.tokens import read_tokens
+from riskschema.instruments import Claim, Debt, Token
+from riskschema.portfolio import (
+    CollateralTerm,
+    NoLiquidation,
+    Position,
+    Silo,
+    Unread,
+    VenueReading,
+    WeightedCollateral,
+)
+from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
+from riskschema.units import NATIVE, WAD, Address, Amount, Hash32, Wad
+
+PROTOCOL = "morpho_blue"
+
+ORACLE_PRICE_SCALE = 10**36
+LIQUIDATION_CURSOR = 3 * WAD // 10
+MAX_LIQUIDATION_INCENTIVE_FACTOR = 115 * WAD // 100
+VIRTUAL_ASSETS, VIRTUAL_SHARES = 1, 10**6
+SECONDS_PER_YEAR = 365 * 86_400
+
+_PARAMETERS = Function("idToMarketParams(bytes32)", "(address,address,address,address,uint256)")
+_MARKET = Function("market(bytes32)", "(uint256,uint256,uint256,uint256,uint256,uint256)")
+_POSITION = Function("position(bytes32,address)", "(uint256,uint256,uint256)")
+_FEE_RECIPIENT = Function("feeRecipient()", "(address)")
+_PRICE = Function("price()", "(uint256)")
+_BORROW_RATE = Function(
+    "borrowRateView((address,address,address,address,uint256),(uint128,uint128,uint128,uint128,uint128,uint128))",
+    "(uint256)",
+)
+
+_SUPPLY_EVENT = event_topic("Supply(bytes32,address,address,uint256,uint256)")
+_SUPPLY_COLLATERAL_EVENT = event_topic("SupplyCollateral(bytes32,address,address,uint256)")
+_BORROW_EVENT = event_topic("Borrow(bytes32,address,address,address,uint256,uint256)")
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The singleton, and the ids of the markets to read (``keccak256(abi.encode(marketParams))``)."""
+
+    singleton: Address
+    markets: Annotated[tuple[Hash32, ...], Meta(min_length=1, max_length=1024)]
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """A market's ``Market`` struct, and what accrual added for the fee recipient."""
+
+    supply_assets: int
+    supply_shares: int
+    borrow_assets: int
+    borrow_shares: int
+    fee: int
+    pending_fee_shares: int = 0
+
+
+class Market(msgspec.Struct, frozen=True, kw_only=True):
+    """One market at the pinned block, interest accrued."""
+
+    id: Hash32
+    loan: Token
+    collateral: Token | ContractRefusal
+    price: Answer
+    """Loan base units per collateral base unit, times 10^36."""
+    lltv: int
+    rate_per_second: int
+    totals: Totals
+
+
+def adapter(deployment: Deployment, *, chain_id: int, assets: AssetFactors) -> ProtocolAdapter:
+    """Return the adapter of one deployment."""
+    return MorphoBlue(deployment, chain_id=chain_id, assets=assets)
+
+
+class MorphoBlue:
+    """The `ProtocolAdapter` of a list of markets."""
+
+    def __init__(self, deployment: Deployment, *, chain_id: int, assets: AssetFactors) -> None:
+        self._singleton = deployment.singleton
+        self._markets = tuple(dict.fromkeys(deployment.markets))
+        self._chain_id = chain_id
+        self._assets = assets
+
+    @property
+    def venue(self) -> str:
+        """The protocol's name."""
+        return PROTOCOL
+
+    async def discover(self, reader: PinnedReader, *, from_block: int) -> frozenset[Address]:
+        """Return every account that lent, pledged or borrowed in one of the markets."""
+        supplies = await reader.logs(
+            addresses=[self._singleton],
+            topics=[[_SUPPLY_EVENT, _SUPPLY_COLLATERAL_EVENT], self._markets],
+            from_block=from_block,
+        )
+        borrows = await reader.logs(
+            addresses=[self._singleton], topics=[[_BORROW_EVENT], self._markets], from_block=from_block
+        )
+        suppliers = {address_topic(log.topics[3]) for log in supplies if len(log.topics) == 4}
+        borrowers = {address_topic(log.topics[2]) for log in borrows if len(log.topics) == 4}
+        return frozenset(suppliers | borrowers)
+
+    async def read(self, reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
+        """Read up to two silos per account and market; what the contracts refuse is in `unread`."""
+        unique = list(dict.fromkeys(accounts))
+        markets = await read_markets(reader, self._singleton, self._markets, self._assets)
+        [recipient] = await ask(reader, [(_FEE_RECIPIENT, self._singleton, ())])
+        positions = await ask(
+            reader,
+            [(_POSITION, self._singleton, (id_.to_bytes(), account)) for id_ in self._markets for account in unique],
+        )
+        silos: list[Silo] = []
+        missing: list[Unread] = []
+        for at, (id_, market) in enumerate(markets.items()):
+            place = Place(PROTOCOL, self._chain_id, id_)
+            for account, answer in zip(unique, positions[at * len(unique) :], strict=False):
+                try:
+                    silos += _silos(place, known(market), account, known(answer), known(recipient)[0])
+                except ContractRefusal as refusal:
+                    missing.append(place.unread(refusal, account))
+        return VenueReading(venue=PROTOCOL, silos=tuple(silos), unread=tuple(missing))
+
+
+async def read_markets(
+    reader: PinnedReader, singleton: Address, ids: Sequence[Hash32], assets: AssetFactors
+) -> dict[Hash32, Market | ContractRefusal]:
+    """Read markets and accrue their interest to the pinned block; a market that refuses is a refusal.
+
+    Raises:
+        TransientError: the endpoint failed.
+    """
+    parameters = await ask(reader, [(_PARAMETERS, singleton, (id_.to_bytes(),)) for id_ in ids])
+    states = await ask(reader, [(_MARKET, singleton, (id_.to_bytes(),)) for id_ in ids])
+    described = [_described(*each) for each in zip(ids, parameters, states, strict=True)]
+    existing = [each for each in described if isinstance(each, Described)]
+    tokens = await read_tokens(reader, [token for each in existing for token in each.parameters[:2]], assets)
+    prices = await ask(reader, [(_PRICE, each.parameters[2], ()) for each in existing])
+    rates = await ask(reader, [_rate_question(each) for each in existing])
+    outside = iter(zip(prices, rates, strict=True))
+    return {
+        id_: each
+        if isinstance(each, ContractRefusal)
+        else _market(id_, each, tokens, next(outside), reader.block.timestamp)
+        for id_, each in zip(ids, described, strict=True)
+    }
+
+
+class Described(msgspec.Struct, frozen=True):
+    """A market as the singleton stores it: ``MarketParams`` and ``Market``."""
+
+    parameters: tuple[Any, ...]
+    state: tuple[int, ...]
+
+
+def _described(id_: Hash32, parameters: Answer, state: Answer) -> Described | ContractRefusal:
+    try:
+        described = Described(known(parameters), known(state))
+    except ContractRefusal as refusal:
+        return refusal
+    if keccak(encode(["address"] * 4 + ["uint256"], described.parameters)) != id_.to_bytes():
+        return ContractRefusal(f"there is no market {id_}", code="answer_malformed")
+    if max(described.state) >= 2**128:
+        return ContractRefusal(f"the totals of market {id_} exceed 128 bits", code="answer_malformed")
+    return described
+
+
+def _rate_question(described: Described) -> Question:
+    return (_BORROW_RATE, described.parameters[3], (described.parameters, described.state))
+
+
+def _market(
+    id_: Hash32,
+    described: Described,
+    tokens: dict[Address, Token | ContractRefusal],
+    outside: tuple[Answer, Answer],
+    timestamp: int,
+) -> Market | ContractRefusal:
+    """Return a market with the answers of its oracle and rate model, interest accrued to `timestamp`."""
+    price, rate = outside
+    loan, collateral, _, rate_model, lltv = described.parameters
+    *totals, last_update, fee = described.state
+    names = ("supply_assets", "supply_shares", "borrow_assets", "borrow_shares")
+    try:
+        per_second = known(rate)[0] if rate_model != NATIVE else 0
+        elapsed = timestamp - last_update
+        stored = Totals(**dict(zip(names, totals, strict=True)), fee=fee)
+        return Market(
+            id=id_,
+            loan=known(tokens[loan]),
+            collateral=tokens[collateral],
+            price=price,
+            lltv=lltv,
+            rate_per_second=per_second,
+            totals=accrue(stored, rate_per_second=per_second, elapsed=elapsed),
+        )
+    except ContractRefusal as refusal:
+        return refusal
+
+
+def accrue(totals: Totals, *, rate_per_second: int, elapsed: int) -> Totals:
+    """Return a market's totals after `elapsed` seconds, as ``Morpho._accrueInterest`` leaves them.
+
+    Args:
+        totals: As stored at the last update.
+        rate_per_second: The rate model's answer, 10^-18.
+        elapsed: Seconds since the last update.
+
+    Raises:
+        ContractRefusal: the contract's arithmetic would overflow (or its clock runs backwards), so it reverts.
+    """
+    if elapsed < 0:
+        raise ContractRefusal("the market was updated after the pinned block", code="answer_malformed")
+    interest = _word(totals.borrow_assets * taylor_compounded(rate_per_second, elapsed)) // WAD
+    supply_assets, borrow_assets = totals.supply_assets + interest, totals.borrow_assets + interest
+    fee_amount = interest * totals.fee // WAD
+    fee_shares = to_shares_down(fee_amount, supply_assets - fee_amount, totals.supply_shares)
+    if max(supply_assets, borrow_assets, totals.supply_shares + fee_shares) >= 2**128:
+        raise ContractRefusal("accrued interest exceeds 128 bits", code="call_reverted")
+    return Totals(
+        supply_assets=supply_assets,
+        supply_shares=totals.supply_shares + fee_shares,
+        borrow_assets=borrow_assets,
+        borrow_shares=totals.borrow_shares,
+        fee=totals.fee,
+        pending_fee_shares=fee_shares,
+    )
+
+
+def taylor_compounded(rate: int, seconds: int) -> int:
+    """Return e^(rate·seconds) - 1 by the first three Taylor terms, 10^-18 (``MathLib.wTaylorCompounded``)."""
+    first = _word(rate * seconds)
+    second = _word(first * first) // (2 * WAD)
+    third = _word(second * first) // (3 * WAD)
+    return first + second + third
+
+
+def to_assets_up(shares: int, total_assets: int, total_shares: int) -> int:
+    """Return what `shares` are worth, rounded up (``SharesMathLib.toAssetsUp``)."""
+    return -(-shares * (total_assets + VIRTUAL_ASSETS) // (total_shares + VIRTUAL_SHARES))
+
+
+def to_assets_down(shares: int, total_assets: int, total_shares: int) -> int:
+    """Return what `shares` are worth, rounded down (``SharesMathLib.toAssetsDown``)."""
+    return shares * (total_assets + VIRTUAL_ASSETS) // (total_shares + VIRTUAL_SHARES)
+
+
+def to_shares_down(assets: int, total_assets: int, total_shares: int) -> int:
+    """Return how many shares `assets` buy, rounded down (``SharesMathLib.toSharesDown``)."""
+    return assets * (total_shares + VIRTUAL_SHARES) // (total_assets + VIRTUAL_ASSETS)
+
+
+def liquidation_bonus(lltv: int) -> int:
+    """Return the liquidation incentive factor less one, 10^-18 (``Morpho.liquidate``)."""
+    factor = WAD * WAD // (WAD - LIQUIDATION_CURSOR * (WAD - lltv) // WAD)
+    return min(MAX_LIQUIDATION_INCENTIVE_FACTOR, factor) - WAD
+
+
+def _word(product: int) -> int:
+    """Return a product that Solidity keeps in 256 bits.
+
+    Raises:
+        ContractRefusal: it does not fit, so the contract reverts.
+    """
+    if product >= 2**256:
+        raise ContractRefusal("the contract's arithmetic overflows", code="call_reverted")
+    return product
+
+
+def _silos(place: Place, market: Market, account: Address, stored: tuple[Any, ...], recipient: Address) -> list[Silo]:
+    """Return the borrower's and the lender's silo of one account in one market, where there is anything in them.
+
+    Raises:
+        ContractRefusal: collateral or debt cannot be valued.
+    """
+    supply_shares, borrow_shares, collateral = stored
+    if account == recipient:
+        supply_shares += market.totals.pending_fee_shares
+    totals = market.totals
+    lent = to_assets_down(supply_shares, totals.supply_assets, totals.supply_shares)
+    owed = to_assets_up(borrow_shares, totals.borrow_assets, totals.borrow_shares)
+    silos = [_borrower(place, market, account, collateral, owed)] if collateral or owed else []
+    if lent:
+        claim = Claim(token=market.loan, venue=PROTOCOL, market=market.id, annual_rate=_supply_rate(market))
+        position = Position(instrument=claim, quantity=Amount(lent))
+        silos.append(place.silo(account, positions=(position,), rule=NoLiquidation(), health=None, part="supply"))
+    return silos
+
+
+def _borrower(place: Place, market: Market, account: Address, collateral: int, owed: int) -> Silo:
+    price = known(market.price)[0]
+    if not price:
+        raise ContractRefusal(f"the oracle of market {market.id} answers zero", code="answer_malformed")
+    token = known(market.collateral)
+    max_borrow = _word(_word(collateral * price) // ORACLE_PRICE_SCALE * market.lltv) // WAD
+    positions, terms = [], []
+    if collateral:
+        positions.append(Position(instrument=token, quantity=Amount(collateral)))
+        whole = price * 10**token.decimals * WAD // (ORACLE_PRICE_SCALE * 10**market.loan.decimals)
+        bonus = Wad(liquidation_bonus(market.lltv))
+        terms.append(CollateralTerm(weight=Wad(market.lltv), price=Wad(whole), liquidation_bonus=bonus))
+    if owed:
+        rate = Wad(market.rate_per_second * SECONDS_PER_YEAR)
+        debt = Debt(token=market.loan, venue=PROTOCOL, market=market.id, annual_rate=rate)
+        positions.append(Position(instrument=debt, quantity=Amount(-owed)))
+        terms.append(CollateralTerm(weight=Wad(WAD), price=Wad(WAD)))
+    return place.silo(
+        account,
+        positions=tuple(positions),
+        rule=WeightedCollateral(numeraire=market.loan.factor, terms=tuple(terms), close_factor=Wad(WAD)),
+        health=Wad(max_borrow * WAD // owed) if owed else None,
+    )
+
+
+def _supply_rate(market: Market) -> Wad:
+    """Return what lenders earn: the borrow rate on what is lent out, less the fee."""
+    totals = market.totals
+    if not totals.supply_assets:
+        return Wad(0)
+    yearly = market.rate_per_second * SECONDS_PER_YEAR * totals.borrow_assets // totals.supply_assets
+    return Wad(yearly * (WAD - totals.fee) // WAD)

@@ -1,0 +1,94 @@
+"""Wallets: an account's own coin and the ERC-20 tokens of a list. Nothing here can be liquidated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from adapters.abi import Answer, ContractRefusal, Function, ask, known
+from adapters.places import Place
+from adapters.tokens import factor_of, read_tokens
+from riskschema.instruments import Symbol, Token
+from riskschema.portfolio import NoLiquidation, Position, Silo, Unread, VenueReading
+from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
+from riskschema.units import NATIVE, Address, Amount
+
+PROTOCOL = "wallet"
+
+_MARKET = "balances"
+_BALANCE = Function("balanceOf(address)", "(uint256)")
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to look for: ERC-20 tokens, and how the chain's own coin is called."""
+
+    tokens: Annotated[tuple[Address, ...], Meta(max_length=512)] = ()
+    native_symbol: Symbol = "ETH"
+
+
+def adapter(deployment: Deployment, *, chain_id: int, assets: AssetFactors) -> ProtocolAdapter:
+    """Return the adapter of one list of tokens."""
+    return Wallet(deployment, chain_id=chain_id, assets=assets)
+
+
+class Wallet:
+    """The `ProtocolAdapter` of plain balances."""
+
+    def __init__(self, deployment: Deployment, *, chain_id: int, assets: AssetFactors) -> None:
+        self._tokens = tuple(dict.fromkeys(deployment.tokens))
+        self._place = Place(PROTOCOL, chain_id, _MARKET)
+        self._assets = assets
+        self._coin = Token(
+            chain_id=chain_id,
+            address=NATIVE,
+            symbol=deployment.native_symbol,
+            decimals=18,
+            factor=factor_of(NATIVE, chain_id, assets),
+        )
+
+    @property
+    def venue(self) -> str:
+        """The protocol's name."""
+        return PROTOCOL
+
+    async def discover(self, reader: PinnedReader, *, from_block: int) -> frozenset[Address]:
+        """Return nobody: everyone has a wallet, so it is no reason to look at an account."""
+        return frozenset()
+
+    async def read(self, reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
+        """Read one silo per account that holds anything; a token that refuses is `unread`, the others are kept."""
+        unique = list(dict.fromkeys(accounts))
+        coins = await reader.native_balances(unique)
+        tokens = await read_tokens(reader, self._tokens, self._assets)
+        balances = await ask(reader, [(_BALANCE, token, (account,)) for account in unique for token in self._tokens])
+        width = len(self._tokens)
+        silos: list[Silo] = []
+        missing: list[Unread] = []
+        for at, (account, coin) in enumerate(zip(unique, coins, strict=True)):
+            held = [_position(self._coin, coin)]
+            for token, balance in zip(self._tokens, balances[at * width : (at + 1) * width], strict=True):
+                try:
+                    held += [_token_position(tokens[token], balance)]
+                except ContractRefusal as refusal:
+                    missing.append(Place(PROTOCOL, self._place.chain_id, token).unread(refusal, account))
+            positions = tuple(position for position in held if position.quantity)
+            if positions:
+                silos.append(self._place.silo(account, positions=positions, rule=NoLiquidation(), health=None))
+        return VenueReading(venue=PROTOCOL, silos=tuple(silos), unread=tuple(missing))
+
+
+def _token_position(token: Token | ContractRefusal, balance: Answer) -> Position:
+    """Return a balance of a token, possibly zero.
+
+    Raises:
+        ContractRefusal: the token tells no balance; or no decimals, and the balance is not zero.
+    """
+    quantity = known(balance)[0]
+    return _position(known(token), quantity)
+
+
+def _position(token: Token, quantity: int) -> Position:
+    return Position(instrument=token, quantity=Amount(quantity))
