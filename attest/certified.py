@@ -1,7 +1,7 @@
 """The certified reports a node knows: the highest verified certificate, and the states of the last few."""
 
 from attest.certificate import Certificate, encode_certificate
-from attest.messages import GENESIS_REFERENCE, ReportReference
+from attest.messages import ReportReference
 from attest.proposals import reference_of
 from attest.state import AgreedState
 
@@ -9,26 +9,27 @@ KEPT_STATES = 4
 
 
 class CertifiedReports:
-    """Grows by certificates and snapshots, never beyond `KEPT_STATES` states."""
+    """Grows by certificates and states, never beyond `KEPT_STATES` states."""
 
     def __init__(self, state: AgreedState, certificate: Certificate | None) -> None:
         self._states = {reference_of(certificate): state}
         self.highest = reference_of(certificate)
-        """The certificate of the highest round verified; its state may still be missing."""
+        """The certified report of the highest round; its state may still be missing."""
         self.highest_certificate = b"" if certificate is None else encode_certificate(certificate)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the state after the highest certified report is missing."""
+        return self.highest not in self._states
 
     def state_after(self, reference: ReportReference) -> AgreedState | None:
         """Return the state after a certified report, where it is known."""
         return self._states.get(reference)
 
-    def knows(self, reference: ReportReference) -> bool:
-        """Say whether the report needs no further certificate."""
-        return reference in self._states or reference == self.highest
-
     def add_certificate(self, certificate: Certificate) -> None:
         """Take note of a verified certificate."""
         reference = reference_of(certificate)
-        if reference.round > self.highest.round or self.highest == GENESIS_REFERENCE:
+        if reference.round > self.highest.round:
             self.highest = reference
             self.highest_certificate = encode_certificate(certificate)
 

@@ -11,7 +11,7 @@ from typing import Self
 
 from attest.guard_file import GuardFile, MarkRow, create_guard_file
 from attest.guard_interchange import Mark, decode_marks, encode_marks
-from riskschema.errors import FatalError
+from riskschema.errors import TransientError
 from riskschema.units import Address, Hash32
 
 
@@ -48,7 +48,7 @@ class Guard:
         self.address = address
 
     def enter(self, config_digest: bytes, current_round: int) -> int:
-        """Take up a configuration; return the first round that may be signed anew.
+        """Take up a configuration; return the lowest round that may still be signed.
 
         A guard that was missing, or that was copied back from a backup, does not know what the key signed of late: it
         starts at `current_round` + 2, beyond every round whose messages peers still accept.
@@ -65,7 +65,7 @@ class Guard:
             row = _ruled_out(config_digest, max(row.round, current_round + 1))
             self._file.write(row)
         self._entered.add(config_digest)
-        return row.round + 1
+        return row.round + 1 if row.report_hash is None else row.round
 
     def sign_once(
         self, config_digest: bytes, round_number: int, report_hash: bytes, sign: Callable[[], bytes]
@@ -81,7 +81,8 @@ class Guard:
             sign: Makes the signature over this very report.
 
         Raises:
-            FatalError: (``guard_refuses``) the key has signed, or may have signed, something else.
+            TransientError: (``guard_refuses``) the key has signed, or may have signed, something else for this round
+                or a later one: abstain; the next round is free.
         """
         row = self._file.row(config_digest)
         if row is None or config_digest not in self._entered:
@@ -164,5 +165,5 @@ def _imported(config_digest: bytes, round_number: int, report_hash: bytes | None
     )
 
 
-def _refuses(reason: str) -> FatalError:
-    return FatalError(f"guard: {reason}", code="guard_refuses")
+def _refuses(reason: str) -> TransientError:
+    return TransientError(f"guard: {reason}", code="guard_refuses")

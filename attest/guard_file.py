@@ -1,7 +1,13 @@
-"""The guard's file: SQLite, synchronous to the disk, mode 0600, locked by one process, and aware of being copied."""
+"""The guard's file: SQLite, synchronous to the disk, mode 0600, locked by one process, and aware of being copied.
+
+How a copy is noticed: every opening touches the lock file beside the guard, and the guard keeps the time of that change
+and its own inode. No tool sets a change time, so whatever was copied back, the guard, the lock or both, disagrees with
+it. (A snapshot of a whole machine cannot be noticed; docs/agreement.md says what to do.)
+"""
 
 import fcntl
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +21,7 @@ from riskschema.units import Address
 
 _SCHEMA = """
 BEGIN IMMEDIATE;
-CREATE TABLE guard (address TEXT NOT NULL, complete INTEGER NOT NULL, inode INTEGER NOT NULL);
+CREATE TABLE guard (address TEXT NOT NULL, complete INTEGER NOT NULL, inode INTEGER NOT NULL, touched INTEGER NOT NULL);
 CREATE TABLE marks (
     config_digest BLOB PRIMARY KEY,
     round INTEGER NOT NULL,
@@ -52,11 +58,12 @@ class GuardFile:
         self._lock = _lock(path)
         try:
             if not path.exists():
-                _create(path, address, complete=False)
+                _create(path, address, self._lock, complete=False)
             check_private(path)
-            self._connection = _connect(path)
             with self._translated():
+                self._connection = _connect(path)
                 self._check_owner(address)
+                self._check_copied()
         except BaseException:
             self.close()
             raise
@@ -97,15 +104,21 @@ class GuardFile:
     def _check_owner(self, address: Address) -> None:
         if self._connection.execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
             raise _unreadable(self._path, f"is no guard of format {_FORMAT}")
-        owner, inode = self._connection.execute("SELECT address, inode FROM guard").fetchone()
+        (owner,) = self._connection.execute("SELECT address FROM guard").fetchone()
         if owner != address:
             raise _unreadable(self._path, f"belongs to {str(owner)[:80]}, not to {address}; restore the right one")
-        if inode != self._path.stat().st_ino:
-            # A copy has another inode. What was signed after the copy was taken is unknown.
-            self._connection.execute("BEGIN IMMEDIATE")
+
+    def _check_copied(self) -> None:
+        known = self._connection.execute("SELECT inode, touched FROM guard").fetchone()
+        inode = self._path.stat().st_ino
+        copied = known != (inode, os.fstat(self._lock).st_ctime_ns)
+        self._connection.execute("BEGIN IMMEDIATE")
+        if copied:
+            # What was signed after the copy was taken is unknown.
             self._connection.execute("UPDATE marks SET certain = 0")
-            self._connection.execute("UPDATE guard SET complete = 0, inode = ?", (self._path.stat().st_ino,))
-            self._connection.execute("COMMIT")
+            self._connection.execute("UPDATE guard SET complete = 0")
+        self._connection.execute("UPDATE guard SET inode = ?, touched = ?", (inode, _touch(self._lock)))
+        self._connection.execute("COMMIT")
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -125,7 +138,7 @@ def create_guard_file(path: Path, address: Address) -> None:
     try:
         if path.exists():
             raise _unreadable(path, "exists already; a guard is never replaced")
-        _create(path, address, complete=True)
+        _create(path, address, lock, complete=True)
     finally:
         os.close(lock)
 
@@ -145,19 +158,27 @@ def _lock(path: Path) -> int:
     return descriptor
 
 
-def _create(path: Path, address: Address, *, complete: bool) -> None:
+def _create(path: Path, address: Address, lock: int, *, complete: bool) -> None:
     """Make the file under another name, so that it appears complete or not at all."""
     draft = path.with_name(path.name + ".draft")
     draft.unlink(missing_ok=True)
     os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     connection = _connect(draft)
     connection.executescript(_SCHEMA)
-    connection.execute("INSERT INTO guard VALUES (?, ?, ?)", (str(address), complete, draft.stat().st_ino))
+    values = (str(address), complete, draft.stat().st_ino, _touch(lock))
+    connection.execute("INSERT INTO guard VALUES (?, ?, ?, ?)", values)
     connection.execute(f"PRAGMA user_version = {_FORMAT}")
     connection.execute("COMMIT")
     connection.close()
     draft.rename(path)
     sync_directory(path.parent)
+
+
+def _touch(lock: int) -> int:
+    """Write to the lock file; return the time of the change in nanoseconds."""
+    os.pwrite(lock, secrets.token_bytes(8), 0)
+    os.fsync(lock)
+    return os.fstat(lock).st_ctime_ns
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -95,8 +95,9 @@ def open_keystore(path: Path, password: PasswordSource) -> LocalSigner:
     if not _is_private_key(private_key):
         raise key_unreadable(path, "holds no secp256k1 key")
     signer = LocalSigner(private_key)
-    if document.get("address") not in (None, signer.address, signer.address[2:]):
-        raise key_unreadable(path, f"names {str(document['address'])[:80]} but holds the key of {signer.address}")
+    named = str(document.get("address", signer.address)).lower().removeprefix("0x")
+    if named != signer.address[2:]:
+        raise key_unreadable(path, f"names {named[:80]} but holds the key of {signer.address}")
     return signer
 
 

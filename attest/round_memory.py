@@ -1,13 +1,23 @@
-"""What the machine remembers of one round. Bounded: one message per sender and kind, and one conflicting pair."""
+"""What a node remembers of one round. Bounded: one message per sender and kind, and one conflicting pair."""
 
 from collections import Counter
 
+from attest.certificate import Certificate
 from attest.envelope import Envelope
-from attest.header import ReportHeader
+from attest.header import ReportHeader, report_hash
 from attest.messages import MessageKind, Observation, Share
 from attest.outcome import Outcome
 from attest.proposals import CheckedProposal
 from attest.state import AgreedState
+
+
+class OwnReport:
+    """The report this node computed for a round, with the state after it."""
+
+    def __init__(self, header: ReportHeader, state: AgreedState) -> None:
+        self.header = header
+        self.state = state
+        self.hash = report_hash(header)
 
 
 class RoundMemory:
@@ -22,15 +32,18 @@ class RoundMemory:
         self.shares: dict[int, Share] = {}
         self.proposal: CheckedProposal | None = None
         self.outcome: Outcome | None = None
-        self.header: ReportHeader | None = None
-        self.state: AgreedState | None = None
-        self.report_hash: bytes | None = None
+        self.report: OwnReport | None = None
+        self.certificate: Certificate | None = None
         self.observed = False
         self.proposed = False
         self.snapshot_asked = False
-        self.certified = False
         self.ended = False
-        """An end without a report was announced."""
+        """An end without a certificate was announced."""
+
+    @property
+    def open_ended(self) -> bool:
+        """Whether nobody has been told yet how the round ended."""
+        return self.certificate is None and not self.ended
 
     def keep(self, envelope: Envelope, body: Observation | CheckedProposal | Share, *, own: bool) -> None:
         """Remember the first valid message of a sender and kind."""
@@ -52,9 +65,9 @@ class RoundMemory:
         """Return the whole observations, by sender."""
         return tuple(self.first[sender, MessageKind.OBSERVATION].payload for sender in sorted(self.observations))
 
-    def signatures_for(self, report_hash: bytes) -> dict[int, bytes]:
+    def signatures_for(self, report: bytes) -> dict[int, bytes]:
         """Return the signatures over one report, by operator."""
-        return {sender: share.signature for sender, share in self.shares.items() if share.report_hash == report_hash}
+        return {sender: share.signature for sender, share in self.shares.items() if share.report_hash == report}
 
     def most_shared(self) -> int:
         """Return how many signed the report that most signed."""
@@ -64,6 +77,4 @@ class RoundMemory:
         """Return the reason code of a round that ends without a certificate."""
         if self.proposal is None:
             return "leader_silent"
-        if self.header is None:
-            return "deadline"
-        return "quorum_missing"
+        return "deadline" if self.report is None else "quorum_missing"

@@ -24,33 +24,31 @@ from attest.effects import (
     Abstain,
     CertificateReady,
     Effects,
-    Equivocation,
     Observe,
     OutcomeReady,
     Send,
     SignShare,
     SnapshotNeeded,
 )
-from attest.eip712 import recover_signer
-from attest.envelope import Envelope, check_scope, check_signature, open_body, read_envelope, seal
-from attest.header import ReportHeader, report_hash
+from attest.envelope import read_envelope, seal
+from attest.header import ReportHeader
+from attest.identity import verify_identity
 from attest.messages import Body, MessageKind, Observation, Proposal, Share, kind_of
-from attest.outcome import pins_root
+from attest.open_rounds import OpenRounds
+from attest.outcome import Outcome, pins_root
 from attest.proposals import (
-    CheckedProposal,
     all_factors_have_majority,
     check_certificate,
     check_observation,
-    check_proposal,
     needed_parent_round,
     reference_of,
 )
-from attest.round_memory import RoundMemory
+from attest.round_memory import OwnReport, RoundMemory
 from attest.rules import AgreementRules
 from attest.state import AgreedState
 from attest.state_format import state_root
 from attest.voting import agree
-from riskschema.errors import InvalidData, ProtocolViolation
+from riskschema.errors import FatalError, InvalidData, ProtocolViolation
 
 
 class RoundMachine:
@@ -64,6 +62,7 @@ class RoundMachine:
         sign: Callable[[bytes], bytes],
         state: AgreedState,
         certificate: Certificate | None = None,
+        sign_from: int = 1,
     ) -> None:
         """Begin after a certified report.
 
@@ -73,19 +72,30 @@ class RoundMachine:
             sign: The identity's signature over 32 bytes (`IdentityKey.sign`).
             state: After the last certified report this node holds, or the genesis state.
             certificate: Of that report; None at genesis.
+            sign_from: The lowest round that the guard may sign (`Guard.enter`).
+
+        Raises:
+            FatalError: the identity is not the one that the committee names for `me`.
         """
+        identity = rules.committee.operators[me].identity
+        if not verify_identity(identity, rules.config_digest, sign(rules.config_digest)):
+            raise FatalError(
+                f"the identity key is not that of operator {me}, 0x{identity.hex()}: check the key file and the "
+                "committee file",
+                code="invalid_settings",
+            )
         self._rules = rules
         self._me = me
         self._sign = sign
+        self._sign_from = sign_from
         self._certified = CertifiedReports(state, certificate)
-        self._rounds: dict[int, RoundMemory] = {}
-        self._current = 0
+        self._open = OpenRounds(rules, me)
         self._now = 0
 
     @property
     def current_round(self) -> int:
         """The slot of the last tick."""
-        return self._current
+        return self._open.current
 
     def on_tick(self, now: int) -> Effects:
         """Take note of the time; a new slot begins with `Observe`, and says which round ended without a report.
@@ -98,17 +108,17 @@ class RoundMachine:
         """
         self._now = max(now, self._now)
         slot = round_at(self._rules.committee, self._now)
-        skipped: Effects = ()
-        if slot > self._current:
-            skipped = self._turn_to(slot)
+        ended: Effects = ()
+        if slot > self._open.current:
+            ended = (*self._open.turn_to(slot), *self._catch_up())
         if slot < 1:
-            return skipped
-        memory = self._memory(slot)
+            return ended
+        memory = self._open.enter(slot)
         observe: Effects = ()
         if not memory.observed:
             memory.observed = True
             observe = (Observe(round=slot, highest_certified=self._certified.highest),)
-        return (*skipped, *observe, *self._advance(memory))
+        return (*ended, *observe, *self._advance(memory))
 
     def on_restart(self, now: int, payloads: Iterable[bytes]) -> Effects:
         """Take up the open rounds from the stored messages, the node's own among them, and go on.
@@ -118,16 +128,19 @@ class RoundMachine:
 
         Args:
             now: Unix seconds.
-            payloads: Stored messages in the order they were stored.
+            payloads: Stored messages in the order they were stored; those of closed rounds are passed over.
+
+        Raises:
+            ProtocolViolation: a stored message is none of this committee's: the database belongs to another.
         """
         self._now = max(now, self._now)
-        self._turn_to(round_at(self._rules.committee, self._now))
+        self._open.turn_to(round_at(self._rules.committee, self._now))
         for payload in payloads:
             envelope = read_envelope(payload)
             own_share = envelope.kind is MessageKind.SHARE and envelope.sender == self._me
-            if not own_share and self._first_round <= envelope.round <= self._current + 1:
-                self._accept(envelope)
-        previous = self._rounds.get(self._current - 1)
+            if not own_share and self._open.is_open(envelope.round):
+                self._open.accept(envelope)
+        previous = self._open.get(self._open.current - 1)
         return (*(self._advance(previous) if previous else ()), *self.on_tick(now))
 
     def on_observation(self, round_number: int, observation: Observation) -> Effects:
@@ -135,6 +148,7 @@ class RoundMachine:
 
         Raises:
             ProtocolViolation: the node's own observation is not a valid one: clock, stride, values, confidences.
+            InvalidData: it cannot be encoded: a list out of order, or too large.
         """
         check_observation(self._rules, observation, round_number)
         return self._seal(round_number, observation)
@@ -143,12 +157,11 @@ class RoundMachine:
         """Take a message from a peer, or this node's own from the store.
 
         Raises:
-            ProtocolViolation: nothing was changed by it: malformed, foreign, stale or forged.
+            ProtocolViolation: malformed, foreign, stale or forged; nothing was changed by it.
         """
         envelope = read_envelope(payload)
-        caught = self._accept(envelope)
-        memory = self._rounds.get(envelope.round)
-        return (*caught, *(self._advance(memory) if memory else ()))
+        evidence = self._open.accept(envelope)
+        return (*evidence, *self._advance(self._open.enter(envelope.round)))
 
     def on_report_ready(self, header: ReportHeader, state: AgreedState) -> Effects:
         """Take this node's report; `()` when its round is over.
@@ -160,41 +173,40 @@ class RoundMachine:
         Raises:
             InvalidData: the header does not say what the round agreed on.
         """
-        memory = self._rounds.get(header.round)
+        memory = self._open.get(header.round)
         if memory is None or memory.outcome is None:
             return ()
-        self._check_report(memory, header, state)
-        memory.header, memory.state, memory.report_hash = header, state, report_hash(header)
-        digest = self._rules.share_digest(memory.report_hash)
-        sign = SignShare(header=header, report_hash=memory.report_hash, digest=digest)
+        self._check_report(memory.outcome, header, state)
+        memory.report = report = OwnReport(header, state)
+        if memory.certificate is not None:
+            return (*self._adopt(memory.certificate), *self._advance_all())
+        if header.round < self._sign_from:
+            memory.ended = True
+            return (Abstain(round=header.round, code="guard_refuses"), *self._certify(memory))
+        digest = self._rules.share_digest(report.hash)
+        sign = SignShare(header=header, report_hash=report.hash, digest=digest)
         return (sign, *self._certify(memory))
 
     def on_signature(self, round_number: int, signature: bytes) -> Effects:
         """Seal the share over this node's report; `()` when the round is over."""
-        memory = self._rounds.get(round_number)
-        if memory is None or memory.report_hash is None:
+        self._sign_from = max(self._sign_from, round_number)
+        memory = self._open.get(round_number)
+        if memory is None or memory.report is None:
             return ()
-        return self._seal(round_number, Share(report_hash=memory.report_hash, signature=signature))
+        return self._seal(round_number, Share(report_hash=memory.report.hash, signature=signature))
 
     def on_certificate(self, payload: bytes) -> Effects:
-        """Take a certificate that a peer passed on.
+        """Take a certificate that a peer passed on; one that is no news changes nothing.
 
         Raises:
             ProtocolViolation: it does not decode or verify, or is of a round that has not begun.
         """
         certificate = check_certificate(self._rules, payload)
-        if certificate is None or certificate.header.round > self._current + 1:
+        if certificate is None or certificate.header.round > self._open.current + 1:
             raise ProtocolViolation("refused: no certificate of a round that has begun", code="malformed")
-        reference = reference_of(certificate)
-        if self._certified.knows(reference) or reference.round <= self._certified.highest.round:
+        if certificate.header.round <= self._certified.highest.round:
             return ()
-        self._certified.add_certificate(certificate)
-        memory = self._rounds.get(reference.round)
-        if memory and memory.report_hash == reference.report_hash and memory.state is not None:
-            memory.certified = True
-            self._certified.add_state(reference, memory.state)
-            return (CertificateReady(certificate=certificate, state=memory.state), *self._advance_all())
-        return (SnapshotNeeded(reference=reference), *self._advance_all())
+        return (*self._adopt(certificate), *self._advance_all())
 
     def on_snapshot(self, payload: bytes, state: AgreedState) -> Effects:
         """Take a certificate together with the state after its report.
@@ -209,79 +221,8 @@ class RoundMachine:
         self._certified.add_state(reference_of(certificate), state)
         return self._advance_all()
 
-    @property
-    def _first_round(self) -> int:
-        return max(self._current - 1, 1)
-
-    def _memory(self, round_number: int) -> RoundMemory:
-        return self._rounds.setdefault(round_number, RoundMemory(round_number))
-
-    def _turn_to(self, slot: int) -> Effects:
-        """Forget what is closed; say why a round that ended has no report."""
-        ended = [
-            memory
-            for number, memory in self._rounds.items()
-            if number < slot and not (memory.certified or memory.ended)
-        ]
-        for memory in ended:
-            memory.ended = True
-        self._current = slot
-        self._rounds = {number: memory for number, memory in self._rounds.items() if number >= slot - 1}
-        return tuple(Abstain(round=memory.number, code=memory.why_not_certified()) for memory in ended)
-
-    def _accept(self, envelope: Envelope) -> Effects:
-        """Check a message, cheap checks first, and remember it."""
-        check_scope(envelope, self._rules, first_round=self._first_round, last_round=self._current + 1)
-        if envelope.kind is MessageKind.PROPOSAL and envelope.sender != self._rules.leader(envelope.round):
-            raise ProtocolViolation(
-                f"message refused: operator {envelope.sender} does not lead round {envelope.round}", code="foreign"
-            )
-        key = (envelope.sender, envelope.kind)
-        memory = self._rounds.get(envelope.round)
-        first = memory.first.get(key) if memory else None
-        if memory and first:
-            return self._compare(memory, first, envelope)
-        check_signature(envelope, self._rules)
-        body = self._checked_body(envelope)
-        self._memory(envelope.round).keep(envelope, body, own=envelope.sender == self._me)
-        return ()
-
-    def _compare(self, memory: RoundMemory, first: Envelope, second: Envelope) -> Effects:
-        """Keep one pair of conflicting messages as evidence; anything else is a repetition."""
-        key = (second.sender, second.kind)
-        if first.digest == second.digest or key in memory.equivocated:
-            return ()
-        check_signature(second, self._rules)
-        memory.equivocated.add(key)
-        return (
-            Equivocation(
-                sender=second.sender,
-                round=second.round,
-                kind=second.kind,
-                first=first.payload,
-                second=second.payload,
-            ),
-        )
-
-    def _checked_body(self, envelope: Envelope) -> Observation | CheckedProposal | Share:
-        body = open_body(envelope)
-        if isinstance(body, Observation):
-            check_observation(self._rules, body, envelope.round)
-            return body
-        if isinstance(body, Proposal):
-            memory = self._rounds.get(envelope.round)
-            verified = memory.verified_digests() if memory else ()
-            return check_proposal(self._rules, body, envelope.round, verified=verified)
-        signer = recover_signer(self._rules.share_digest(body.report_hash), body.signature)
-        if signer != self._rules.committee.signers[envelope.sender]:
-            raise ProtocolViolation(
-                f"message refused: the share of operator {envelope.sender} is signed by {signer}", code="forged"
-            )
-        return body
-
     def _advance_all(self) -> Effects:
-        open_rounds = [self._rounds[number] for number in sorted(self._rounds)]
-        return tuple(effect for memory in open_rounds for effect in self._advance(memory))
+        return tuple(effect for memory in self._open.in_order() for effect in self._advance(memory))
 
     def _advance(self, memory: RoundMemory) -> Effects:
         """Do all that the messages of a round allow."""
@@ -289,33 +230,39 @@ class RoundMachine:
 
     def _propose(self, memory: RoundMemory) -> Effects:
         """Lead: put the observations and the parent before all, once there are enough of them."""
-        leads = memory.number == self._current and self._rules.leader(memory.number) == self._me
+        leads = memory.number == self._open.current and self._rules.leader(memory.number) == self._me
         if memory.proposed or not leads or len(memory.observations) < self._rules.answering:
             return ()
-        complete = len(memory.observations) == self._rules.n or all_factors_have_majority(
-            self._rules, memory.observations
-        )
-        if not complete and self._now < self._rules.proposal_deadline(memory.number):
+        if not self._has_waited_enough(memory):
             return ()
-        highest = self._certified.highest
-        if not needed_parent_round(self._rules, memory.observations) <= highest.round < memory.number:
+        if not needed_parent_round(self._rules, memory.observations) <= self._certified.highest.round < memory.number:
             return ()
         memory.proposed = True
-        payloads = memory.observation_payloads()
-        proposal = Proposal(observations=payloads, parent_certificate=self._certified.highest_certificate)
+        proposal = Proposal(
+            observations=memory.observation_payloads(), parent_certificate=self._certified.highest_certificate
+        )
         return self._seal(memory.number, proposal)
+
+    def _has_waited_enough(self, memory: RoundMemory) -> bool:
+        return (
+            len(memory.observations) == self._rules.n
+            or all_factors_have_majority(self._rules, memory.observations)
+            or self._now >= self._rules.proposal_deadline(memory.number)
+        )
 
     def _settle(self, memory: RoundMemory) -> Effects:
         """Work out the outcome, once the proposal and the parent's state are there."""
-        if memory.proposal is None or memory.outcome is not None or memory.number > self._current:
+        if memory.proposal is None or memory.outcome is not None or memory.number > self._open.current:
             return ()
+        adopted: Effects = ()
+        certificate = memory.proposal.certificate
+        if certificate is not None and certificate.header.round > self._certified.highest.round:
+            adopted = self._adopt(certificate)
         parent = memory.proposal.parent
         state = self._certified.state_after(parent)
         if state is None:
-            if memory.proposal.certificate is not None:
-                self._certified.add_certificate(memory.proposal.certificate)
             asked, memory.snapshot_asked = memory.snapshot_asked, True
-            return () if asked else (SnapshotNeeded(reference=parent),)
+            return adopted if asked or adopted else (SnapshotNeeded(reference=parent),)
         memory.outcome = agree(
             self._rules,
             round_number=memory.number,
@@ -323,27 +270,40 @@ class RoundMachine:
             parent=parent,
             state=state,
         )
-        return (OutcomeReady(outcome=memory.outcome, parent_state=state),)
+        return (*adopted, OutcomeReady(outcome=memory.outcome, parent_state=state))
 
     def _certify(self, memory: RoundMemory) -> Effects:
         """Make the certificate once a quorum signed this node's report; give up once it signed another."""
-        if memory.certified or memory.header is None or memory.report_hash is None or memory.state is None:
+        if memory.certificate is not None or memory.report is None:
             return ()
-        signatures = memory.signatures_for(memory.report_hash)
+        signatures = memory.signatures_for(memory.report.hash)
         if len(signatures) >= self._rules.certifying:
-            memory.certified = True
-            certificate = assemble_certificate(memory.header, signatures)
-            self._certified.add_certificate(certificate)
-            self._certified.add_state(reference_of(certificate), memory.state)
-            return (CertificateReady(certificate=certificate, state=memory.state),)
+            return self._adopt(assemble_certificate(memory.report.header, signatures))
         if not memory.ended and memory.most_shared() >= self._rules.certifying:
             memory.ended = True
             return (Abstain(round=memory.number, code="outvoted"),)
         return ()
 
-    def _check_report(self, memory: RoundMemory, header: ReportHeader, state: AgreedState) -> None:
-        outcome = memory.outcome
-        assert outcome is not None  # noqa: S101 - the caller checked
+    def _adopt(self, certificate: Certificate) -> Effects:
+        """Take a verified certificate, with the state this node computed, or ask for the state."""
+        self._certified.add_certificate(certificate)
+        reference = reference_of(certificate)
+        memory = self._open.get(reference.round)
+        if memory is None:
+            return self._catch_up()
+        memory.certificate = certificate
+        if memory.report is None and memory.outcome is not None:
+            # The driver is still assessing; its report brings the state.
+            return ()
+        if memory.report is None or memory.report.hash != reference.report_hash:
+            return self._catch_up()
+        self._certified.add_state(reference, memory.report.state)
+        return (CertificateReady(certificate=certificate, state=memory.report.state),)
+
+    def _catch_up(self) -> Effects:
+        return (SnapshotNeeded(reference=self._certified.highest),) if self._certified.is_behind else ()
+
+    def _check_report(self, outcome: Outcome, header: ReportHeader, state: AgreedState) -> None:
         wanted = {
             "config_digest": self._rules.config_digest,
             "parent": outcome.parent.report_hash,
@@ -360,7 +320,7 @@ class RoundMachine:
             )
 
     def _seal(self, round_number: int, body: Body) -> Effects:
-        if round_number not in self._rounds:
+        if self._open.get(round_number) is None:
             return ()
         payload = seal(
             body,

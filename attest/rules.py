@@ -9,6 +9,7 @@ from attest.committee import Committee, config_digest
 from attest.eip712 import domain_separator
 from attest.keccak import keccak256
 from attest.quorums import at_least_one_honest, available, byzantine, honest_majority
+from attest.typed_data import hash_struct
 from riskschema.errors import InvalidData
 
 
@@ -84,6 +85,11 @@ class AgreementRules(msgspec.Struct, frozen=True, kw_only=True):
     def answering(self) -> int:
         """The quorum n - f."""
         return available(self.n)
+
+    @property
+    def parameters_hash(self) -> bytes:
+        """EIP-712 struct hash of the agreement's parameters, to be hashed into the header's `parameters_hash`."""
+        return hash_struct(self.parameters)
 
     def leader(self, round_number: int) -> int:
         """Return the operator that leads a round."""

@@ -50,12 +50,14 @@ def read_secret(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise key_unreadable(path, f"cannot be opened: {error.strerror}; check the path and the owner") from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise key_unreadable(path, "is no regular file")
         _check_mode(path, status.st_mode)
-        data = file.read(MAX_SECRET_BYTES + 1)
+        data = os.read(descriptor, MAX_SECRET_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > MAX_SECRET_BYTES:
         raise key_unreadable(path, f"is larger than {MAX_SECRET_BYTES} bytes")
     return data
