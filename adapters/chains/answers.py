@@ -33,9 +33,10 @@ RATE_LIMIT_CODES = frozenset({429, -32005})
 
 _REVERTED = re.compile(r"(vm exception while processing transaction: )?(execution reverted|reverted?\b)", re.IGNORECASE)
 _EVM_FAILURE = re.compile(
-    r"out of gas|gas required exceeds|invalid opcode|opcode not found|opcodenotfound|invalidfeopcode|stack ?underflow"
-    r"|stack ?overflow|stack limit reached|invalid ?jump|write protection|state ?change ?during ?static"
-    r"|return ?data out of bounds|outofoffset|max call depth|calltoodeep|memory ?limit|vm execution error",
+    r"out ?of ?gas|gas required exceeds|invalid opcode|opcode not found|opcodenotfound|invalidfeopcode|stack ?underflow"
+    r"|stack ?overflow|stack limit reached|invalid ?jump|write protection|state ?change ?during ?static|notactivated"
+    r"|return ?data out of bounds|outofoffset|max call depth|calltoodeep|callnotallowedinsidestatic|precompileerror"
+    r"|memory ?limit|outoffunds|insufficient balance for transfer|vm execution error",
     re.IGNORECASE,
 )
 _UNKNOWN_BLOCK = re.compile(

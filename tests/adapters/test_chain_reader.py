@@ -1,0 +1,282 @@
+"""The chain reader on the real local chain, and behind a proxy that fails."""
+
+import json
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from adapters.chains import open_chain
+from adapters.chains.transport import origin
+from devnet.local_chain import Devnet
+from riskschema.errors import FatalError, TransientError
+from riskschema.portfolio import BlockReference
+from riskschema.ports import Call, CallReverted, CallSuccess
+from riskschema.units import Address, Hash32
+
+from .fault_proxy import FaultProxy, fault_proxy, http
+
+SOMEWHERE = Address("0x" + "5a" * 20)
+STOP_WITH = {
+    "timestamp": "0x4260005260206000f3",
+    "number": "0x4360005260206000f3",
+    "revert": "0x60006000fd",
+    "invalid": "0xfe",
+    "loop": "0x5b600056",
+    "underflow": "0x01",
+    # Error("header not found")
+    "impostor": "0x7f08c379a00000000000000000000000000000000000000000000000000000000060005260206004527f00000000000000000000000000000000000000000000000000000000000000106024527f686561646572206e6f7420666f756e640000000000000000000000000000000060445260646000fd",  # noqa: E501
+}
+
+
+def open_devnet(chain: Devnet, url: str | None = None, **options: Any):
+    settings: dict[str, Any] = {"chain_id": chain.deployment.chain_id, "finality": "latest", "attempts": 3}
+    return open_chain(rpc_url=url or chain.url, **{**settings, **options})
+
+
+@pytest.fixture
+async def proxy(chain: Devnet) -> AsyncIterator[FaultProxy]:
+    async with fault_proxy(chain.url) as running:
+        yield running
+
+
+def put_code(chain: Devnet, name: str) -> Call:
+    chain.anvil.rpc.request("anvil_setCode", SOMEWHERE, STOP_WITH[name])
+    return Call(SOMEWHERE, b"")
+
+
+@pytest.mark.chain
+@pytest.mark.parametrize(("name", "field"), [("timestamp", "timestamp"), ("number", "number")])
+async def test_calls_see_the_pinned_blocks_own_number_and_time(chain, reader, pin, name, field):
+    call = put_code(chain, name)
+    chain.anvil.mine(2)
+    pinned = await pin()
+    chain.anvil.advance_time(1_000)
+    chain.anvil.mine(3)
+
+    [answer] = await pinned.call([call])
+    assert int.from_bytes(answer.data, "big") == getattr(pinned.block, field)
+
+
+@pytest.mark.chain
+async def test_reads_stay_at_the_pin_while_the_chain_goes_on(chain, pin, user):
+    pinned = await pin()
+    before = await pinned.native_balances([user("holder")])
+    chain.anvil.mine()
+    chain.anvil.set_balance(user("holder"), 1)
+    chain.anvil.mine()
+
+    assert await pinned.native_balances([user("holder")]) == before
+    assert await (await pin()).native_balances([user("holder")]) == (1,)
+
+
+@pytest.mark.chain
+@pytest.mark.parametrize("name", ["revert", "invalid", "loop", "underflow", "impostor"])
+async def test_a_failing_contract_is_a_value_beside_the_answers_of_others(chain, pin, name):
+    bad = put_code(chain, name)
+    good = Call(Address(chain.deployment.asset("USDC").token), bytes.fromhex("313ce567"))
+    chain.anvil.mine()
+
+    first, second, third = await (await pin()).call([good, bad, good])
+    assert first == third == CallSuccess((6).to_bytes(32, "big"))
+    assert isinstance(second, CallReverted)
+
+
+@pytest.mark.chain
+async def test_an_address_without_code_answers_nothing(pin):
+    assert await (await pin()).call([Call(SOMEWHERE, b"")]) == (CallSuccess(b""),)
+
+
+@pytest.mark.chain
+async def test_order_is_kept_over_many_batches(chain, user):
+    token = Address(chain.deployment.asset("USDC").token)
+    accounts = [Address(each.address) for each in chain.deployment.users] * 5
+    calls = [Call(token, bytes.fromhex("70a08231" + account[2:].rjust(64, "0"))) for account in accounts]
+    async with open_devnet(chain, batch_size=7, concurrency=3) as opened:
+        pinned = await opened.pin(await opened.head())
+        answers = await pinned.call(calls)
+
+    balances = [chain.call("MintableToken", token, "balanceOf", account)[0] for account in accounts]
+    assert [int.from_bytes(answer.data, "big") for answer in answers] == balances
+
+
+@pytest.mark.chain
+async def test_confirmations_stay_behind_the_head_and_never_below_genesis(chain):
+    async with open_devnet(chain) as opened:
+        newest = await opened.head()
+    async with open_devnet(chain, confirmations=3) as opened:
+        assert await opened.head() == await opened.block(newest.number - 3)
+    async with open_devnet(chain, confirmations=10**6) as opened:
+        assert (await opened.head()).number == 0
+
+
+@pytest.mark.chain
+async def test_a_wrong_chain_id_or_genesis_is_refused(chain):
+    with pytest.raises(FatalError, match="serves chain 31337, not 1") as refused:
+        async with open_devnet(chain, chain_id=1):
+            pass
+    assert refused.value.code == "wrong_chain"
+    with pytest.raises(FatalError, match="genesis") as refused:
+        async with open_devnet(chain, genesis_hash=Hash32(b"\7" * 32)):
+            pass
+    assert refused.value.code == "wrong_chain"
+    async with open_devnet(chain, genesis_hash=Hash32(chain.deployment.genesis_hash)) as opened:
+        assert opened.genesis_hash == chain.deployment.genesis_hash
+
+
+@pytest.mark.chain
+async def test_a_reorganised_block_is_noticed_when_pinning_and_when_reading(chain, reader, pin, user):
+    chain.anvil.mine(3)
+    pinned = await pin()
+    chain.anvil.rpc.request("anvil_reorg", 2, [])
+
+    for attempt in (
+        pinned.native_balances([user("holder")]),
+        pinned.call([Call(SOMEWHERE, b"")]),
+        pinned.logs(addresses=[SOMEWHERE], topics=[], from_block=0),
+        reader.pin(pinned.block),
+    ):
+        with pytest.raises(TransientError) as noticed:
+            await attempt
+        assert noticed.value.code == "block_unknown"
+
+
+@pytest.mark.chain
+async def test_a_block_reference_that_does_not_fit_its_hash_is_refused(reader):
+    head = await reader.head()
+    wrong = BlockReference(chain_id=head.chain_id, number=head.number - 1, hash=head.hash, timestamp=head.timestamp)
+    with pytest.raises(TransientError, match="is not at height"):
+        await reader.pin(wrong)
+    with pytest.raises(TransientError, match="does not know the block"):
+        await reader.block(10**9)
+
+
+@pytest.mark.chain
+async def test_logs_are_the_same_in_small_steps_and_end_at_the_pin(chain, pin):
+    token = Address(chain.deployment.asset("USDC").token)
+    pinned = await pin()
+    whole = await pinned.logs(addresses=[token], topics=[], from_block=0)
+    chain.send("MintableToken", token, "mint", SOMEWHERE, 1, sender=chain.deployment.trader)
+    assert await pinned.logs(addresses=[token], topics=[], from_block=0) == whole
+    async with open_devnet(chain, log_range=2) as opened:
+        narrow = await (await opened.pin(pinned.block)).logs(addresses=[token], topics=[], from_block=0)
+
+    assert len(whole) > 20
+    assert narrow == whole
+    assert await pinned.logs(addresses=[], topics=[], from_block=0) == ()
+
+
+@pytest.mark.chain
+async def test_resets_are_retried_and_the_answer_is_right(chain, proxy):
+    async with open_devnet(chain, proxy.url) as opened:
+        head = await opened.head()
+    proxy.resets = 2
+    async with open_devnet(chain, proxy.url) as opened:
+        assert await opened.head() == head
+
+
+@pytest.mark.chain
+async def test_latency_below_the_timeout_only_delays(chain, proxy):
+    proxy.latency = 0.05
+    async with open_devnet(chain, proxy.url) as opened:
+        assert (await opened.head()).number >= chain.deployment.seeded_block
+
+
+@pytest.mark.chain
+@pytest.mark.parametrize("fault", ["blackhole", "resets"])
+async def test_an_unreachable_endpoint_is_a_local_failure_with_its_origin_only(chain, proxy, fault):
+    setattr(proxy, fault, 100)
+    url = proxy.url.replace("http://", "http://user:hunter2hunter2@") + "/v2/secret-api-key?token=another-secret"
+    with pytest.raises(TransientError) as failed:
+        async with open_devnet(chain, url, timeout_seconds=0.2, attempts=2):
+            pass
+    assert failed.value.code == "endpoint_unreachable"
+    assert proxy.url in str(failed.value)
+    assert not any(secret in str(failed.value) for secret in ("hunter2", "secret"))
+
+
+async def test_a_closed_port_is_a_local_failure():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    with pytest.raises(TransientError) as failed:
+        async with open_chain(rpc_url=url, chain_id=1, attempts=1):
+            pass
+    assert failed.value.code == "endpoint_unreachable"
+
+
+def answers(request: bytes, **fields: Any) -> bytes:
+    return http(json.dumps([{"jsonrpc": "2.0", "id": item["id"], **fields} for item in json.loads(request)]).encode())
+
+
+BROKEN = {
+    "no JSON": lambda request: http(b"<html>hello</html>"),
+    "no batch": lambda request: http(b'"hello"'),
+    "other ids": lambda request: http(b'[{"id": 987654, "result": "0x1"}]'),
+    "one missing": lambda request: http(b"[]"),
+    "no quantity": lambda request: answers(request, result="zero"),
+    "a bomb": lambda request: http(b'[{"id": 0, "result": "0x' + b"0" * 2_000_000 + b'"}]'),
+    "deep nesting": lambda request: http(b"[" * 100_000),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+async def test_nonsense_from_an_endpoint_is_a_local_failure_and_not_retried(what):
+    async with fault_proxy("http://127.0.0.1:9") as proxy:
+        proxy.answer = BROKEN[what]
+        with pytest.raises(TransientError) as failed:
+            async with open_chain(rpc_url=proxy.url, chain_id=1, max_answer_bytes=1_000_000):
+                pass
+    assert failed.value.code == "endpoint_malformed"
+    assert proxy.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "connections"),
+    [("429 Too Many Requests", 3), ("503 Unavailable", 3), ("401 Unauthorized", 1), ("302 Found", 1)],
+)
+async def test_only_failures_that_may_pass_are_retried(status, connections):
+    async with fault_proxy("http://127.0.0.1:9") as proxy:
+        proxy.answer = lambda request: http(b"no", status)
+        with pytest.raises(TransientError):
+            async with open_chain(rpc_url=proxy.url, chain_id=1, attempts=3):
+                pass
+    assert proxy.connections == connections
+
+
+async def test_a_rate_limit_inside_a_batch_is_retried():
+    left = [1]
+
+    def limited(request: bytes) -> bytes:
+        if left.pop() if left else False:
+            return answers(request, error={"code": -32005, "message": "limit exceeded"})
+        return answers(request, result="0x2")
+
+    async with fault_proxy("http://127.0.0.1:9") as proxy:
+        proxy.answer = limited
+        with pytest.raises(FatalError, match="serves chain 2, not 1"):
+            async with open_chain(rpc_url=proxy.url, chain_id=1):
+                pass
+    assert proxy.connections == 2
+
+
+async def test_a_secret_that_the_endpoint_echoes_is_struck_out():
+    async with fault_proxy("http://127.0.0.1:9") as proxy:
+        proxy.answer = lambda request: answers(request, error={"code": -32600, "message": "bad key my-secret-key"})
+        with pytest.raises(TransientError, match=r"bad key \*\*\*") as failed:
+            async with open_chain(rpc_url=f"{proxy.url}/v2/my-secret-key", chain_id=1):
+                pass
+    assert "my-secret-key" not in str(failed.value)
+
+
+@pytest.mark.parametrize("url", ["ftp://host", "localhost:8545", "http://", "http://host:port", "", "ws://host"])
+async def test_an_address_that_is_no_http_url_is_refused(url):
+    with pytest.raises(FatalError, match="rpc_url"):
+        async with open_chain(rpc_url=url, chain_id=1):
+            pass
+
+
+def test_the_origin_of_an_address_holds_no_secret():
+    assert origin("https://user:key@rpc.example:8443/v2/key?key=1") == "https://rpc.example:8443"
+    assert origin("http://[::1]:8545/key") == "http://[::1]:8545"
