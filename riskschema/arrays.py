@@ -1,6 +1,6 @@
 """Risk arrays and position tables: the columnar values between building scenarios and adding up accounts.
 
-An account's value in a column is the sum over its positions of lots × mantissa; everything else follows from such sums
+An account's value in a column is the sum over its positions of lots x mantissa; everything else follows from such sums
 (docs/risk-model.md). Both types hold plain bytes, so whoever has them needs no array library to recompute a margin.
 """
 
@@ -77,7 +77,7 @@ class RiskArrays(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Sorted by factor."""
     market: RowTable
     exposure_factors: Column
-    """int32 (market rows, 2): index into `factors`, −1 for none."""
+    """int32 (market rows, 2): index into `factors`, -1 for none."""
     exposures: Column
     """int32 (market rows, 2): change of the mantissa per unit of relative price change of that factor."""
     rule: RowTable

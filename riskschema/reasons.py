@@ -52,6 +52,7 @@ _ALL = (
         "no price",
         "No market source quotes the factor; map the token in the settings.",
     ),
+    Reason("chain_out", "chain out of the round", "The round agreed on no recent block of the chain."),
     # local failures: the node abstains
     Reason(
         "endpoint_unreachable",
@@ -119,6 +120,7 @@ _ALL = (
         "The key already signed something else for this round or a later one.",
     ),
     Reason("key_unreadable", "key cannot be opened", "Check the keystore file and the password file."),
+    Reason("devnet", "local chain failed", "The message names the part of the local chain that failed and what to do."),
     # publishing and storage
     Reason(
         "publish_refused",

@@ -16,7 +16,6 @@ class RoundStep(StrEnum):
     PROPOSE = "propose"
     OUTCOME = "outcome"
     READ = "read"
-    ARRAYS = "arrays"
     ASSESS = "assess"
     REPORT = "report"
     SIGN = "sign"

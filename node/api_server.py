@@ -1,0 +1,110 @@
+"""The connections of the HTTP API: bounded in number, size and time; broken HTTP is answered with a problem, too."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import structlog
+from aiohttp import web
+from aiohttp.web_request import BaseRequest
+
+from node.api_problems import Problem
+from riskschema.errors import InvalidData
+
+MAX_CONNECTIONS = 1024
+FIRST_REQUEST_SECONDS = 10.0
+"""A connection without a whole request by then is dropped."""
+IDLE_SECONDS = 30.0
+MAX_LINE = 4096
+MAX_HEADERS = 64
+
+_log = structlog.get_logger("node.api")
+
+
+class Listening(msgspec.Struct, frozen=True):
+    """Where the server listens; as text its URL, without a slash at the end."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+@asynccontextmanager
+async def listen(runner: web.AppRunner, host: str, port: int) -> AsyncIterator[Listening]:
+    """Accept connections for a runner that is set up.
+
+    Raises:
+        InvalidData: the address cannot be listened on.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        listener = await loop.create_server(lambda: ApiProtocol(runner.server, loop), host, port, backlog=256)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InvalidData(f"api: cannot listen on {host}:{port}: {reason}", code="invalid_settings") from error
+    try:
+        yield Listening(host, listener.sockets[0].getsockname()[1])
+    finally:
+        listener.close()
+
+
+class ApiProtocol(web.RequestHandler):
+    """One connection."""
+
+    __slots__ = ("_first_request",)
+
+    def __init__(self, manager: web.Server | None, loop: asyncio.AbstractEventLoop) -> None:
+        if manager is None:
+            raise RuntimeError("the runner is not set up")
+        super().__init__(
+            manager,
+            loop=loop,
+            keepalive_timeout=IDLE_SECONDS,
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_LINE,
+            max_headers=MAX_HEADERS,
+            lingering_time=1.0,
+        )
+        self.access_logger = None
+        self._first_request: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection, or drop it when there are too many."""
+        super().connection_made(transport)
+        self._first_request = self._loop.call_later(FIRST_REQUEST_SECONDS, self._drop_silent)
+        if self._manager is not None and len(self._manager.connections) > MAX_CONNECTIONS:
+            self.force_close()
+            transport.close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget the connection."""
+        if self._first_request is not None:
+            self._first_request.cancel()
+        super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is no valid HTTP request; the connection is closed after it."""
+        if status >= 500:
+            _log.error("request failed", exc_info=exc)
+            problem = Problem(500, "internal", "the node failed to answer")
+        else:
+            problem = Problem(400, "request_malformed", "this is no HTTP request within the limits", field="request")
+        response = problem.response()
+        response.force_close()
+        return response
+
+    def _drop_silent(self) -> None:
+        if not self._request_count:
+            self.force_close()

@@ -1,0 +1,75 @@
+"""Where a node's keys lie in their directory, and how they are made and opened together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+
+from attest.guard import create_guard, guard_path
+from attest.keystore import PasswordSource, create_identity, create_keystore
+from attest.secret_files import write_secret
+from riskschema.errors import FatalError
+from riskschema.units import Address, Hash32
+
+ATTESTATION = "attestation.json"
+IDENTITY = "identity.pem"
+TRANSMITTER = "transmitter.json"
+PUBLIC = "public.json"
+"""The public halves, so that nobody needs the password to look them up."""
+PASSWORD = "password"  # noqa: S105 - the file's name
+
+
+class PublicKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """What others may know of a node's keys."""
+
+    attestation: Address
+    identity: Hash32
+    transmitter: Address
+
+
+def make_keys(directory: Path, password: PasswordSource) -> PublicKeys:
+    """Make the three keys of a node, and the guard of the attestation key.
+
+    Raises:
+        FatalError: one of the files exists already; nothing is overwritten.
+    """
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    taken = [name for name in (ATTESTATION, IDENTITY, TRANSMITTER, PUBLIC) if (directory / name).exists()]
+    if taken:
+        raise FatalError(
+            f"{directory} holds {', '.join(taken)} already: keys are never overwritten; choose another directory",
+            code="key_unreadable",
+        )
+    attestation = create_keystore(directory / ATTESTATION, password)
+    create_guard(guard_path(directory / ATTESTATION), attestation)
+    keys = PublicKeys(
+        attestation=attestation,
+        identity=Hash32(create_identity(directory / IDENTITY, password)),
+        transmitter=create_keystore(directory / TRANSMITTER, password),
+    )
+    document = {"attestation": keys.attestation, "identity": keys.identity, "transmitter": keys.transmitter}
+    write_secret(directory / PUBLIC, json.dumps(document, indent=2).encode() + b"\n")
+    return keys
+
+
+def read_public_keys(directory: Path) -> PublicKeys:
+    """Read the public halves.
+
+    Raises:
+        FatalError: the directory holds no complete set of keys.
+    """
+    try:
+        document = json.loads((directory / PUBLIC).read_bytes())
+        return PublicKeys(
+            attestation=Address(document["attestation"]),
+            identity=Hash32(document["identity"]),
+            transmitter=Address(document["transmitter"]),
+        )
+    except OSError as error:
+        raise FatalError(
+            f"{directory / PUBLIC}: {error.strerror}: make keys with `plimsoll keys create`", code="key_unreadable"
+        ) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise FatalError(f"{directory / PUBLIC} is damaged: {error}", code="key_unreadable") from error

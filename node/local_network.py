@@ -1,0 +1,235 @@
+"""A complete network of one operator on the local chain: contracts, keys, committee, genesis history and settings.
+
+What `./run` starts. Everything it writes (settings, committee, keys) has the form an operator would use, so the other
+commands work on it: ``plimsoll positions ADDRESS --config plimsoll-data/devnet/plimsoll.toml``.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import msgspec
+
+from adapters.markets.simulator import SimulatedFactor, simulate_history
+from attest.committee import Committee, DiscoveryRule, ObservedChain, Operator
+from attest.eip712 import Destination
+from attest.hourly_table import history_hash
+from attest.secret_files import write_secret
+from contracts.calls import encode_deployment
+from contracts.deployment import Send, deploy, deploy_oracle, initialize_oracle
+from devnet.deployment import Deployment
+from devnet.local_chain import Devnet
+from devnet.prices import read_prices, set_prices
+from node.committee_file import write_committee
+from node.key_files import (
+    ATTESTATION,
+    IDENTITY,
+    PASSWORD,
+    PUBLIC,
+    TRANSMITTER,
+    PublicKeys,
+    make_keys,
+    read_public_keys,
+)
+from node.reading import venue_label
+from node.settings import Settings, load_settings
+from riskschema.codec import encode_json
+from riskschema.market import Group, HourlyHistory
+from riskschema.units import NATIVE, Address, Hash32, Wad
+
+VENUES = ("aave_v3", "morpho_blue", "uniswap_v3", "wallet")
+FACTORS: dict[str, tuple[str, Group]] = {"WETH": ("ETH", "eth"), "WBTC": ("BTC", "btc"), "USDC": ("USDC", "stablecoin")}
+ROUND_SECONDS = 4
+REPORT_LIFE_SECONDS = 3_600
+RING_SIZE = 64
+MAX_FUTURE_SKEW = 60
+HISTORY_HOURS = 3 * 365 * 24
+HISTORY_SEED = 20
+POOL_MAX_SCORE = 500
+POOL_MAX_AGE = 600
+WEI_PER_ANSWER = 10**10
+"""Feeds answer with 8 decimals, prices have 18."""
+"""Choices of the demonstration network; an operator's own are in the committee file and the settings."""
+
+
+class LocalNetwork(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the pieces of a local network are."""
+
+    config_file: Path
+    oracle: Address
+    pool: Address
+    settings: Settings
+
+
+def prepare_local_network(devnet: Devnet, directory: Path, *, port: int | None, now: int) -> LocalNetwork:
+    """Deploy our contracts and write settings, committee, keys and history into `directory`.
+
+    Args:
+        devnet: The running local chain.
+        directory: Kept between runs: keys and database stay, the rest is written anew for the fresh chain.
+        port: HTTP port of the API; None for the default.
+        now: Unix time at which round 0 begins.
+
+    Raises:
+        FatalError: keys of an earlier run cannot be opened.
+    """
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # The seeding lies two days back; real feeds would have answered since.
+    set_prices(devnet, read_prices(devnet), arbitrage=False)
+    keys = _keys(directory / "keys")
+    send, deployer = _sender(devnet), Address(devnet.deployment.deployer)
+    deployed = deploy_oracle(send, initializer=deployer, ring_size=RING_SIZE)
+    pool = _deploy_pool(devnet, deployed.oracle)
+    history = genesis_history(devnet, now)
+    (directory / "history.json").write_bytes(encode_json(history))
+    committee = _committee(devnet.deployment, deployed.oracle, keys, history, now)
+    write_committee(directory / "committee.json", committee)
+    initialize_oracle(send, deployed, committee, max_future_skew=MAX_FUTURE_SKEW, guardian=deployer)
+    devnet.anvil.set_balance(keys.transmitter, 10**21)
+    config_file = directory / "plimsoll.toml"
+    config_file.write_text(_settings_text(devnet, deployed.oracle, port))
+    return LocalNetwork(config_file=config_file, oracle=deployed.oracle, pool=pool, settings=load_settings(config_file))
+
+
+def genesis_history(devnet: Devnet, now: int) -> HourlyHistory:
+    """Simulate three years of hourly prices that end at the prices the chain's feeds show now."""
+    return simulate_history(
+        simulated_factors(devnet),
+        hours=HISTORY_HOURS,
+        seed=HISTORY_SEED,
+        first_hour=now - now % 3_600 - HISTORY_HOURS * 3_600,
+    )
+
+
+def simulated_factors(devnet: Devnet) -> list[SimulatedFactor]:
+    """Return the chain's assets as factors at the prices their feeds show now."""
+    return [
+        SimulatedFactor(factor=FACTORS[symbol][0], price=Wad(price * WEI_PER_ANSWER), group=FACTORS[symbol][1])
+        for symbol, price in read_prices(devnet).items()
+    ]
+
+
+def _keys(directory: Path) -> PublicKeys:
+    password = directory / PASSWORD
+    if (directory / PUBLIC).exists():
+        return read_public_keys(directory)
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not password.exists():
+        write_secret(password, secrets.token_urlsafe(32).encode())
+    return make_keys(directory, password)
+
+
+def _committee(
+    deployment: Deployment, oracle: Address, keys: PublicKeys, history: HourlyHistory, now: int
+) -> Committee:
+    return Committee(
+        config_count=0,
+        operators=(Operator(signer=keys.attestation, identity=keys.identity.to_bytes()),),
+        destinations=(Destination(chain_id=deployment.chain_id, oracle=oracle),),
+        chains=(ObservedChain(chain_id=deployment.chain_id, genesis_hash=Hash32(deployment.genesis_hash).to_bytes()),),
+        venues=tuple(
+            DiscoveryRule(
+                venue=venue_label(protocol, deployment.chain_id),
+                chain_id=deployment.chain_id,
+                start_block=deployment.start_block,
+                account_cap=10_000,
+            )
+            for protocol in VENUES
+        ),
+        history_hash=history_hash(history),
+        genesis_time=now,
+        round_interval_seconds=ROUND_SECONDS,
+        report_life_seconds=REPORT_LIFE_SECONDS,
+        account_cap=10_000,
+        requests_per_operator=8,
+    )
+
+
+def _sender(devnet: Devnet) -> Send:
+    deployer = devnet.deployment.deployer
+
+    def send(to: Address | None, data: bytes) -> Address | None:
+        fields = {"from": deployer, "data": "0x" + data.hex()} | ({} if to is None else {"to": to})
+        created = devnet.transact(fields, what="deploying our contracts")["contractAddress"]
+        return None if created is None else Address(created)
+
+    return send
+
+
+def _deploy_pool(devnet: Devnet, oracle: Address) -> Address:
+    asset = devnet.deployment.asset("USDC").token
+    every_venue = (1 << len(VENUES)) - 1
+    code = encode_deployment("ExamplePool", oracle, asset, POOL_MAX_SCORE, POOL_MAX_AGE, every_venue)
+    return deploy(_sender(devnet), code)
+
+
+def _settings_text(devnet: Devnet, oracle: Address, port: int | None) -> str:
+    deployment = devnet.deployment
+    lines = [
+        "# Written by `plimsoll run --devnet` for the local chain it started.",
+        'data_directory = "."',
+        'committee_file = "committee.json"',
+        "",
+        "[keys]",
+        f'attestation = "keys/{ATTESTATION}"',
+        f'identity = "keys/{IDENTITY}"',
+        f'transmitter = "keys/{TRANSMITTER}"',
+        f'password_file = "keys/{PASSWORD}"',
+        "",
+        "[market]",
+        'history_file = "history.json"',
+    ]
+    for asset in deployment.assets:
+        factor, group = FACTORS[asset.symbol]
+        lines += [
+            "",
+            "[[market.feeds]]",
+            f"chain_id = {deployment.chain_id}",
+            f'address = "{Address(asset.feed)}"',
+            f'factor = "{factor}"',
+            f'group = "{group}"',
+        ]
+    lines += ["", *_chain_lines(devnet)]
+    lines += [
+        "",
+        "[publish]",
+        f"chain_id = {deployment.chain_id}",
+        f'oracle = "{oracle}"',
+        "deadline = 20",
+        "poll = 0.05",
+    ]
+    if port is not None:
+        lines += ["", "[api]", f"port = {port}"]
+    return "\n".join(lines) + "\n"
+
+
+def _chain_lines(devnet: Devnet) -> list[str]:
+    deployment = devnet.deployment
+    lines = [
+        "[[chains]]",
+        f"chain_id = {deployment.chain_id}",
+        f'rpc_url = "{devnet.url}"',
+        f'genesis_hash = "{deployment.genesis_hash}"',
+        'finality = "latest"',
+    ]
+    native = [(NATIVE, FACTORS["WETH"][0])]
+    tokens = [(Address(asset.token), FACTORS[asset.symbol][0]) for asset in deployment.assets]
+    for address, factor in native + tokens:
+        lines += ["", "[[chains.assets]]", f'address = "{address}"', f'factor = "{factor}"']
+    markets = ", ".join(f'"{market.market_id}"' for market in deployment.morpho.markets)
+    addresses = ", ".join(f'"{address}"' for address, _ in tokens)
+    for protocol, fields in (
+        ("aave_v3", [f'addresses_provider = "{deployment.aave.addresses_provider}"']),
+        ("morpho_blue", [f'singleton = "{deployment.morpho.singleton}"', f"markets = [{markets}]"]),
+        ("uniswap_v3", [f'position_manager = "{deployment.uniswap.position_manager}"']),
+        ("wallet", [f"tokens = [{addresses}]"]),
+    ):
+        lines += [
+            "",
+            "[[chains.venues]]",
+            f'protocol = "{protocol}"',
+            f"from_block = {deployment.start_block}",
+            *fields,
+        ]
+    return lines

@@ -1,0 +1,55 @@
+"""What this node sees: the newest blocks of every chain and the current values of every factor."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from attest.effects import Observe
+from attest.messages import Observation
+from attest.observing import block_numbers_to_name, word_observation
+from node.node import Node
+from riskschema.errors import TransientError
+from riskschema.market import FactorQuote
+from riskschema.portfolio import BlockReference
+from riskschema.ports import ChainReader
+
+_log = structlog.get_logger("node.observing")
+
+
+async def observe(node: Node, asked: Observe) -> Observation:
+    """Look at all chains and market sources at once.
+
+    Raises:
+        TransientError: an endpoint or a source does not answer: this node abstains.
+        InvalidData: a source answers nonsense.
+    """
+    stride = node.rules.parameters.pin_stride
+    heads = asyncio.gather(*(_heads(chain, stride) for chain in node.chains.values()))
+    quotes = asyncio.gather(*(source.quotes() for source in node.sources))
+    seen, answers = await asyncio.gather(heads, quotes)
+    quoted: dict[str, FactorQuote] = {}
+    for quote in (quote for answer in answers for quote in answer):
+        quoted.setdefault(quote.factor, quote)  # the first source that quotes a factor is this node's vote
+    if not quoted:
+        raise TransientError("no market source gave a value: configure [[market.feeds]]", code="market_unavailable")
+    observation, jumped = word_observation(
+        node.rules,
+        timestamp=int(node.clock.now()),
+        heads=[block for blocks in seen for block in blocks],
+        quotes=quoted.values(),
+        recent=node.recent_values,
+        highest_certified=asked.highest_certified,
+    )
+    if jumped:
+        _log.warning("values jumped", factors=jumped, round=asked.round)
+    node.recent_values.update({vote.factor: vote.value for vote in observation.votes})
+    return observation
+
+
+async def _heads(chain: ChainReader, stride: int) -> tuple[BlockReference, ...]:
+    head = await chain.head()
+    numbers = block_numbers_to_name(head.number, stride)
+    older = await asyncio.gather(*(chain.block(number) for number in numbers if number != head.number))
+    return (*older, head) if head.number in numbers else tuple(older)

@@ -1,0 +1,178 @@
+"""Settings from one TOML file: unknown keys are refused, secrets come from files, paths are relative to the file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from riskschema.codec import from_builtins
+from riskschema.errors import InvalidData
+from riskschema.instruments import ChainId
+from riskschema.market import Group
+from riskschema.units import Address, Hash32, Wad
+
+MAX_SETTINGS_BYTES = 1 << 20
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A TOML table."""
+
+
+class Asset(Table, frozen=True, kw_only=True):
+    """Which factor a token's price follows; address zero is the chain's own coin."""
+
+    address: Address
+    factor: Annotated[str, Meta(min_length=1, max_length=120)]
+
+
+class Chain(Table, frozen=True, kw_only=True):
+    """One EVM chain and what to read there."""
+
+    chain_id: ChainId
+    rpc_url: str | None = None
+    rpc_url_file: str | None = None
+    """For a URL that carries a key: the file's first line."""
+    genesis_hash: Hash32 | None = None
+    """Checked at start; needed for a committee, optional for reading."""
+    finality: Literal["latest", "safe", "finalized"] = "finalized"
+    confirmations: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    """Stay this many blocks behind the head of that finality."""
+    timeout: Seconds = 10.0
+    assets: tuple[Asset, ...] = ()
+    venues: tuple[dict[str, Any], ...] = ()
+    """``protocol`` and ``from_block``, and the addresses that the protocol's adapter asks for."""
+
+
+class Feed(Table, frozen=True, kw_only=True):
+    """A Chainlink-style price feed on one of the chains."""
+
+    chain_id: ChainId
+    address: Address
+    factor: Annotated[str, Meta(min_length=1, max_length=120)]
+    group: Group = "other"
+    heartbeat: Seconds = 3_600.0
+    """Largest age of an answer; older answers are refused."""
+    deviation: Wad = msgspec.field(default_factory=lambda: Wad(5 * 10**15))
+    """Relative move that makes the feed answer anew: half-width of the confidence. 0.5 % is Chainlink's usual."""
+
+
+class Market(Table, frozen=True, kw_only=True):
+    """Where factor values come from."""
+
+    feeds: tuple[Feed, ...] = ()
+    history_file: str | None = None
+    """The genesis history: what `plimsoll` wrote, or JSON of HourlyHistory."""
+
+
+class Keys(Table, frozen=True, kw_only=True):
+    """Encrypted keystores and the file with their password."""
+
+    attestation: str
+    identity: str
+    transmitter: str
+    password_file: str
+
+
+class Publish(Table, frozen=True, kw_only=True):
+    """The destination contract this node transmits to."""
+
+    chain_id: ChainId
+    oracle: Address
+    max_fee_gwei: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
+    """Never pay more per gas, whatever the chain asks."""
+    deadline: Seconds = 60.0
+    """How long one round waits for its transaction."""
+    poll: Seconds = 1.0
+    """Between two looks for the receipt."""
+
+
+class Api(Table, frozen=True, kw_only=True):
+    """The HTTP server. Loopback unless you say otherwise."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8547
+
+
+class Settings(Table, frozen=True, kw_only=True):
+    """A node's settings."""
+
+    data_directory: str = "plimsoll-data"
+    database: str = "plimsoll.sqlite"
+    """A file in the data directory."""
+    committee_file: str | None = None
+    parameters_file: str | None = None
+    chains: tuple[Chain, ...]
+    market: Market = Market()
+    keys: Keys | None = None
+    publish: Publish | None = None
+    api: Api = Api()
+    keep_rounds: Annotated[int, Meta(ge=2)] = 10_000
+    """Older rounds are deleted from the database."""
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself."""
+        ids = [chain.chain_id for chain in self.chains]
+        if not ids:
+            raise ValueError("at least one [[chains]] table is needed")
+        if len(set(ids)) != len(ids):
+            raise ValueError("two [[chains]] tables have one chain_id")
+        for feed in self.market.feeds:
+            if feed.chain_id not in ids:
+                raise ValueError(f"market.feeds: no [[chains]] table has chain_id {feed.chain_id}")
+        if self.publish is not None and self.publish.chain_id not in ids:
+            raise ValueError(f"publish: no [[chains]] table has chain_id {self.publish.chain_id}")
+
+
+def load_settings(path: Path) -> Settings:
+    """Read a settings file.
+
+    Raises:
+        InvalidData: the file cannot be read, is no TOML, or holds an unknown or wrong key (named).
+    """
+    text = read_text(path, what="settings", limit=MAX_SETTINGS_BYTES)
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidData(f"{path}: {error}", code="invalid_settings") from error
+    settings = from_builtins(tree, Settings, what=str(path))
+    for chain in settings.chains:
+        if (chain.rpc_url is None) == (chain.rpc_url_file is None):
+            raise InvalidData(
+                f"{path}: chain {chain.chain_id}: give exactly one of rpc_url and rpc_url_file", code="invalid_settings"
+            )
+    return settings
+
+
+def rpc_url(chain: Chain, directory: Path) -> str:
+    """Return the chain's endpoint, read from its file where it is kept there."""
+    if chain.rpc_url is not None:
+        return chain.rpc_url
+    path = directory / (chain.rpc_url_file or "")
+    lines = read_text(path, what="rpc_url_file", limit=4096).splitlines()
+    if not lines:
+        raise InvalidData(f"{path}: empty", code="invalid_settings")
+    return lines[0].strip()
+
+
+def read_text(path: Path, *, what: str, limit: int) -> str:
+    """Read a bounded UTF-8 file.
+
+    Raises:
+        InvalidData: naming `what` and the path.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(limit + 1)
+        if len(content) > limit:
+            raise InvalidData(f"{what} {path}: larger than {limit} bytes", code="document_too_large")
+        return content.decode("utf-8")
+    except OSError as error:
+        raise InvalidData(f"{what} {path}: {error.strerror}", code="file_unreadable") from error
+    except UnicodeDecodeError as error:
+        raise InvalidData(f"{what} {path}: not UTF-8 ({error.reason})", code="file_unreadable") from error

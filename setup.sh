@@ -1,0 +1,65 @@
+# Sourced by ./run and ./test: checks what the machine must have, then makes the Python environment from the hashed locks.
+
+say() { printf '%s\n' "$*" >&2; }
+
+find_python() {
+  local name
+  for name in python3.13 python3.12 python3.11 python3; do
+    if command -v "$name" >/dev/null 2>&1 &&
+      "$name" -c 'import sys; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 14))' 2>/dev/null; then
+      command -v "$name"
+      return
+    fi
+  done
+  return 1
+}
+
+check_requirements() {
+  local missing=()
+  PYTHON=$(find_python) || missing+=("Python 3.11 (from 3.11.4), 3.12 or 3.13 (python3, with venv)")
+  if ! command -v node >/dev/null 2>&1; then
+    missing+=("Node.js 20 or newer (node)")
+  elif ! node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))'; then
+    missing+=("Node.js 20 or newer (node is $(node --version))")
+  fi
+  command -v npm >/dev/null 2>&1 || missing+=("npm")
+  if ((${#missing[@]})); then
+    say "Plimsoll needs, and this machine lacks:"
+    printf '  - %s\n' "${missing[@]}" >&2
+    say "Install it and run the same command again."
+    exit 1
+  fi
+}
+
+# prepare LOCK: make .venv hold exactly what LOCK names; nothing happens when it already does.
+prepare() {
+  local lock=$1 stamp
+  check_requirements
+  stamp="$("$PYTHON" --version) $(cksum <"$lock") $lock"
+  # The development lock is a superset: ./run works in the environment that ./test made.
+  if [[ -f .venv/lock-stamp ]]; then
+    local made
+    made=$(<.venv/lock-stamp)
+    if [[ $made == "$stamp" ]] ||
+      [[ $lock == requirements.lock && $made == "$("$PYTHON" --version) $(cksum <requirements-dev.lock) requirements-dev.lock" ]]; then
+      return
+    fi
+  fi
+  say "Making the Python environment in .venv from $lock ..."
+  local uv
+  if command -v uv >/dev/null 2>&1; then
+    uv=uv
+  else
+    [[ -x .cache/uv/bin/uv ]] || {
+      "$PYTHON" -m venv .cache/uv
+      .cache/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+    }
+    uv=.cache/uv/bin/uv
+  fi
+  export UV_PYTHON_DOWNLOADS=never
+  [[ -x .venv/bin/python ]] || "$uv" venv --quiet --python "$PYTHON" .venv
+  rm -f .venv/lock-stamp
+  "$uv" pip sync --quiet --python .venv/bin/python --require-hashes "$lock"
+  "$uv" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+  printf '%s' "$stamp" >.venv/lock-stamp
+}

@@ -1,0 +1,89 @@
+"""Build the wheel, install it outside the tree in an empty environment, and use it there.
+
+A script, not a pytest module: what it checks must not see the source tree that pytest runs from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+PORTFOLIO = {
+    "subject": "0x00000000000000000000000000000000000000aa",
+    "silos": [
+        {
+            "id": "wallet",
+            "venue": "wallet",
+            "chain_id": 1,
+            "market": "",
+            "account": "0x00000000000000000000000000000000000000aa",
+            "health": None,
+            "rule": {"kind": "none"},
+            "positions": [
+                {
+                    "instrument": {
+                        "kind": "token",
+                        "chain_id": 1,
+                        "address": "0x0000000000000000000000000000000000000000",
+                        "symbol": "ETH",
+                        "decimals": 18,
+                        "factor": "ETH",
+                    },
+                    "quantity": "3000000000000000000",
+                }
+            ],
+        }
+    ],
+}
+MARKET = {"as_of": 1_700_000_000, "quotes": [{"factor": "ETH", "price": "2000", "group": "eth"}]}
+
+
+def main() -> None:
+    """Fail with a traceback if the installed wheel cannot do what the README says."""
+    uv = shutil.which("uv") or str(ROOT / ".cache" / "uv" / "bin" / "uv")
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(directory), cwd=ROOT)
+        (wheel,) = directory.glob("*.whl")
+        environment = directory / "environment"
+        run(uv, "venv", "--quiet", "--python", sys.executable, str(environment))
+        python = str(environment / "bin" / "python")
+        lock = str(ROOT / "requirements.lock")
+        run(uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", lock)
+        run(uv, "pip", "install", "--quiet", "--python", python, "--no-deps", str(wheel))
+        use(directory, str(environment / "bin" / "plimsoll"))
+
+
+def use(directory: Path, plimsoll: str) -> None:
+    """Run the installed command on files of its own."""
+    (directory / "portfolio.json").write_text(json.dumps(PORTFOLIO))
+    (directory / "market.json").write_text(json.dumps(MARKET))
+    assert "assess" in run(plimsoll, "--help", cwd=directory)
+    assert run(plimsoll, "--version", cwd=directory).strip()
+    files = ("--portfolio", "portfolio.json", "--market", "market.json")
+    assessment = json.loads(run(plimsoll, "assess", *files, "--json", cwd=directory))
+    assert assessment["equity"] == "6000.00000000", assessment["equity"]
+    assert assessment["grade"] == "A", assessment["grade"]
+    python = str(Path(plimsoll).parent / "python")
+    check = "import contracts, storage; print(len(contracts.artifact('RiskOracle').bytecode))"
+    assert int(run(python, "-c", check, cwd=directory)) > 1000
+
+
+def run(*command: str, cwd: Path | None = None) -> str:
+    """Run a command away from the source tree and return its output."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    done = subprocess.run(command, cwd=cwd, env=clean, text=True, capture_output=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} exited with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()
