@@ -1,0 +1,238 @@
+"""A committee that really signs, a store with its rounds, and the API served on loopback."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import coincurve
+import pytest
+
+from attest.certificate import Certificate, assemble_certificate, encode_certificate
+from attest.committee import Committee, DiscoveryRule, ObservedChain, Operator, config_digest
+from attest.eip712 import Destination, address_of, sign_digest, signing_digest
+from attest.header import ReportHeader, encode_header, report_hash
+from attest.leaf import NO_DEBT, AccountLeaf, encode_leaf, leaf_hash, subject_of
+from attest.merkle import build_tree, prove
+from node.api import create_app, serve
+from node.status import NodeStatus
+from node.telemetry import Metrics
+from riskschema.assessment import Assessment, Contribution
+from riskschema.codec import encode_json
+from riskschema.ports import Store
+from riskschema.rounds import StoredLeaf, StoredReport, StoredTransaction
+from riskschema.units import Address, Hash32, Probability, Usd
+from storage.memory import MemoryStore
+
+OPERATORS = 4
+KEYS = [bytes(31) + bytes([number + 1]) for number in range(OPERATORS)]
+ORACLE = Address("0x" + "0f" * 20)
+CHAIN = 31337
+
+
+class FakeClock:
+    """Time that moves when told to."""
+
+    def __init__(self) -> None:
+        self.time = 1_700_000_000.0
+
+    def now(self) -> float:
+        return self.time
+
+    async def sleep_until(self, timestamp: float) -> None:
+        self.time = max(self.time, timestamp)
+
+
+class World:
+    """A network of four operators as one node sees it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.clock = FakeClock()
+        self.status = NodeStatus(round_interval=12)
+        self.metrics = Metrics(self.status)
+        self.committee = committee()
+        self.digest = config_digest(self.committee)
+        self.network = Hash32(self.digest)
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """Serve the API and open a client to it."""
+        async with serve(self.app()) as listening, aiohttp.ClientSession(str(listening)) as session:
+            yield session
+
+    def app(self) -> aiohttp.web.Application:
+        return create_app(
+            store=self.store,
+            committee=self.committee,
+            status=self.status,
+            metrics=self.metrics,
+            clock=self.clock,
+        )
+
+    async def certify(self, round_number: int, *subjects: Address, score: int = 250) -> Certificate:
+        """Keep a certified report about `subjects`, as the round loop does."""
+        header = await self.report(round_number, *subjects, score=score)
+        digest = signing_digest(header, self.committee.destinations)
+        certificate = assemble_certificate(header, {index: sign_digest(digest, KEYS[index]) for index in range(3)})
+        await self.store.certify(self.network, round_number, encode_certificate(certificate))
+        self.status.certify(round_number, at=self.clock.now())
+        return certificate
+
+    async def report(self, round_number: int, *subjects: Address, score: int = 250) -> ReportHeader:
+        """Keep a report that nobody signed yet."""
+        leaves = [account_leaf(subject, score) for subject in subjects]
+        tree = build_tree([leaf_hash(leaf) for leaf in leaves])
+        header = report_header(self.digest, round_number, tree.root, len(leaves), int(self.clock.now()))
+        stored = [
+            StoredLeaf(
+                subject=subject,
+                leaf=encode_leaf(leaf),
+                proof=tuple(Hash32(node) for node in prove(tree, leaf_hash(leaf))),
+                assessment=encode_json(assessment(subject, score)),
+            )
+            for subject, leaf in zip(subjects, leaves, strict=True)
+        ]
+        kept = StoredReport(
+            config_digest=self.network,
+            round=round_number,
+            report_hash=Hash32(report_hash(header)),
+            header=encode_header(header),
+            state=b"state",
+            certificate=None,
+        )
+        await self.store.put_report(kept, stored)
+        return header
+
+    async def transact(self, round_number: int, status: str) -> None:
+        """Keep the transaction that publishes a round."""
+        landed = status in ("landed", "final")
+        await self.store.put_transaction(
+            StoredTransaction(
+                network=self.network,
+                chain_id=CHAIN,
+                sender=ORACLE,
+                nonce=round_number,
+                round=round_number,
+                raw=b"raw",
+                hash=Hash32(bytes([round_number]) * 32),
+                max_fee_per_gas=2,
+                max_priority_fee_per_gas=1,
+                status=status,
+                block_number=100 if landed else None,
+                gas_used=88_000 if landed else None,
+            )
+        )
+
+
+@pytest.fixture
+def world() -> World:
+    return World(MemoryStore())
+
+
+@pytest.fixture(scope="session")
+def worlds() -> type[World]:
+    """For tests that bring their own store."""
+    return World
+
+
+@pytest.fixture(scope="session")
+def alice() -> Address:
+    return Address("0x" + "a1" * 20)
+
+
+@pytest.fixture(scope="session")
+def bob() -> Address:
+    return Address("0x" + "b0" * 20)
+
+
+@pytest.fixture(scope="session")
+def carol() -> Address:
+    return Address("0x" + "ca" * 20)
+
+
+def committee() -> Committee:
+    operators = [
+        Operator(
+            signer=address_of(coincurve.PrivateKey(key).public_key.format(compressed=False)),
+            identity=bytes([index + 1]) * 32,
+        )
+        for index, key in enumerate(KEYS)
+    ]
+    return Committee(
+        config_count=0,
+        operators=tuple(operators),
+        destinations=(Destination(chain_id=CHAIN, oracle=ORACLE),),
+        chains=(ObservedChain(chain_id=CHAIN, genesis_hash=bytes(32)),),
+        venues=(DiscoveryRule(venue="aave_v3", chain_id=CHAIN, start_block=0, account_cap=100),),
+        history_hash=bytes(32),
+        genesis_time=1_600_000_000,
+        round_interval_seconds=12,
+        report_life_seconds=3600,
+        account_cap=1000,
+        requests_per_operator=4,
+    )
+
+
+def report_header(digest: bytes, round_number: int, root: bytes, count: int, now: int) -> ReportHeader:
+    return ReportHeader(
+        config_digest=digest,
+        round=round_number,
+        parent=bytes(32),
+        state_root=bytes(32),
+        observed_at=now,
+        valid_until=now + 3600,
+        pins_root=bytes(32),
+        market_root=bytes(32),
+        arrays_root=bytes(32),
+        parameters_hash=bytes(32),
+        model_version=1,
+        accounts_root=root,
+        feeds_root=bytes(32),
+        account_count=count,
+        feed_count=0,
+        coverage_ppm=975_000,
+        breaker_flags=0,
+    )
+
+
+def account_leaf(subject: Address, score: int) -> AccountLeaf:
+    return AccountLeaf(
+        subject=subject_of(subject),
+        score=score,
+        liquidation_probability_ppm=10_000,
+        insolvency_probability_ppm=100,
+        expected_loss=5,
+        equity=-7,
+        initial_margin=11,
+        maintenance_margin=9,
+        worst_grid_loss=13,
+        min_health=NO_DEBT,
+        venue_coverage=2**63 + 1,
+        flags=1,
+        positions_commitment=bytes(32),
+    )
+
+
+def assessment(subject: Address, score: int) -> Assessment:
+    return Assessment(
+        subject=subject,
+        score=score,
+        grade="BBB",
+        liquidation_probability=Probability(10_000),
+        insolvency_probability=Probability(100),
+        expected_loss=Usd(5),
+        equity=Usd(-7),
+        initial_margin=Usd(11),
+        maintenance_margin=Usd(9),
+        siloed_margin=Usd(11),
+        net_margin=Usd(11),
+        static_margin=Usd(11),
+        worst_grid_loss=Usd(13),
+        worst_scenario="all -1/3",
+        min_health=None,
+        silos=(),
+        explanation=(Contribution(kind="grid", silo=None, factor=None, amount=Usd(11)),),
+        flags=("history_simulated",),
+        unread=(),
+        blocks=(),
+    )
