@@ -1,4 +1,4 @@
-"""Readers of the local chain, and the adapters' deployments on it."""
+"""Readers of the local chain, and where each protocol is on it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -11,14 +11,13 @@ from riskschema.units import Address
 
 Pin = Callable[[], Awaitable[PinnedChain]]
 
-FAST = {"finality": "latest", "attempts": 2, "timeout_seconds": 5.0}
+FAST: dict[str, Any] = {"finality": "latest", "attempts": 2, "timeout_seconds": 5.0}
 
 
 @pytest.fixture
 async def reader(chain: Devnet) -> AsyncIterator[Chain]:
     """The local chain through the real reader."""
-    options: dict[str, Any] = FAST
-    async with open_chain(rpc_url=chain.url, chain_id=chain.deployment.chain_id, **options) as opened:
+    async with open_chain(rpc_url=chain.url, chain_id=chain.deployment.chain_id, **FAST) as opened:
         yield opened
 
 
@@ -36,3 +35,24 @@ def pin(reader: Chain) -> Pin:
 def user(chain: Devnet) -> Callable[[str], Address]:
     """Looks up a seeded user by name."""
     return lambda name: Address(chain.deployment.user(name).address)
+
+
+@pytest.fixture
+def everyone(chain: Devnet) -> list[Address]:
+    """All seeded users."""
+    return [Address(user.address) for user in chain.deployment.users]
+
+
+@pytest.fixture
+def tables(chain: Devnet) -> dict[str, dict[str, Any]]:
+    """Per protocol the settings table of its deployment on the local chain."""
+    deployed = chain.deployment
+    return {
+        "aave_v3": {"addresses_provider": deployed.aave.addresses_provider},
+        "morpho_blue": {
+            "singleton": deployed.morpho.singleton,
+            "markets": [market.market_id for market in deployed.morpho.markets],
+        },
+        "uniswap_v3": {"position_manager": deployed.uniswap.position_manager},
+        "wallet": {"tokens": [asset.token for asset in deployed.assets]},
+    }

@@ -26,11 +26,6 @@ def aave(chain: Devnet) -> ProtocolAdapter:
     return adapter(deployment, chain_id=chain.deployment.chain_id, assets={})
 
 
-@pytest.fixture
-def everyone(chain: Devnet) -> list[Address]:
-    return [Address(user.address) for user in chain.deployment.users]
-
-
 async def read(aave: ProtocolAdapter, pin: Pin, accounts: list[Address]) -> VenueReading:
     return await aave.read(await pin(), accounts)
 

@@ -27,11 +27,6 @@ def morpho(chain: Devnet) -> ProtocolAdapter:
     return adapter(deployment, chain_id=chain.deployment.chain_id, assets={})
 
 
-@pytest.fixture
-def everyone(chain: Devnet) -> list[Address]:
-    return [Address(user.address) for user in chain.deployment.users]
-
-
 def parameters(chain: Devnet, market_id: str) -> tuple[object, ...]:
     return chain.call("Morpho", chain.deployment.morpho.singleton, "idToMarketParams", bytes.fromhex(market_id[2:]))
 
@@ -218,3 +213,23 @@ def test_fee_shares_are_worth_at_most_the_fee(fee, rate, seconds):
     interest = accrued.borrow_assets - stored.borrow_assets
     worth = accrued.pending_fee_shares * (accrued.supply_assets + 1) // (accrued.supply_shares + 10**6)
     assert worth <= interest * fee // WAD
+
+
+@pytest.mark.chain
+async def test_the_fee_recipient_gets_what_accrual_would_mint_it(chain, morpho, pin, everyone, user):
+    singleton, owner = chain.deployment.morpho.singleton, chain.deployment.deployer
+    recipient = user("blue-lender")
+    chain.send("Morpho", singleton, "setFeeRecipient", recipient, sender=owner)
+    for market in chain.deployment.morpho.markets:
+        chain.send("Morpho", singleton, "setFee", parameters(chain, market.market_id), WAD // 5, sender=owner)
+    chain.anvil.advance_time(40 * 86_400)
+    pinned = await pin()
+    reading = await morpho.read(pinned, everyone)
+    accrue_all(chain, at=pinned.block.timestamp)
+
+    claims = [silo for silo in reading.silos if silo.account == recipient]
+    assert len(claims) == len(chain.deployment.morpho.markets)  # also where it lends nothing
+    for silo in claims:
+        assert quantity(silo, Claim) == contract_claim(chain, silo)
+    written_down = (await morpho.read(await pin(), everyone)).silos
+    assert [figures(silo) for silo in written_down] == [figures(silo) for silo in reading.silos]

@@ -39,11 +39,6 @@ def make(chain: Devnet, **options: int) -> ProtocolAdapter:
     return adapter(deployment, chain_id=chain.deployment.chain_id, assets={})
 
 
-@pytest.fixture
-def everyone(chain: Devnet) -> list[Address]:
-    return [Address(user.address) for user in chain.deployment.users]
-
-
 def static(chain: Devnet, account: str, function: str, *arguments: object) -> tuple[int, int]:
     """What a transaction of `account` to the position manager would return."""
     manager = chain.artifacts["NonfungiblePositionManager"]
