@@ -105,13 +105,15 @@ class ChainPublisher:
             deadline = self._clock.now() + self._limits.deadline
             attempt = _Attempt(round_number=round_number, to=to, data=data)
             while True:
-                attempt.problem = None
                 try:
-                    landed = await self._advance(attempt)
+                    async with asyncio.timeout(deadline - self._clock.now()):  # it is safe to be stopped anywhere
+                        landed = await self._advance(attempt)
                     if landed is not None:
                         return landed
                 except TransientError as error:
                     attempt.problem = error
+                except TimeoutError:
+                    attempt.problem = attempt.problem or _slow(self._sender.where)
                 now = self._clock.now()
                 if now >= deadline:
                     raise self._late(attempt) from attempt.problem
@@ -128,20 +130,21 @@ class ChainPublisher:
 
     async def _advance(self, attempt: _Attempt) -> PublishedTransaction | None:
         """Take the next step; return the transaction once it has landed."""
+        older: TransientError | None = None
         try:
             head = await self._outbox.follow_up()
         except TransientError as error:
-            attempt.problem = error  # an older transaction in trouble is no reason to hold back this one
+            older = error  # an older transaction in trouble is no reason to hold back this one
             head = (await self._sender.head()).number
         kept = await self._store.round_transaction(self._network, self._chain_id, attempt.round_number)
         if kept is None or kept.status in {"failed", "abandoned"}:
             await self._send(attempt, kept)
-            return None
-        if kept.block_number is None or head - kept.block_number + 1 < self._limits.confirmations:
-            return None
-        return PublishedTransaction(
-            chain_id=self._chain_id, hash=kept.hash, block_number=kept.block_number, gas_used=kept.gas_used or 0
-        )
+        elif kept.block_number is not None and head - kept.block_number + 1 >= self._limits.confirmations:
+            return PublishedTransaction(
+                chain_id=self._chain_id, hash=kept.hash, block_number=kept.block_number, gas_used=kept.gas_used or 0
+            )
+        attempt.problem = older
+        return None
 
     async def _send(self, attempt: _Attempt, kept: StoredTransaction | None) -> None:
         """Simulate, store, broadcast."""
@@ -165,6 +168,10 @@ class ChainPublisher:
             f"{self._limits.deadline:g} s; it is followed up{why}",
             code="publish_late",
         )
+
+
+def _slow(where: str) -> TransientError:
+    return TransientError(f"{where}: no answer in time", code="endpoint_unreachable")
 
 
 @dataclass(kw_only=True)
