@@ -18,7 +18,7 @@ from attest.committee import Committee
 from node.api_answers import Answers
 from node.api_problems import Problem
 from node.api_routes import ROUTES, STATE, ApiState
-from node.api_server import Listening, listen
+from node.api_server import PROTECTION, Listening, listen
 from node.openapi import openapi_document
 from node.status import NodeStatus
 from node.telemetry import Metrics
@@ -32,13 +32,6 @@ UNMATCHED = "unmatched"
 METHODS = ("GET", "HEAD", "OPTIONS")
 ALLOW = {"Allow": ", ".join(METHODS)}
 
-PROTECTION = {
-    "Server": "plimsoll",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "cross-origin",
-}
 SHARING = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "ETag"}
 """Any web page may read: all answers are public, and there is no cookie or credential that a page could misuse."""
 PREFLIGHT = {

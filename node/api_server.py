@@ -21,6 +21,14 @@ IDLE_SECONDS = 30.0
 MAX_LINE = 4096
 MAX_HEADERS = 64
 
+PROTECTION = {
+    "Server": "plimsoll",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+
 _log = structlog.get_logger("node.api")
 
 
@@ -42,9 +50,11 @@ async def listen(runner: web.AppRunner, host: str, port: int) -> AsyncIterator[L
     Raises:
         InvalidData: the address cannot be listened on.
     """
-    loop = asyncio.get_running_loop()
+    loop, manager = asyncio.get_running_loop(), runner.server
+    if manager is None:
+        raise RuntimeError("the runner is not set up")
     try:
-        listener = await loop.create_server(lambda: ApiProtocol(runner.server, loop), host, port, backlog=256)
+        listener = await loop.create_server(lambda: ApiProtocol(manager, loop), host, port, backlog=256)
     except OSError as error:
         reason = error.strerror or str(error)
         raise InvalidData(f"api: cannot listen on {host}:{port}: {reason}", code="invalid_settings") from error
@@ -59,9 +69,7 @@ class ApiProtocol(web.RequestHandler):
 
     __slots__ = ("_first_request",)
 
-    def __init__(self, manager: web.Server | None, loop: asyncio.AbstractEventLoop) -> None:
-        if manager is None:
-            raise RuntimeError("the runner is not set up")
+    def __init__(self, manager: web.Server, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
             manager,
             loop=loop,
@@ -102,6 +110,7 @@ class ApiProtocol(web.RequestHandler):
         else:
             problem = Problem(400, "request_malformed", "this is no HTTP request within the limits", field="request")
         response = problem.response()
+        response.headers.update(PROTECTION)
         response.force_close()
         return response
 
