@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.blocks import FactorBlocks, factor_blocks
+from aggregator.buffers import column, view8, view32
 from aggregator.columns import HOURS, MarketColumns, build_columns
 from aggregator.parameters import Parameters
 from aggregator.pricing import Pricer, UnitValues, decimals, needed_factors, unit_values
 from aggregator.rules import RowInstrument, RuleTerm
 from riskschema.arrays import MANTISSA_LIMIT, VALUE_EXPONENT, FactorTerms, RiskArrays, RowTable
-from riskschema.buffers import Column, DType
 from riskschema.codec import encode_json
 from riskschema.market import MarketState
 from riskschema.portfolio import USD
@@ -94,18 +94,6 @@ def build_arrays(
         exposures=column(exposures, "int32"),
         rule=_row_table(tuple(ruled), rule_values, columns.paths.count)[0],
     )
-
-
-def column(values: NDArray[np.generic], dtype: DType) -> Column:
-    """Return a numpy array as a schema column."""
-    little = np.ascontiguousarray(values, dtype=np.dtype(dtype).newbyteorder("<"))
-    return Column(dtype=dtype, shape=tuple(little.shape), data=little.tobytes())
-
-
-def view(stored: Column) -> NDArray[np.signedinteger[msgspec.UnsetType]]:
-    """Return a schema column as a read-only numpy array, without copying."""
-    flat = np.frombuffer(stored.data, dtype=np.dtype(stored.dtype).newbyteorder("<"))
-    return flat.reshape(stored.shape)
 
 
 def _rule_values(row: RuleRow, pricer: Pricer) -> UnitValues:
@@ -208,7 +196,7 @@ def arrays_digest_chunks(arrays: RiskArrays) -> list[bytes]:
         exposure_factors=column(np.zeros((0, 2), dtype=np.int32), "int32"),
         exposures=column(np.zeros((0, 2), dtype=np.int32), "int32"),
     )
-    places, exposures = view(arrays.exposure_factors), view(arrays.exposures)
+    places, exposures = view32(arrays.exposure_factors), view32(arrays.exposures)
     tails = [places[index].tobytes() + exposures[index].tobytes() for index in range(len(arrays.market.keys))]
     return [
         b"plimsoll/arrays/1\x00" + encode_json(header),
@@ -227,7 +215,7 @@ def _without_rows(table: RowTable) -> RowTable:
 
 
 def _row_chunks(family: bytes, table: RowTable, tails: Sequence[bytes]) -> list[bytes]:
-    exponents, mantissas, saturated = view(table.lot_exponents), view(table.mantissas), view(table.saturated)
+    exponents, mantissas, saturated = view32(table.lot_exponents), view32(table.mantissas), view8(table.saturated)
     return [
         family
         + key.encode()

@@ -10,17 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.add_ons import AddOn, factor_add_on
-from aggregator.arrays import build_arrays, view
+from aggregator.arrays import build_arrays
+from aggregator.buffers import view32, view64
 from aggregator.explanation import Part, explain, liquidation_prices, only_factor
-from aggregator.margin import MEMBERS, MarginResult, account_margins
+from aggregator.margin import MarginResult, account_margins
 from aggregator.money import dollars, usd_ceiling, usd_floor, usd_from_dollars
 from aggregator.parameters import Parameters
 from aggregator.positions import ReadAccount, ReadSilo, instruments, position_table, read_accounts, rule_rows
+from aggregator.requirement import MEMBERS
 from aggregator.score import touch_probability, verdict
-from aggregator.sums import product
 from aggregator.touch import TouchResult, account_touches
 from riskschema.arrays import PositionTable, RiskArrays
-from riskschema.assessment import Assessment, SiloAssessment
+from riskschema.assessment import Assessment, LiquidationPrice, SiloAssessment
 from riskschema.market import MarketState
 from riskschema.portfolio import Portfolio
 from riskschema.units import WAD, Probability, Usd, Wad
@@ -76,10 +77,10 @@ def assess(portfolios: Sequence[Portfolio], market: MarketState, parameters: Par
         prices={quote.factor: quote.price for quote in market.quotes},
         quoted=quoted,
         lists={
-            "silos": view(table.account_silos).tolist(),
-            "positions": view(table.silo_positions).tolist(),
-            "terms": view(table.silo_terms).tolist(),
-            "exponents": view(table.account_exponents).tolist(),
+            "silos": view64(table.account_silos).tolist(),
+            "positions": view64(table.silo_positions).tolist(),
+            "terms": view64(table.silo_terms).tolist(),
+            "exponents": view32(table.account_exponents).tolist(),
         },
     )
     assessments = tuple(_assessment(index, account, context) for index, account in enumerate(accounts))
@@ -95,10 +96,10 @@ def measure(table: PositionTable, arrays: RiskArrays, parameters: Parameters) ->
 
 def counted_silos(table: PositionTable, margins: MarginResult, parameters: Parameters) -> NDArray[np.int8]:
     """Return 1 for each silo that owes at least max(100 USD, .1 % of its account's debts): dust does not decide."""
-    account_silos, exponents = view(table.account_silos), view(table.account_exponents)
+    account_silos, exponents = view64(table.account_silos), view32(table.account_exponents)
     per_account = np.diff(account_silos)
-    owed = np.ldexp(margins.debts.astype(np.float64), np.repeat(exponents, per_account) - 29)
-    total = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(margins.debts)])
+    owed = np.ldexp(margins.silo_debts.astype(np.float64), np.repeat(exponents, per_account) - 29)
+    total = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(margins.silo_debts)])
     sums = np.ldexp((total[account_silos[1:]] - total[account_silos[:-1]]).astype(np.float64), exponents - 29)
     model = parameters.probability
     least = np.maximum(model.minimum_debt_usd, model.minimum_debt_share * sums)
@@ -118,7 +119,7 @@ def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessme
     chance = touch_probability(
         int(touches.touches[index]), float(touches.multiplier[index]), context.arrays.blocks, parameters.probability
     )
-    floor = parameters.probability.unpriced_debt_floor_ppm if account.unpriced_debt else 0
+    floor = parameters.probability.unfollowed_floor_ppm if account.unfollowed else 0
     result = verdict(chance, liquidatable=liquidatable, floor_ppm=floor, model=parameters.probability)
     exposed = [terms for terms, size in zip(context.arrays.factors, gross, strict=True) if size]
     healths = [item.silo.health for item in account.silos if item.silo.health is not None]
@@ -183,12 +184,12 @@ def _silo_assessment(silo: int, item: ReadSilo, exponent: int, context: _Context
     )
 
 
-def _liquidation_prices(silo: int, item: ReadSilo, context: _Context):  # type: ignore[no-untyped-def]
+def _liquidation_prices(silo: int, item: ReadSilo, context: _Context) -> tuple[LiquidationPrice, ...]:
     if item.rule is None:
         return ()
     begin, end = context.lists["terms"][silo], context.lists["terms"][silo + 1]
-    rows, lots = view(context.table.term_rows), view(context.table.term_lots)
-    mantissas = view(context.arrays.rule.mantissas)
+    rows, lots = view32(context.table.term_rows), view64(context.table.term_lots)
+    mantissas = view32(context.arrays.rule.mantissas)
     values = [int(lots[place]) * int(mantissas[rows[place], 0]) for place in range(begin, end)]
     return liquidation_prices(item.rule, values, context.prices, context.quoted)
 
@@ -196,13 +197,13 @@ def _liquidation_prices(silo: int, item: ReadSilo, context: _Context):  # type: 
 def _parts(account: ReadAccount, first: int, context: _Context) -> tuple[list[Part], list[Part]]:
     decided: list[Part] = []
     stressed: list[Part] = []
-    contributions = context.measures.margins.contributions
+    margins = context.measures.margins
     for place, item in enumerate(account.silos):
         begin = context.lists["positions"][first + place]
         for index, (instrument, _) in enumerate(item.holdings):
             factor = only_factor(instrument, context.quoted)
-            decided.append((item.silo.id, factor, int(contributions[0, begin + index])))
-            stressed.append((item.silo.id, factor, int(contributions[1, begin + index])))
+            decided.append((item.silo.id, factor, int(margins.decided[begin + index])))
+            stressed.append((item.silo.id, factor, int(margins.stressed[begin + index])))
     return decided, stressed
 
 
@@ -232,6 +233,3 @@ def _maintenance(initial: Usd, parameters: Parameters) -> Usd:
 
 def _share(count: int, blocks: int) -> Probability:
     return Probability(-(-count * 1_000_000 // blocks))
-
-
-__all__ = ["AssessmentBatch", "Measures", "assess", "measure", "product"]

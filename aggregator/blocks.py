@@ -11,12 +11,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregator.buffers import view64
 from aggregator.kernels import log_each
 from aggregator.parameters import Parameters
 from aggregator.reference_blocks import reference_blocks
 from aggregator.volatility import annual, forecast_series, hourly
-from riskschema.buffers import Column
 from riskschema.market import FactorQuote, HourlyHistory, MarketState
+from riskschema.units import WAD
 
 Floats = NDArray[np.float64]
 
@@ -45,11 +46,10 @@ class _Measured(msgspec.Struct, frozen=True):
 
 def block_count(market: MarketState, parameters: Parameters) -> int:
     """Return how many blocks a round has: what the history holds, or the reference set's number."""
-    paths = parameters.paths
-    if not _usable(market.history, parameters):
+    paths, history = parameters.paths, market.history
+    if history is None or not _usable(history, parameters):
         return paths.maximum_blocks
-    assert market.history is not None
-    held = (market.history.hours - 1 - parameters.volatility.warm_up_hours - 24) // paths.stride_hours + 1
+    held = (history.hours - 1 - parameters.volatility.warm_up_hours - 24) // paths.stride_hours + 1
     return min(held, paths.maximum_blocks)
 
 
@@ -69,9 +69,9 @@ def factor_blocks(market: MarketState, factors: list[str], parameters: Parameter
     return [_factor(market.quote(name), measured, market, blocks, parameters) for name in factors]
 
 
-def _usable(history: HourlyHistory | None, parameters: Parameters) -> bool:
+def _usable(history: HourlyHistory, parameters: Parameters) -> bool:
     needed = parameters.paths.minimum_history_hours + parameters.volatility.warm_up_hours
-    return history is not None and history.hours >= needed
+    return history.hours >= needed
 
 
 def _measure_all(market: MarketState, blocks: int, parameters: Parameters) -> dict[str, _Measured]:
@@ -86,11 +86,6 @@ def _measure_all(market: MarketState, blocks: int, parameters: Parameters) -> di
     }
 
 
-def price_line(column: Column, index: int) -> NDArray[np.int64]:
-    """Return one factor's line of a history column without copying."""
-    return np.frombuffer(column.data, dtype="<i8").reshape(column.shape)[index]
-
-
 def logarithms(prices: NDArray[np.int64]) -> Floats:
     """Return ln of integer prices."""
     result = np.empty(prices.size, dtype=np.float64)
@@ -99,14 +94,14 @@ def logarithms(prices: NDArray[np.int64]) -> Floats:
 
 
 def _measure(history: HourlyHistory, index: int, group: str, blocks: int, parameters: Parameters) -> _Measured:
-    close = logarithms(price_line(history.close, index))
+    close = logarithms(view64(history.close)[index])
     returns = close[1:] - close[:-1]
     known, today, long_run = forecast_series(returns, group=group, model=parameters.volatility)
     ends = close.size - 1 - parameters.paths.stride_hours * np.arange(blocks)[::-1]
     starts = ends - 24
     hours = starts[:, None] + np.arange(1, 25)[None, :]
-    low = logarithms(price_line(history.low, index))
-    high = logarithms(price_line(history.high, index))
+    low = logarithms(view64(history.low)[index])
+    high = logarithms(view64(history.high)[index])
     moves = np.stack([low[hours], high[hours], close[hours]], axis=2) - close[starts][:, None, None]
     return _Measured(moves / known[starts][:, None, None], today, long_run)
 
@@ -123,15 +118,16 @@ def _factor(
     if found is None:
         flags.add("history_short")
         found = _borrowed(quote, measured, market, parameters) or _reference(quote, blocks, default, parameters)
-    forecast = found.forecast
+    forecast, long_run = found.forecast, found.long_run
     if quote.annual_volatility is not None:
-        forecast = hourly(quote.annual_volatility / 10**18)
+        forecast = hourly(quote.annual_volatility / WAD)
+        long_run = long_run if quote.factor in measured else forecast
     floor = hourly(parameters.volatility.floor_annual.of(quote.group))
     return FactorBlocks(
         quote=quote,
         standardised=found.standardised,
         forecast=max(forecast, floor),
-        long_run=found.long_run if quote.factor in measured else max(forecast, default, floor),
+        long_run=max(long_run, floor),
         flags=frozenset(flags),
     )
 

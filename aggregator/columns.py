@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -140,7 +142,7 @@ def _grid(factors: list[FactorBlocks], parameters: Parameters) -> list[_Scenario
     return scenarios
 
 
-def _largest(groups: list[str]) -> list[int]:
+def _largest(groups: Sequence[str]) -> list[int]:
     order = {"btc": 0, "eth": 1, "large": 2, "other": 3}
     return sorted((i for i, group in enumerate(groups) if group in order), key=lambda i: (order[groups[i]], i))
 

@@ -1,4 +1,4 @@
-"""exp, log, power and the normal distribution from + − × ÷ √ alone: the same bits on every CPU.
+"""exp, log, power and the normal distribution from + - x ÷ √ alone: the same bits on every CPU.
 
 numpy's and libm's own versions differ between CPUs in the last bit. `frexp`, `ldexp` and `floor` only move bits.
 """
@@ -26,9 +26,9 @@ HALF_SQRT2 = 0.70710678118654752440
 def exp(x: float) -> float:
     """Return e^x within 1 ulp (2 ulp where the result is subnormal).
 
-    Remez rational of FreeBSD/Sun fdlibm ``e_exp.c``; overflows to infinity above 709.78, to 0 below −745.13.
+    Remez rational of FreeBSD/Sun fdlibm ``e_exp.c``; overflows to infinity above 709.78, to 0 below -745.13.
     """
-    if x != x:
+    if math.isnan(x):
         return x
     if x > 709.782712893384:
         return math.inf
@@ -52,8 +52,8 @@ def exp(x: float) -> float:
 
 @compiled
 def log(x: float) -> float:
-    """Return ln x within 1 ulp (fdlibm ``e_log.c``); −inf at 0, NaN below."""
-    if x != x or x < 0.0:
+    """Return ln x within 1 ulp (fdlibm ``e_log.c``); -inf at 0, NaN below."""
+    if math.isnan(x) or x < 0.0:
         return math.nan
     if x == 0.0:
         return -math.inf
@@ -136,30 +136,27 @@ def log_each(values: Floats, result: Floats) -> None:
 
 
 @compiled
-def black76_each(forward: Floats, strike: Floats, deviation: Floats, call: bool, price: Floats, delta: Floats) -> None:
+def black76_each(forward: Floats, strike: float, deviation: Floats, sign: float, result: Floats) -> None:
     """Write undiscounted Black-76 prices and forward deltas.
 
     F. Black, "The pricing of commodity contracts" (1976). A deviation of 0 gives the intrinsic value.
 
     Args:
         forward: Forward prices, above 0.
-        strike: Strikes, above 0, in the forward's currency.
-        deviation: σ·√τ, at least 0.
-        call: True for calls, False for puts.
-        price: Receives the prices.
-        delta: Receives ∂price/∂forward.
+        strike: Above 0, in the forward's currency.
+        deviation: Volatility times the root of the time to expiry, at least 0.
+        sign: 1 for calls, -1 for puts.
+        result: Shape (2, forwards): receives prices and their derivatives by the forward.
     """
-    sign = 1.0 if call else -1.0
     for index in range(forward.size):
-        f, k, s = forward[index], strike[index], deviation[index]
+        f, s = forward[index], deviation[index]
         if s <= 0.0:
-            intrinsic = sign * (f - k)
-            price[index] = max(0.0, intrinsic)
-            delta[index] = sign if intrinsic > 0.0 else 0.0
+            intrinsic = sign * (f - strike)
+            result[0, index] = max(intrinsic, 0.0)
+            result[1, index] = sign if intrinsic > 0.0 else 0.0
         else:
-            d1 = log(f / k) / s + 0.5 * s
+            d1 = log(f / strike) / s + 0.5 * s
             n1 = normal_cdf(sign * d1)
-            n2 = normal_cdf(sign * (d1 - s))
-            value = sign * (f * n1 - k * n2)
-            price[index] = max(0.0, value)
-            delta[index] = sign * n1
+            value = sign * (f * n1 - strike * normal_cdf(sign * (d1 - s)))
+            result[0, index] = max(value, 0.0)
+            result[1, index] = sign * n1

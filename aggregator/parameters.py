@@ -27,7 +27,7 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A table of the file: no key more, none less."""
 
 
-class ByGroup(_Section):
+class ByGroup(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One positive number per asset group."""
 
     btc: Positive
@@ -41,13 +41,13 @@ class ByGroup(_Section):
         return float(getattr(self, group))
 
 
-class Horizon(_Section):
+class Horizon(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How far ahead margin and probability look."""
 
     hours: Annotated[int, Meta(ge=24, le=24)]
 
 
-class Paths(_Section):
+class Paths(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which days of history are replayed, and what stands in for missing history."""
 
     stride_hours: Count
@@ -58,7 +58,7 @@ class Paths(_Section):
     reference_correlation: Share
 
 
-class Volatility(_Section):
+class Volatility(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The volatility recursion."""
 
     half_life_hours: Positive
@@ -68,14 +68,14 @@ class Volatility(_Section):
     floor_annual: ByGroup
 
 
-class Thresholds(_Section):
-    """Annual volatility at which calm ends, and normal, turbulent and stressed begin to differ."""
+class Thresholds(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Annual volatility at which normal, turbulent and stressed begin, for the assets that make the market."""
 
-    btc: tuple[Positive, Positive, Positive, Positive]
-    eth: tuple[Positive, Positive, Positive, Positive]
+    btc: tuple[Positive, Positive, Positive]
+    eth: tuple[Positive, Positive, Positive]
 
 
-class Regime(_Section):
+class Regime(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Regime thresholds with hysteresis."""
 
     leave_below: Share
@@ -83,7 +83,7 @@ class Regime(_Section):
     thresholds: Thresholds
 
 
-class Correlation(_Section):
+class Correlation(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How correlation is measured and stressed."""
 
     half_life_days: Positive
@@ -92,7 +92,7 @@ class Correlation(_Section):
     toward: Share
 
 
-class Shortfall(_Section):
+class Shortfall(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Expected shortfall, its weight against stress, and its long-run floor."""
 
     tail_percent: Annotated[int, Meta(ge=1, le=50)]
@@ -100,14 +100,14 @@ class Shortfall(_Section):
     long_run_floor: Share
 
 
-class DeltaFloor(_Section):
+class DeltaFloor(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The margin that no model can net away."""
 
     net: Share
     hedged: Share
 
 
-class Grid(_Section):
+class Grid(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Deterministic scenarios."""
 
     z: Positive
@@ -125,7 +125,7 @@ class Grid(_Section):
     range_floor: ByGroup
 
 
-class Crisis(_Section):
+class Crisis(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What each group returned in 24 hours of a crisis."""
 
     name: str
@@ -140,13 +140,13 @@ class Crisis(_Section):
         return float(getattr(self, group))
 
 
-class Stress(_Section):
+class Stress(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The stress set, replayed unscaled."""
 
     crises: tuple[Crisis, ...]
 
 
-class Liquidity(_Section):
+class Liquidity(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Cost of unwinding."""
 
     participation: Share
@@ -155,7 +155,7 @@ class Liquidity(_Section):
     hourly_volume: ByGroup
 
 
-class Concentration(_Section):
+class Concentration(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Cost of being too large a part of a market."""
 
     threshold: Share
@@ -163,7 +163,7 @@ class Concentration(_Section):
     days_of_volume: Positive
 
 
-class Offsets(_Section):
+class Offsets(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Credits for netting between silos."""
 
     cross_margined_venues: tuple[str, ...]
@@ -172,13 +172,13 @@ class Offsets(_Section):
     across_chains: Share
 
 
-class Margin(_Section):
+class Margin(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Maintenance against initial margin."""
 
     maintenance_share: Share
 
 
-class Grades(_Section):
+class Grades(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Upper bound of the probability of each grade, in parts per million."""
 
     A: PartsPerMillion
@@ -189,25 +189,25 @@ class Grades(_Section):
     C: PartsPerMillion
 
 
-class ProbabilityModel(_Section):
+class ProbabilityModel(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """From touches to a probability."""
 
     tail_paths: Count
     tail_exponent: Positive
     published_floor_ppm: PartsPerMillion
-    unpriced_debt_floor_ppm: PartsPerMillion
+    unfollowed_floor_ppm: PartsPerMillion
     minimum_debt_usd: Positive
     minimum_debt_share: Share
     grades: Grades
 
 
-class Liquidation(_Section):
+class Liquidation(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds of the liquidation walk."""
 
     maximum_steps: Count
 
 
-class ParameterValues(_Section):
+class ParameterValues(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file."""
 
     model_version: Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -229,7 +229,7 @@ class ParameterValues(_Section):
     liquidation: Liquidation
 
 
-class Parameters(ParameterValues):
+class Parameters(ParameterValues, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file and the SHA-256 of its bytes."""
 
     hash: Hash32

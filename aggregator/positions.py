@@ -9,12 +9,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from aggregator.arrays import RuleRow, column, market_key, rule_key, rule_row, view
+from aggregator.arrays import RuleRow, market_key, rule_key, rule_row
+from aggregator.buffers import column, view32
 from aggregator.parameters import Offsets
 from aggregator.pricing import needed_factors
-from aggregator.rules import LinearRule, RowInstrument
+from aggregator.rules import LinearRule, RowInstrument, RuleTerm
 from aggregator.venues import read_rule
 from riskschema.arrays import ACCOUNT_LOTS_BITS, PositionTable, RiskArrays
+from riskschema.buffers import DType
 from riskschema.portfolio import USD, Portfolio, Silo, Unread
 from riskschema.units import WAD
 
@@ -37,8 +39,8 @@ class ReadAccount(msgspec.Struct, frozen=True, kw_only=True):
     portfolio: Portfolio
     silos: tuple[ReadSilo, ...]
     unread: tuple[Unread, ...]
-    unpriced_debt: bool
-    """Something owed has no price: the account must not look safe."""
+    unfollowed: bool
+    """Something owed has no price, or a silo's rule is not known: the account must not look safe."""
     flags: frozenset[str]
 
 
@@ -56,7 +58,7 @@ def _read_account(portfolio: Portfolio, quoted: frozenset[str]) -> ReadAccount:
     ordered = sorted(portfolio.silos, key=lambda silo: (silo.chain_id, silo.venue, silo.id))
     unread = list(portfolio.unread)
     flags = {"venue_unread"} if portfolio.unread else set()
-    silos, unpriced_debt = [], False
+    silos, unfollowed = [], False
     for silo in ordered:
         missing = _unpriced(silo, quoted)
         unread += [_unread(silo, "factor_unknown", f"no quote of factor {name}") for name in missing]
@@ -67,20 +69,23 @@ def _read_account(portfolio: Portfolio, quoted: frozenset[str]) -> ReadAccount:
         if rule is None:
             unread.append(_unread(silo, "rule_not_implemented", f"no rule for {_rule_name(silo)}"))
             flags.add("venue_unread")
+            unfollowed = unfollowed or silo.health is not None
         lame = rule is not None and any(not _priced_term(term, quoted) for term in rule.terms if term.weighted < 0)
-        unpriced_debt = unpriced_debt or owing or lame
+        unfollowed = unfollowed or owing or lame
         silos.append(_read_silo(silo, rule, quoted))
     return ReadAccount(
         portfolio=portfolio,
         silos=tuple(silos),
         unread=tuple(unread),
-        unpriced_debt=unpriced_debt,
+        unfollowed=unfollowed,
         flags=frozenset(flags),
     )
 
 
 def _read_silo(silo: Silo, rule: LinearRule | None, quoted: frozenset[str]) -> ReadSilo:
-    holdings = [(p.instrument, int(p.quantity)) for p in silo.positions if _priced(p.instrument, quoted) and p.quantity]
+    holdings: list[tuple[RowInstrument, int]] = [
+        (p.instrument, int(p.quantity)) for p in silo.positions if _priced(p.instrument, quoted) and p.quantity
+    ]
     if rule is not None:
         holdings += [(cash, amount) for cash, amount in rule.settlement if _priced(cash, quoted)]
         kept = tuple(term for term in rule.terms if _priced_term(term, quoted))
@@ -96,7 +101,7 @@ def _priced(instrument: RowInstrument, quoted: frozenset[str]) -> bool:
     return all(name in quoted for name in needed_factors(instrument, quoted))
 
 
-def _priced_term(term: Any, quoted: frozenset[str]) -> bool:
+def _priced_term(term: RuleTerm, quoted: frozenset[str]) -> bool:
     return (term.numeraire == USD or term.numeraire in quoted) and _priced(term.instrument, quoted)
 
 
@@ -157,10 +162,10 @@ class _TableBuilder:
 
     def __init__(self, arrays: RiskArrays, offsets: Offsets) -> None:
         self._offsets = offsets
-        self._market = _Lookup(arrays.market.keys, view(arrays.market.lot_exponents).tolist(), market_key)
-        self._rule = _Lookup(arrays.rule.keys, view(arrays.rule.lot_exponents).tolist(), rule_key)
-        self._negative = (view(arrays.market.mantissas)[:, 0] < 0).tolist()
-        self._rule_negative = (view(arrays.rule.mantissas)[:, 0] < 0).tolist()
+        self._market = _Lookup(arrays.market.keys, view32(arrays.market.lot_exponents).tolist(), market_key)
+        self._rule = _Lookup(arrays.rule.keys, view32(arrays.rule.lot_exponents).tolist(), rule_key)
+        self._negative = (view32(arrays.market.mantissas)[:, 0] < 0).tolist()
+        self._rule_negative = (view32(arrays.rule.mantissas)[:, 0] < 0).tolist()
         self._columns: dict[str, list[int]] = {name: [] for name in PositionTable.__struct_fields__}
 
     def build(self, accounts: Sequence[ReadAccount]) -> PositionTable:
@@ -172,8 +177,7 @@ class _TableBuilder:
         columns["silo_positions"].append(len(columns["rows"]))
         columns["silo_terms"].append(len(columns["term_rows"]))
         annotated = {
-            name: column(np.array(values, dtype=_DTYPES[name]), _DTYPES[name])  # type: ignore[arg-type]
-            for name, values in columns.items()
+            name: column(np.array(values, dtype=_DTYPES[name]), _DTYPES[name]) for name, values in columns.items()
         }
         return PositionTable(**annotated)
 
@@ -232,7 +236,7 @@ class _Lookup:
         return found
 
 
-_DTYPES: dict[str, str] = {
+_DTYPES: dict[str, DType] = {
     "account_silos": "int64",
     "account_exponents": "int32",
     "silo_positions": "int64",

@@ -198,13 +198,13 @@ def _option(instrument: Option, pricer: Pricer) -> UnitValues:
         lines = {name: np.full(columns.count, pricer.price(name)) for name in lines}
     quote = lines[instrument.quote]
     forward = lines[instrument.underlying] / quote
-    strike = np.full(columns.count, instrument.strike / WAD)
+    strike = instrument.strike / WAD
     years = np.maximum(seconds / YEAR_SECONDS - columns.hours / YEAR_HOURS, 0.0)
     deviation = _shocked_volatility(instrument, forward, strike, years, pricer) * np.sqrt(years)
-    price, delta = np.empty_like(forward), np.empty_like(forward)
-    black76_each(forward, strike, deviation, instrument.right == "call", price, delta)
-    values = price * quote / 1e18
-    underlying = float(delta[0] * lines[instrument.underlying][0] / 1e18)
+    valued = np.empty((2, columns.count))
+    black76_each(forward, strike, deviation, 1.0 if instrument.right == "call" else -1.0, valued)
+    values = valued[0] * quote / 1e18
+    underlying = float(valued[1, 0] * lines[instrument.underlying][0] / 1e18)
     pairs = ((instrument.underlying, underlying), (instrument.quote, float(values[0]) - underlying))
     return UnitValues(
         values=values,
@@ -213,7 +213,7 @@ def _option(instrument: Option, pricer: Pricer) -> UnitValues:
     )
 
 
-def _shocked_volatility(instrument: Option, forward: Floats, strike: Floats, years: Floats, pricer: Pricer) -> Floats:
+def _shocked_volatility(instrument: Option, forward: Floats, strike: float, years: Floats, pricer: Pricer) -> Floats:
     """Apply 1 + v·(30 d/τ)^p, at least one day of tenor; an upward shock has a floor (Deribit, Derive)."""
     grid, columns = pricer.grid, pricer.columns
     now = columns.volatilities[instrument.underlying] if instrument.underlying != USD else 0.0
@@ -236,7 +236,7 @@ def _constant_product(instrument: UniswapV2Share, pricer: Pricer) -> UnitValues:
 
 @_values.register
 def _concentrated(instrument: UniswapV3Liquidity, pricer: Pricer) -> UnitValues:
-    """Amounts of a range at price p: L·(1/√p − 1/√b) and L·(√p − √a), √p held inside the range (Uniswap v3, 6.29-6.30)."""
+    """L·(1/√p - 1/√b) and L·(√p - √a), √p held inside the range (Uniswap v3 Core, equations 6.29 and 6.30)."""
     first, second = _pair(instrument, pricer)
     low, high = sqrt_ratio(instrument.tick_lower), sqrt_ratio(instrument.tick_upper)
     root = np.minimum(np.maximum(np.sqrt(first / second), low), high)

@@ -1,6 +1,6 @@
-"""Standardised 24-hour blocks for factors without history: enumerated by an integer generator, the same everywhere.
+"""Standardised 24-hour blocks for factors without history, enumerated by an integer generator: the same everywhere.
 
-They are a stand-in, not data: hourly Student-t moves (scale mixture per day) with a common market part, of unit variance
+They are a stand-in, not data: hourly Student-t moves (a scale per day) with a common market part, of unit variance
 per hour. Whatever is built on them carries the flag ``history_short``.
 """
 

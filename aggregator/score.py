@@ -25,7 +25,7 @@ def touch_probability(touches: int, multiplier: float, blocks: int, model: Proba
     """Return the probability of a touch within the horizon.
 
     With at least `tail_paths` touches it is their share. Below, the share of `tail_paths` is carried down by the power
-    law of returns at the multiplier λ of moves at which so many would touch: p = (k/B)·λ^−α. The two meet at λ = 1.
+    law of returns at the multiplier λ of moves at which so many would touch: p = (k/B)·λ^-a. The two meet at λ = 1.
 
     Args:
         touches: Paths that touch.

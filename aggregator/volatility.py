@@ -30,7 +30,7 @@ def annual(hourly_volatility: float) -> float:
 def recursion(returns: Floats, weight: float, rise: float, floor: float, result: Floats) -> float:
     """Write the volatility known before each hour, and return the one after the last.
 
-    v ← w·v + (1 − w)·r² (RiskMetrics, 1996), started at the mean square of the first week; never below `floor`, never
+    v ← w·v + (1 - w)·r² (RiskMetrics, 1996), started at the mean square of the first week; never below `floor`, never
     more than `rise` times the value of 24 hours ago. The cap holds for what is published, not for the recursion itself.
 
     Args:

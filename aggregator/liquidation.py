@@ -1,0 +1,80 @@
+"""What happens on a path once a silo is liquidatable: integer values, a pro-rata walk, the holder's loss."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from aggregator.books import STEPS, RuleBook, RuleRows
+from aggregator.compilation import compiled
+from aggregator.sums import product
+
+
+class Sides(NamedTuple):
+    """One silo in one column, in units of value."""
+
+    weighted: float
+    """Collateral at its weights."""
+    collateral: float
+    premium: float
+    """Bonus on all collateral."""
+    debt: float
+
+
+class Outcome(NamedTuple):
+    """The end of a walk."""
+
+    loss: float
+    insolvent: bool
+
+
+@compiled
+def sides(silo: int, column: int, held: RuleBook, rows: RuleRows) -> Sides:
+    """Return both sides of a silo in a column."""
+    weighted, collateral, premium, debt = 0.0, 0.0, 0.0, 0.0
+    for p in range(held.silo_terms[silo], held.silo_terms[silo + 1]):
+        mantissa = rows.mantissas[held.rows[p], column]
+        counted = product(held.lots[p], mantissa)
+        if counted > 0:
+            worth = float(product(held.gross[p], mantissa))
+            weighted += float(counted)
+            collateral += worth
+            premium += worth * (held.bonuses[p] / 1e6)
+        else:
+            debt -= float(counted)
+    return Sides(weighted, collateral, premium, debt)
+
+
+@compiled
+def walk(silo: int, start: int, held: RuleBook, rows: RuleRows, maximum_steps: int) -> Outcome:
+    """Liquidate a silo along the path that begins at column `start`.
+
+    Each liquidation repays the close factor of the debt and takes as much collateral plus the bonus, pro rata over
+    the silo's assets, until the silo is healthy again. The loss is what is taken beyond what is repaid; the silo is
+    insolvent when the collateral runs out first.
+
+    Args:
+        silo: Index into `held`.
+        start: First of the path's 72 columns.
+        held: Rule terms.
+        rows: Rule rows.
+        maximum_steps: Liquidations in one column.
+    """
+    kept, owed, loss = 1.0, 1.0, 0.0
+    share = held.close_factors[silo] / 1e6
+    for column in range(start, start + STEPS):
+        now = sides(silo, column, held, rows)
+        for _ in range(maximum_steps):
+            if now.debt * owed <= now.weighted * kept:
+                break
+            if now.collateral <= 0.0:
+                return Outcome(loss, True)
+            bonus = now.premium / now.collateral
+            repaid = share * now.debt * owed
+            seized, available = repaid * (1.0 + bonus), now.collateral * kept
+            if seized >= available:
+                paid = available / (1.0 + bonus)
+                return Outcome(loss + (available - paid), now.debt * owed > paid)
+            loss += seized - repaid
+            kept -= seized / now.collateral
+            owed -= repaid / now.debt
+    return Outcome(loss, False)
