@@ -7,7 +7,7 @@ membership by bitmap since v3.2 (``getEModeCategoryCollateralBitmap``), by reser
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from adapters.tokens import factor_of, read_tokens
 from riskschema.instruments import Claim, Debt, Token
 from riskschema.portfolio import USD, CollateralTerm, Position, Silo, Unread, VenueReading, WeightedCollateral
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
-from riskschema.units import NATIVE, WAD, Address, Amount, Wad
+from riskschema.units import NATIVE, WAD, Address, Amount, Hash32, Wad
 
 PROTOCOL = "aave_v3"
 
@@ -27,7 +27,8 @@ MAX_RESERVES = 128
 
 CLOSE_FACTOR = Wad(WAD // 2)
 CLOSE_FACTOR_THRESHOLD = 95 * WAD // 100
-"""``LiquidationLogic``: half of a debt may be repaid, all of it from a health factor of 0.95 down."""
+"""``LiquidationLogic``: half of a debt may be repaid, all of it from a health factor of 0.95 down (since v3.3 also all
+of it where the pair is worth less than 2,000 USD, which is not modelled)."""
 
 _RAY_PER_WAD = 10**9
 _BPS_AS_WAD = 10**14
@@ -49,8 +50,11 @@ _USER_EMODE = Function("getUserEMode(address)", "(uint256)")
 _EMODE = Function("getEModeCategoryData(uint8)", "((uint16,uint16,uint16,address,string))")
 _EMODE_BITMAP = Function("getEModeCategoryCollateralBitmap(uint8)", "(uint256)")
 _BALANCE = Function("balanceOf(address)", "(uint256)")
-_STABLE_RATE = Function("getUserStableRate(address)", "(uint256)")
 
+_SUPPLY_EVENT = event_topic("Supply(address,address,address,uint256,uint16)")
+_BORROW_EVENT = event_topic("Borrow(address,address,address,uint256,uint8,uint256,uint16)")
+_PROXY_EVENT = event_topic("ProxyCreated(bytes32,address,address)")
+_POOL_ID = Hash32(b"POOL".ljust(32, b"\0"))
 _TRANSFER_EVENT = event_topic("Transfer(address,address,uint256)")
 
 
@@ -70,8 +74,10 @@ class Reserve(msgspec.Struct, frozen=True, kw_only=True):
     """The oracle's, in units of the base currency."""
     configuration: int
     supply_rate: int
-    """Ray, as the next."""
-    borrow_rate: int
+    """Ray, as the next two."""
+    variable_rate: int
+    stable_rate: int
+    """What a new stable loan would pay; each loan keeps its own, which is not read (gone since v3.2)."""
     a_token: Address
     stable_debt: Address
     variable_debt: Address
@@ -100,14 +106,17 @@ class EMode(msgspec.Struct, frozen=True, kw_only=True):
     price: int | None
 
 
+EModes = dict[int, EMode | ContractRefusal]
+
+
 class Holdings(msgspec.Struct, kw_only=True):
     """What was read of one account."""
 
     configuration: int
     supplied: dict[int, int]
     """Base units by reserve index."""
-    debts: dict[int, list[tuple[int, int]]] = {}
-    """Variable and stable base units, each with its rate (ray)."""
+    debts: dict[int, tuple[int, int]] = {}
+    """Variable and stable base units by reserve index."""
     emode: int = 0
     health: Wad | None = None
 
@@ -141,13 +150,18 @@ class AaveV3:
     async def discover(self, reader: PinnedReader, *, from_block: int) -> frozenset[Address]:
         """Return every account that ever got interest-bearing tokens: supplied for, or sent (no debt begins without).
 
-        Raises:
-            ContractRefusal: the pool does not tell its reserves at the pinned block.
+        While the pool does not tell its tokens, its own events say who supplied or borrowed.
         """
-        market = await read_market(reader, self._provider, self._assets)
-        tokens = [reserve.a_token for reserve in market.reserves]
-        logs = await reader.logs(addresses=tokens, topics=[[_TRANSFER_EVENT]], from_block=from_block)
-        return frozenset({address_topic(log.topics[2]) for log in logs if len(log.topics) == 3} - {NATIVE})
+        try:
+            market = await read_market(reader, self._provider, self._assets)
+            emitters, events = [reserve.a_token for reserve in market.reserves], [_TRANSFER_EVENT]
+        except ContractRefusal:
+            topics = [[_PROXY_EVENT], [_POOL_ID]]
+            created = await reader.logs(addresses=[self._provider], topics=topics, from_block=from_block)
+            emitters, events = [address_topic(log.topics[2]) for log in created], [_SUPPLY_EVENT, _BORROW_EVENT]
+        logs = await reader.logs(addresses=emitters, topics=[events], from_block=from_block)
+        # receiver and onBehalfOf are both the second indexed argument
+        return frozenset({address_topic(log.topics[2]) for log in logs if len(log.topics) >= 3} - {NATIVE})
 
     async def read(self, reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
         """Read one silo per account that holds or owes anything; what the contracts refuse is in `unread`."""
@@ -168,13 +182,7 @@ class AaveV3:
                 missing.append(self._place.unread(refusal, account))
         return VenueReading(venue=PROTOCOL, silos=tuple(silos), unread=tuple(missing))
 
-    def _silo(
-        self,
-        market: Market,
-        account: Address,
-        held: Holdings,
-        emodes: Mapping[int, EMode | ContractRefusal],
-    ) -> Silo | None:
+    def _silo(self, market: Market, account: Address, held: Holdings, emodes: EModes) -> Silo | None:
         """Return the account's silo, or None if it holds and owes nothing.
 
         Raises:
@@ -188,17 +196,11 @@ class AaveV3:
             raise ContractRefusal(f"{market.pool} reports debt of {account} but no debt token", code="answer_malformed")
         if not pairs:
             return None
+        positions, terms = zip(*pairs, strict=True)
         halved = held.health is None or held.health > CLOSE_FACTOR_THRESHOLD
-        return self._place.silo(
-            account,
-            positions=tuple(position for position, _ in pairs),
-            rule=WeightedCollateral(
-                numeraire=market.numeraire,
-                terms=tuple(term for _, term in pairs),
-                close_factor=CLOSE_FACTOR if halved else Wad(WAD),
-            ),
-            health=held.health,
-        )
+        close_factor = CLOSE_FACTOR if halved else Wad(WAD)
+        rule = WeightedCollateral(numeraire=market.numeraire, terms=terms, close_factor=close_factor)
+        return self._place.silo(account, positions=positions, rule=rule, health=held.health)
 
 
 async def read_market(reader: PinnedReader, provider: Address, assets: AssetFactors) -> Market:
@@ -231,7 +233,7 @@ async def read_market(reader: PinnedReader, provider: Address, assets: AssetFact
 
 
 def _reserve(asset: Address, token: Token | ContractRefusal, values: tuple[Any, ...], price: Answer) -> Reserve:
-    configuration, _, supply_rate, _, borrow_rate, _, _, index, a_token, stable, variable, _ = values
+    configuration, _, supply_rate, _, variable_rate, stable_rate, _, index, a_token, stable, variable, _ = values
     if index >= MAX_RESERVES:
         raise ContractRefusal(f"reserve {asset} has id {index}", code="answer_malformed")
     return Reserve(
@@ -241,7 +243,8 @@ def _reserve(asset: Address, token: Token | ContractRefusal, values: tuple[Any, 
         price=price,
         configuration=configuration,
         supply_rate=supply_rate,
-        borrow_rate=borrow_rate,
+        variable_rate=variable_rate,
+        stable_rate=stable_rate,
         a_token=a_token,
         stable_debt=stable,
         variable_debt=variable,
@@ -304,7 +307,6 @@ def _questions(market: Market, account: Address, held: Holdings) -> Iterable[Que
         yield _BALANCE, reserve.variable_debt, (account,)
         if reserve.stable_debt != NATIVE:  # gone since v3.2
             yield _BALANCE, reserve.stable_debt, (account,)
-            yield _STABLE_RATE, reserve.stable_debt, (account,)
 
 
 def _fill(market: Market, held: Holdings, answers: Sequence[tuple[Any, ...]]) -> None:
@@ -314,14 +316,11 @@ def _fill(market: Market, held: Holdings, answers: Sequence[tuple[Any, ...]]) ->
     held.emode = next(remaining)[0] & 0xFF
     held.debts = {}
     for reserve in filter(held.borrows, market.reserves):
-        held.debts[reserve.index] = [(next(remaining)[0], reserve.borrow_rate)]
-        if reserve.stable_debt != NATIVE:
-            held.debts[reserve.index].append((next(remaining)[0], next(remaining)[0]))
+        variable = next(remaining)[0]
+        held.debts[reserve.index] = (variable, next(remaining)[0] if reserve.stable_debt != NATIVE else 0)
 
 
-async def read_emodes(
-    reader: PinnedReader, market: Market, categories: Iterable[int]
-) -> dict[int, EMode | ContractRefusal]:
+async def read_emodes(reader: PinnedReader, market: Market, categories: Iterable[int]) -> EModes:
     """Read the terms of e-mode categories.
 
     Raises:
@@ -344,10 +343,11 @@ def _emode(market: Market, category: int, terms: Answer, bitmap: Answer, price: 
         own_price = known(price)[0] if source != NATIVE else 0
     except ContractRefusal as refusal:
         return refusal
-    if isinstance(bitmap, ContractRefusal):  # before v3.2 each reserve named its category
-        members = frozenset(reserve.index for reserve in market.reserves if reserve.bits(168, 8) == category)
+    if isinstance(bitmap, ContractRefusal):  # before v3.2 each reserve named its category, and needed its own threshold
+        named = (each for each in market.reserves if each.bits(168, 8) == category and each.bits(16, 16))
+        members = frozenset(each.index for each in named)
     else:
-        members = frozenset(reserve.index for reserve in market.reserves if bitmap[0] >> reserve.index & 1)
+        members = frozenset(each.index for each in market.reserves if bitmap[0] >> each.index & 1)
     return EMode(members=members, liquidation_threshold=threshold, liquidation_bonus=bonus, price=own_price or None)
 
 
@@ -356,8 +356,8 @@ def _positions(
 ) -> list[tuple[Position, CollateralTerm]]:
     """Return what one account has in one reserve, each with how the pool counts it."""
     supplied = held.supplied.get(reserve.index, 0)
-    debts = [(amount, rate) for amount, rate in held.debts.get(reserve.index, ()) if amount]
-    if not supplied and not debts:
+    debts = held.debts.get(reserve.index, (0, 0))
+    if not supplied and not any(debts):
         return []
     token = known(reserve.token)
     member = emode if emode is not None and reserve.index in emode.members else None
@@ -367,7 +367,9 @@ def _positions(
         claim = Claim(token=token, venue=PROTOCOL, market=name, annual_rate=Wad(reserve.supply_rate // _RAY_PER_WAD))
         term = _term(reserve, member, price, held.pledges(reserve))
         pairs.append((Position(instrument=claim, quantity=Amount(supplied)), term))
-    for amount, rate in debts:
+    for amount, rate in zip(debts, (reserve.variable_rate, reserve.stable_rate), strict=True):
+        if not amount:
+            continue
         debt = Debt(token=token, venue=PROTOCOL, market=name, annual_rate=Wad(rate // _RAY_PER_WAD))
         owed = CollateralTerm(weight=Wad(WAD), price=price)
         pairs.append((Position(instrument=debt, quantity=Amount(-amount)), owed))
@@ -389,7 +391,7 @@ def _price(market: Market, reserve: Reserve, member: EMode | None) -> Wad:
 def _term(reserve: Reserve, member: EMode | None, price: Wad, pledged: bool) -> CollateralTerm:
     """Return how a supplied balance counts: at its threshold if pledged (the category's in e-mode), else not."""
     threshold, bonus = reserve.bits(16, 16), reserve.bits(32, 16)
-    if threshold and member:  # a reserve without a threshold of its own is no collateral in e-mode either
+    if member:
         threshold, bonus = member.liquidation_threshold, member.liquidation_bonus
     return CollateralTerm(
         weight=Wad(threshold * _BPS_AS_WAD if pledged else 0),

@@ -157,6 +157,14 @@ async def test_a_reverting_contract_leaves_every_account_unread(chain, aave, pin
     assert [missing.account for missing in reading.unread] == everyone
 
 
+@pytest.mark.parametrize("broken", ["pool", "oracle", "addresses_provider"])
+async def test_accounts_of_a_reverting_pool_are_still_discovered(chain, aave, pin, everyone, broken):
+    holders = {silo.account for silo in (await read(aave, pin, everyone)).silos}
+    chain.anvil.rpc.request("anvil_setCode", getattr(chain.deployment.aave, broken), REVERT)
+
+    assert holders <= await aave.discover(await pin(), from_block=0)
+
+
 async def test_a_missing_contract_is_said_to_be_missing(chain, aave, pin, everyone):
     chain.anvil.rpc.request("anvil_setCode", chain.deployment.aave.addresses_provider, "0x")
     reading = await read(aave, pin, everyone)
