@@ -39,3 +39,5 @@ def chain(devnet: Devnet) -> Iterator[Devnet]:
     snapshot = devnet.anvil.snapshot()
     yield devnet
     devnet.anvil.revert(snapshot)
+    # not part of a snapshot: a test may have changed it
+    devnet.anvil.rpc.request("anvil_setBlockTimestampInterval", 1)

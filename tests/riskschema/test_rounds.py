@@ -16,7 +16,7 @@ PROTOCOLS = [
 
 
 def test_the_steps_of_a_round_are_in_the_order_of_the_architecture():
-    assert " ".join(RoundStep) == "observe propose outcome read arrays assess report sign certify publish"
+    assert " ".join(RoundStep) == "observe propose outcome read assess report sign certify publish"
 
 
 def test_a_step_is_its_name_wherever_it_is_written():
