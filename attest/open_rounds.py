@@ -99,7 +99,7 @@ class OpenRounds:
             return body
         if isinstance(body, Proposal):
             memory = self._rounds.get(envelope.round)
-            verified = memory.verified_digests() if memory else ()
+            verified = memory.observation_payloads() if memory else ()
             return check_proposal(self._rules, body, envelope.round, verified=verified)
         signer = recover_signer(self._rules.share_digest(body.report_hash), body.signature)
         if signer != self._rules.committee.signers[envelope.sender]:

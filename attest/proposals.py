@@ -62,7 +62,7 @@ def check_proposal(
         rules: The committee's.
         proposal: What the leader sent.
         round_number: Its round.
-        verified: Digests of envelopes whose signature was checked before.
+        verified: Whole observations whose signature was checked before.
 
     Raises:
         ProtocolViolation: fewer than n - f observations, one that is invalid, foreign, forged or twice of a sender, or
@@ -132,7 +132,7 @@ def _open_observation(
     if envelope.kind is not MessageKind.OBSERVATION:
         raise _violation(f"a {envelope.kind.name.lower()} among the observations", "malformed")
     check_scope(envelope, rules, first_round=round_number, last_round=round_number)
-    if envelope.digest not in verified:
+    if envelope.payload not in verified:
         check_signature(envelope, rules)
     body = open_body(envelope)
     assert isinstance(body, Observation)  # noqa: S101 - the kind was checked above

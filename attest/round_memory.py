@@ -57,12 +57,8 @@ class RoundMemory:
         else:
             self.shares[envelope.sender] = body
 
-    def verified_digests(self) -> tuple[bytes, ...]:
-        """Return the digests of the observations whose signatures were checked."""
-        return tuple(self.first[sender, MessageKind.OBSERVATION].digest for sender in self.observations)
-
     def observation_payloads(self) -> tuple[bytes, ...]:
-        """Return the whole observations, by sender."""
+        """Return the whole observations, all verified, by sender."""
         return tuple(self.first[sender, MessageKind.OBSERVATION].payload for sender in sorted(self.observations))
 
     def signatures_for(self, report: bytes) -> dict[int, bytes]:

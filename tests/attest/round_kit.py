@@ -172,8 +172,9 @@ class Operators:
     def slot(self, round_number: int, *, offset: int = 0) -> None:
         """Tick all operators at the slot of a round."""
         now = self.rules.slot_start(round_number) + offset
-        for index, machine in self.machines.items():
-            self.run(index, machine.on_tick(now), now)
+        ticked = {index: machine.on_tick(now) for index, machine in self.machines.items()}
+        for index, effects in ticked.items():
+            self.run(index, effects, now)
 
     def run(self, index: int, effects: Effects, now: int) -> None:
         """Do what an operator's machine asks, until nothing is left."""
