@@ -10,9 +10,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from eth_account import Account
-from eth_utils.curried import keccak
 
 from attest.identity import verify_identity
+from attest.keccak import keccak256
 from attest.keystore import (
     SCRYPT_COST,
     LocalSigner,
@@ -193,7 +193,7 @@ def test_a_keystore_that_holds_no_valid_key_is_refused(folder: Path) -> None:
     counter = int(crypto["cipherparams"]["iv"], 16)
     cipher = AES.new(derived[:16], AES.MODE_CTR, initial_value=counter, nonce=b"")
     crypto["ciphertext"] = cipher.encrypt(bytes(32)).hex()
-    crypto["mac"] = keccak(derived[16:] + bytes.fromhex(crypto["ciphertext"])).hex()
+    crypto["mac"] = keccak256(derived[16:] + bytes.fromhex(crypto["ciphertext"])).hex()
     path.write_text(json.dumps(document))
     with refused() as caught:
         open_keystore(path, prompt)
