@@ -24,6 +24,8 @@ from riskschema.errors import FatalError, TransientError
 from storage.migration import migrate
 
 BUSY_TIMEOUT_MILLISECONDS = 20_000
+JOURNAL_BYTES = 64 * 1024 * 1024
+"""What the write-ahead log keeps on the disk after a large round was checkpointed."""
 CONNECTIONS = 4
 CONNECTION_WAIT_SECONDS = 60
 WRITES = "plimsoll_writes"
@@ -31,6 +33,7 @@ PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
+    f"PRAGMA journal_size_limit={JOURNAL_BYTES}",
     f"PRAGMA busy_timeout={BUSY_TIMEOUT_MILLISECONDS}",
 )
 

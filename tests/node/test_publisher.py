@@ -324,6 +324,18 @@ async def test_a_transaction_reorganised_away_is_sent_again(chain: Anvil, store:
     assert written(chain, 5) == 1
 
 
+async def test_what_cannot_be_stored_is_not_sent(chain: Anvil) -> None:
+    class FullDisk(MemoryStore):
+        async def put_transaction(self, transaction: StoredTransaction) -> None:
+            raise TransientError(f"database: no room for nonce {transaction.nonce}", code="store_failed")
+
+    automine(chain, False)
+    async with opened(chain, FullDisk(), deadline=0.3) as publisher:
+        with pytest.raises(TransientError, match="no room for nonce 0"):
+            await publisher.publish(round_number=5, to=BOOK, data=word(5))
+    assert pool(chain) == []
+
+
 async def test_a_nonce_used_elsewhere_costs_a_new_transaction_and_no_more(chain: Anvil, store: MemoryStore) -> None:
     automine(chain, False)
     async with opened(chain, store) as publisher, publishing(publisher, 5) as task:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.resources
 import os
+import re
 import signal
 import sqlite3
 import stat
@@ -17,7 +18,9 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import Table, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable
 
 from riskschema.errors import FatalError, TransientError
 from riskschema.rounds import StoredLeaf, StoredMessage, StoredReport
@@ -148,12 +151,14 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         ("sqlite+aiosqlite:///:memory:", "would forget"),
         ("oracle://host/db", "database URL"),
         ("nosuch+driver://host/db", "database URL"),
+        ("postgresql+nosuchdriver://user:hidden@host/db", "database URL"),
     ],
 )
 async def test_a_location_that_cannot_keep_anything_is_refused(location: str, message: str) -> None:
-    with pytest.raises(FatalError, match=message):
+    with pytest.raises(FatalError, match=message) as refusal:
         async with open_store(location):
             pass
+    assert "hidden" not in refusal.value.message
 
 
 async def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
@@ -210,6 +215,14 @@ async def test_the_migrated_tables_are_those_the_program_uses(tmp_path: Path) ->
             lambda plain: compare_metadata(MigrationContext.configure(plain), METADATA)
         )
     assert differences == []
+
+
+@pytest.mark.parametrize("table", METADATA.sorted_tables, ids=lambda table: table.name)
+def test_the_tables_are_ready_for_postgresql(table: Table) -> None:
+    written = str(CreateTable(table).compile(dialect=postgresql.dialect()))
+    types = set(re.findall(r"^\t\w+ ([A-Z]+)", written, flags=re.MULTILINE)) - {"KEY"}
+    assert types <= {"BIGSERIAL", "BIGINT", "BYTEA", "VARCHAR"}
+    assert ("id BIGSERIAL" in written) == (table.name == "messages")
 
 
 def test_the_migrations_are_inside_the_package() -> None:
