@@ -121,6 +121,11 @@ def test_a_number_that_json_does_not_have_is_named_by_its_path(number):
     assert "`$.silos[0].health`" in refusal(content).message
 
 
+def test_a_number_that_json_does_not_have_is_found_inside_lists():
+    content = document().replace(b'"positions": [', b'"positions": [NaN, ')
+    assert "`$.silos[0].positions[0]`" in refusal(content).message
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"subject": nan}', b'{"a": 01}'],

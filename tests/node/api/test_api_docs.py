@@ -1,0 +1,41 @@
+"""The page on the HTTP API says what the API does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from node import api, api_answers, api_server
+from node.api_routes import ROUTES
+from riskschema.reasons import REASONS
+
+PAGE = (Path(__file__).parents[3] / "docs" / "http-api.md").read_text(encoding="utf-8")
+
+
+def test_every_route_is_on_the_page_and_no_other():
+    written = set(re.findall(r"^\| `GET ([^`]+)` \|", PAGE, re.MULTILINE))
+    assert written == {operation.path for operation, _ in ROUTES}
+
+
+def test_every_code_on_the_page_is_a_reason():
+    rows = re.findall(r"^\| [45]\d\d \| ([^|]+) \|", PAGE, re.MULTILINE)
+    codes = {code for row in rows for code in re.findall(r"`([a-z_]+)`", row)}
+    assert "account_unknown" in codes
+    assert codes <= REASONS.keys()
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted"),
+    [
+        ("request line, each header", [api_server.MAX_LINE, api_server.MAX_HEADERS]),
+        ("connections, requests at once", [api_server.MAX_CONNECTIONS, api.MAX_CONCURRENT_REQUESTS, 503]),
+        (
+            "first request of a connection, idle connection, answer",
+            [api_server.FIRST_REQUEST_SECONDS, api_server.IDLE_SECONDS, api.REQUEST_SECONDS],
+        ),
+        ("answers kept encoded", [api_answers.MAX_ANSWERS, api_answers.MAX_ANSWER_BYTES / 2**20]),
+    ],
+)
+def test_the_limits_on_the_page_are_those_of_the_server(row, wanted):
+    (limit,) = re.findall(rf"^\| {re.escape(row)} \| (.+) \|$", PAGE, re.MULTILINE)
+    assert [float(number.replace(",", "")) for number in re.findall(r"[\d,]*\d", limit)] == wanted
