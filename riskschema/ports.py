@@ -9,7 +9,7 @@ import msgspec
 
 from riskschema.market import FactorQuote
 from riskschema.portfolio import BlockReference, VenueReading
-from riskschema.rounds import StoredLeaf, StoredMessage, StoredReport, StoredTransaction
+from riskschema.rounds import StoredHour, StoredLeaf, StoredMessage, StoredReport, StoredTransaction
 from riskschema.units import Address, Hash32
 
 R = TypeVar("R")
@@ -27,11 +27,17 @@ class Clock(Protocol):
         ...
 
 
+CALL_GAS = 16_000_000
+"""Gas of a call: the same on all nodes, so that running out of it is a fact; below every client's own cap and the 2^24
+of EIP-7825."""
+
+
 class Call(msgspec.Struct, frozen=True):
-    """A contract call: target and ABI-encoded data."""
+    """A contract call: target, ABI-encoded data, and how much gas it may use."""
 
     to: Address
     data: bytes
+    gas: int = CALL_GAS
 
 
 class CallSuccess(msgspec.Struct, frozen=True):
@@ -237,6 +243,17 @@ class Store(Protocol):
 
     async def leaves(self, config_digest: Hash32, round_number: int) -> tuple[StoredLeaf, ...]:
         """Return all leaves of a report, by subject."""
+        ...
+
+    async def put_hours(self, network: Hash32, hours: Sequence[StoredHour]) -> None:
+        """Keep completed hours; one that is kept already is replaced.
+
+        A report that is never certified may have closed an hour with another price than the one that is.
+        """
+        ...
+
+    async def hours(self, network: Hash32) -> tuple[StoredHour, ...]:
+        """Return the kept hours, oldest first."""
         ...
 
     async def put_transaction(self, transaction: StoredTransaction) -> None:

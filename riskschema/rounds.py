@@ -57,6 +57,15 @@ class StoredReport(msgspec.Struct, frozen=True, kw_only=True):
     """Canonical encoding, once a quorum signed."""
 
 
+class StoredHour(msgspec.Struct, frozen=True, kw_only=True):
+    """A completed hour of the network's price table. (network, hour) is unique."""
+
+    hour: int
+    """Unix time at which the hour begins."""
+    row: bytes
+    """Canonical encoding."""
+
+
 class StoredTransaction(msgspec.Struct, frozen=True, kw_only=True):
     """A transaction kept before it is broadcast.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from riskschema.errors import FatalError
-from riskschema.rounds import StoredLeaf, StoredMessage, StoredReport, StoredTransaction
+from riskschema.rounds import StoredHour, StoredLeaf, StoredMessage, StoredReport, StoredTransaction
 from riskschema.units import Address, Hash32
 
 UNSETTLED = ("pending", "landed")
@@ -21,6 +21,7 @@ class MemoryStore:
         self._messages: dict[RoundKey, dict[tuple[str, str], StoredMessage]] = {}
         self._reports: dict[RoundKey, StoredReport] = {}
         self._leaves: dict[RoundKey, dict[Address, StoredLeaf]] = {}
+        self._hours: dict[Hash32, dict[int, StoredHour]] = {}
         self._transactions: dict[tuple[Hash32, int, Address, int], StoredTransaction] = {}
 
     async def put_message(self, config_digest: Hash32, message: StoredMessage) -> StoredMessage:
@@ -80,6 +81,15 @@ class MemoryStore:
         """Return all leaves of a report, by subject."""
         of_round = self._leaves.get((config_digest, round_number), {})
         return tuple(of_round[subject] for subject in sorted(of_round))
+
+    async def put_hours(self, network: Hash32, hours: Sequence[StoredHour]) -> None:
+        """Keep completed hours; one that is kept already is replaced."""
+        self._hours.setdefault(network, {}).update({each.hour: each for each in hours})
+
+    async def hours(self, network: Hash32) -> tuple[StoredHour, ...]:
+        """Return the kept hours, oldest first."""
+        kept = self._hours.get(network, {})
+        return tuple(kept[hour] for hour in sorted(kept))
 
     async def put_transaction(self, transaction: StoredTransaction) -> None:
         """Insert or replace a transaction of (network, chain, sender, nonce)."""

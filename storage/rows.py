@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from riskschema.rounds import StoredLeaf, StoredMessage, StoredReport, StoredTransaction
+from riskschema.rounds import StoredHour, StoredLeaf, StoredMessage, StoredReport, StoredTransaction
 from riskschema.units import Hash32
 
 
@@ -31,6 +31,11 @@ def report(row: Row[Any]) -> StoredReport:
 def leaf(row: Row[Any]) -> StoredLeaf:
     """Read a row of LEAVES."""
     return StoredLeaf(subject=row.subject, leaf=bytes(row.leaf), proof=row.proof, assessment=bytes(row.assessment))
+
+
+def hour(row: Row[Any]) -> StoredHour:
+    """Read a row of HOURS."""
+    return StoredHour(hour=row.hour, row=bytes(row.row))
 
 
 def transaction(row: Row[Any]) -> StoredTransaction:

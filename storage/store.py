@@ -7,20 +7,21 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, delete, insert, select, union, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, insert, select, union, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from riskschema.errors import FatalError
-from riskschema.rounds import StoredLeaf, StoredMessage, StoredReport, StoredTransaction
+from riskschema.rounds import StoredHour, StoredLeaf, StoredMessage, StoredReport, StoredTransaction
 from riskschema.units import Address, Hash32
 from storage import rows
 from storage.database import Database, open_database
-from storage.tables import LEAVES, MESSAGES, REPORTS, TRANSACTIONS
+from storage.tables import HOURS, LEAVES, MESSAGES, REPORTS, TRANSACTIONS
 
 MAX_MESSAGES = 4_096
 """Of one round: more than any committee can send; beyond it the oldest are returned."""
 MAX_PENDING = 1_024
+MAX_HOURS = 24 * 366 * 50
 LEAVES_PER_QUERY = 5_000
 ROUNDS_PER_PRUNE = 256
 UNSETTLED = ("pending", "landed")
@@ -134,6 +135,22 @@ class SqlStore:
                 found += page
                 if len(page) < LEAVES_PER_QUERY:
                     return tuple(found)
+
+    async def put_hours(self, network: Hash32, hours: Sequence[StoredHour]) -> None:
+        """Keep completed hours; one that is kept already is replaced."""
+        if not hours:
+            return
+        same = and_(HOURS.c.network == network, HOURS.c.hour == bindparam("replaced"))
+        async with self._database.write() as connection:
+            await connection.execute(delete(HOURS).where(same), [{"replaced": each.hour} for each in hours])
+            values = [{"network": network, **msgspec.structs.asdict(each)} for each in hours]
+            await connection.execute(insert(HOURS), values)
+
+    async def hours(self, network: Hash32) -> tuple[StoredHour, ...]:
+        """Return the kept hours, oldest first."""
+        query = select(HOURS).where(HOURS.c.network == network).order_by(HOURS.c.hour).limit(MAX_HOURS)
+        async with self._database.read() as connection:
+            return tuple(rows.hour(row) for row in await connection.execute(query))
 
     async def put_transaction(self, transaction: StoredTransaction) -> None:
         """Insert or replace a transaction of (network, chain, sender, nonce)."""

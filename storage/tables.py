@@ -66,6 +66,15 @@ LEAVES = Table(
     ForeignKeyConstraint(["network", "round"], ["reports.network", "reports.round"], ondelete="CASCADE"),
 )
 
+HOURS = Table(
+    "hours",
+    METADATA,
+    Column("network", HashColumn, nullable=False),
+    Column("hour", BigInteger, nullable=False, autoincrement=False),
+    Column("row", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("network", "hour"),
+)
+
 TRANSACTIONS = Table(
     "transactions",
     METADATA,

@@ -11,7 +11,7 @@ import pytest
 
 from riskschema.errors import FatalError
 from riskschema.ports import Store
-from riskschema.rounds import StoredLeaf, StoredMessage, StoredReport, StoredTransaction
+from riskschema.rounds import StoredHour, StoredLeaf, StoredMessage, StoredReport, StoredTransaction
 from riskschema.units import Address, Hash32
 from storage.memory import MemoryStore
 from storage.store import open_store
@@ -222,6 +222,29 @@ class StoreContract:
         await store.put_transaction(transaction(8, round_number=3))
         await store.put_transaction(transaction(9, round_number=4))
         assert await store.round_transaction(NETWORK, 31337, 3) == transaction(8, round_number=3)
+
+    async def test_hours_come_back_oldest_first_and_are_apart_by_network(self, store: Store) -> None:
+        kept = [StoredHour(hour=3_600 * number, row=b"row %d" % number) for number in (2, 1, 3)]
+        await store.put_hours(NETWORK, kept)
+        await store.put_hours(OTHER_NETWORK, [StoredHour(hour=3_600, row=b"other")])
+        await store.put_hours(NETWORK, [])
+        assert await store.hours(NETWORK) == tuple(sorted(kept, key=lambda each: each.hour))
+        assert [each.row for each in await store.hours(OTHER_NETWORK)] == [b"other"]
+
+    async def test_an_hour_is_replaced_by_the_one_kept_last(self, store: Store) -> None:
+        await store.put_hours(
+            NETWORK, [StoredHour(hour=0, row=b"never certified"), StoredHour(hour=3_600, row=b"next")]
+        )
+        certified = [StoredHour(hour=0, row=b"certified")]
+        await store.put_hours(NETWORK, certified)
+        await store.put_hours(NETWORK, certified)
+        assert [each.row for each in await store.hours(NETWORK)] == [b"certified", b"next"]
+
+    async def test_hours_survive_pruning(self, store: Store) -> None:
+        await store.put_hours(NETWORK, [StoredHour(hour=0, row=b"row")])
+        await store.put_report(report(), [])
+        await store.prune(NETWORK, below_round=100)
+        assert len(await store.hours(NETWORK)) == 1
 
     async def test_pruning_spares_the_latest_certified_round_and_what_is_not_settled(self, store: Store) -> None:
         for round_number in range(1, 7):
