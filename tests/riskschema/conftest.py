@@ -60,7 +60,8 @@ def scalar_values(kind: type, metas: tuple[Any, ...]) -> Strategy:
     if kind is str:
         length = {"min_size": bound(metas, "min_length", 0), "max_size": min(bound(metas, "max_length", 20), 20)}
         return st.text(st.characters(exclude_categories=["Cs"]), **length)
-    return {bool: st.booleans(), NoneType: st.none()}[kind]
+    plain = {bool: st.booleans(), NoneType: st.none(), float: st.floats(allow_nan=False, allow_infinity=False)}
+    return plain[kind]
 
 
 def bound(metas: tuple[Any, ...], name: str, default: int) -> int:

@@ -1,0 +1,24 @@
+"""Risk arrays travel as JSON that anyone can read, and lose nothing on the way."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from riskschema import arrays
+from riskschema.codec import decode_json, encode_json
+
+KINDS = [arrays.RowTable, arrays.FactorTerms, arrays.RiskArrays]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=25, deadline=None)
+@given(data=st.data())
+def test_arrays_survive_json_to_the_last_bit(kind, values_of, data):
+    value = data.draw(values_of(kind))
+    assert decode_json(encode_json(value), kind, what="arrays") == value
+
+
+def test_an_account_of_the_largest_size_fits_sums_of_two_limbs():
+    high_limb = 2 ** (arrays.ACCOUNT_LOTS_BITS - arrays.LIMB_BITS)
+    for limb in (high_limb, 2**arrays.LIMB_BITS):
+        assert limb * arrays.MANTISSA_LIMIT < 2**63
