@@ -22,6 +22,10 @@ class CertifiedReports:
         """Whether the state after the highest certified report is missing."""
         return self.highest not in self._states
 
+    def is_settled(self, round_number: int) -> bool:
+        """Say whether nothing is to be gained from computing a round: it, or a later one, is certified and known."""
+        return round_number < self.highest.round or (round_number == self.highest.round and not self.is_behind)
+
     def state_after(self, reference: ReportReference) -> AgreedState | None:
         """Return the state after a certified report, where it is known."""
         return self._states.get(reference)

@@ -16,7 +16,7 @@ def genesis_memory(history: HourlyHistory) -> HourlyMemory:
     """Return the memory that continues a genesis history.
 
     Raises:
-        InvalidData: the history has no hour, or prices that are not positive at its end.
+        InvalidData: the history has no hour.
     """
     if not history.hours:
         raise InvalidData("genesis history: it has no hour", code="invalid_document")
@@ -28,8 +28,6 @@ def genesis_memory(history: HourlyHistory) -> HourlyMemory:
         ),
         key=lambda price: price.factor,
     )
-    if any(price.close < 1 for price in running):
-        raise InvalidData("genesis history: its last close must be positive for every factor", code="invalid_document")
     return HourlyMemory(
         root=history_hash(history),
         count=0,

@@ -8,6 +8,7 @@ import json
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import coincurve
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -22,7 +23,11 @@ from attest.eip712 import CURVE_ORDER, address_of, sign_digest
 from attest.identity import IdentityKey
 from attest.secret_files import check_private, key_unreadable, read_secret, write_secret
 from riskschema.errors import FatalError
+from riskschema.recursion import recursion_limit_kept
 from riskschema.units import Address
+
+if TYPE_CHECKING:
+    from eth_account import Account
 
 SCRYPT_COST = 2**18
 """scrypt's n of the keystore v3 standard profile; tests use less."""
@@ -68,11 +73,9 @@ def import_key(path: Path, password: PasswordSource, private_key: bytes, *, scry
     Raises:
         FatalError: as `create_keystore`, or the bytes are no secp256k1 key.
     """
-    from eth_account import Account  # noqa: PLC0415 - slow to import, and needed by few commands
-
     if not _is_private_key(private_key):
         raise key_unreadable(path, "is not written: a secp256k1 key has 32 bytes between 1 and the curve order")
-    document = Account.encrypt(private_key, read_password(password), kdf="scrypt", iterations=scrypt_cost)
+    document = _account().encrypt(private_key, read_password(password), kdf="scrypt", iterations=scrypt_cost)
     write_secret(path, json.dumps(document).encode())
     return LocalSigner(private_key).address
 
@@ -84,12 +87,10 @@ def open_keystore(path: Path, password: PasswordSource) -> LocalSigner:
         FatalError: the file or its directory is open to others, is no keystore, names another address than its key's,
             or the password is wrong.
     """
-    from eth_account import Account  # noqa: PLC0415 - slow to import, and needed by few commands
-
     check_private(path.parent)
     document = _parse_keystore(path, read_secret(path))
     try:
-        private_key = bytes(Account.decrypt(document, read_password(password)))
+        private_key = bytes(_account().decrypt(document, read_password(password)))
     except (ValueError, KeyError, TypeError, NotImplementedError, OverflowError, MemoryError) as error:
         raise key_unreadable(path, "cannot be decrypted: check that the password belongs to this file") from error
     if not _is_private_key(private_key):
@@ -148,6 +149,12 @@ def read_password(source: PasswordSource) -> str:
     if not password:
         raise key_unreadable(source, "is empty; write the password into it")
     return password
+
+
+def _account() -> "type[Account]":
+    with recursion_limit_kept():
+        from eth_account import Account  # noqa: PLC0415 - slow to import, and needed by few commands
+    return Account
 
 
 def _is_private_key(candidate: bytes) -> bool:

@@ -115,7 +115,7 @@ class RoundMachine:
             return ended
         memory = self._open.enter(slot)
         observe: Effects = ()
-        if not memory.observed:
+        if not memory.observed and slot > self._certified.highest.round:
             memory.observed = True
             observe = (Observe(round=slot, highest_certified=self._certified.highest),)
         return (*ended, *observe, *self._advance(memory))
@@ -253,6 +253,8 @@ class RoundMachine:
     def _settle(self, memory: RoundMemory) -> Effects:
         """Work out the outcome, once the proposal and the parent's state are there."""
         if memory.proposal is None or memory.outcome is not None or memory.number > self._open.current:
+            return ()
+        if self._certified.is_settled(memory.number):
             return ()
         adopted: Effects = ()
         certificate = memory.proposal.certificate

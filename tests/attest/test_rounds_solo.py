@@ -182,6 +182,18 @@ def test_a_round_that_a_crash_interrupted_is_finished_in_the_next_slot() -> None
     assert driver.certified[1].certificate.header.parent == driver.certified[0].certificate.report_hash
 
 
+@pytest.mark.parametrize("slots_later", [0, 1])
+def test_a_round_that_was_certified_before_the_crash_is_not_run_again(slots_later: int) -> None:
+    driver, now = Driver(), GENESIS + INTERVAL
+    driver.go_on(driver.machine.on_tick(now), now)
+    (done,) = driver.certified
+    machine = start(certificate=done.certificate, state=done.state)
+    effects = machine.on_restart(now + slots_later * INTERVAL, driver.stored)
+    assert [(type(effect), effect.round) for effect in effects] == [(Observe, 2)] * slots_later
+    forgetful = start(certificate=done.certificate, state=done.state)
+    assert forgetful.on_restart(now, ()) == ()
+
+
 def test_a_database_of_another_committee_is_not_taken_up() -> None:
     driver, now = Driver(), GENESIS + INTERVAL
     driver.go_on(driver.machine.on_tick(now), now)
