@@ -15,8 +15,9 @@ import stamina
 
 from adapters.chains.answers import RpcAnswer, RpcError, failure, is_rate_limit, malformed, printable
 from riskschema.errors import FatalError, TransientError
+from riskschema.recursion import recursion_limit_kept
 
-with warnings.catch_warnings():
+with warnings.catch_warnings(), recursion_limit_kept():
     warnings.simplefilter("ignore", DeprecationWarning)  # web3 7 imports a part of websockets that will go
     from web3 import AsyncHTTPProvider
     from web3.types import RPCEndpoint
@@ -54,6 +55,10 @@ class RetryableError(TransientError):
     """A failure of the way to the endpoint, or a plea to slow down: the same request may succeed soon."""
 
 
+class BatchTooLarge(TransientError):
+    """The answer to a batch is too large, or the endpoint refuses the batch as a whole: a smaller one may do."""
+
+
 class BoundedProvider(AsyncHTTPProvider):
     """web3's HTTP provider on a kept-alive session of its own, reading at most `max_answer_bytes` of an answer."""
 
@@ -71,7 +76,8 @@ class BoundedProvider(AsyncHTTPProvider):
 
         Raises:
             RetryableError: the endpoint cannot be reached, or limits the rate.
-            TransientError: it refuses the batch, or answers nonsense.
+            BatchTooLarge: the answer is too large, or the batch is refused.
+            TransientError: it answers nonsense.
         """
         forms = [self.form_request(cast("RPCEndpoint", method), parameters) for method, parameters in requests]
         body = await self._post(msgspec.json.encode(forms))
@@ -97,6 +103,8 @@ class BoundedProvider(AsyncHTTPProvider):
                         f"{self.where}: HTTP status {response.status}",
                         code="endpoint_refused" if response.status == 429 else "endpoint_unreachable",
                     )
+                if response.status == 413:
+                    raise BatchTooLarge(f"{self.where}: HTTP status 413", code="endpoint_refused")
                 if response.status != 200:
                     raise TransientError(f"{self.where}: HTTP status {response.status}", code="endpoint_refused")
                 return await self._read(response.content)
@@ -112,7 +120,9 @@ class BoundedProvider(AsyncHTTPProvider):
         async for part in content.iter_any():
             parts += part
             if len(parts) > self.max_answer_bytes:
-                raise malformed(self.where, f"answered more than {self.max_answer_bytes} bytes")
+                raise BatchTooLarge(
+                    f"{self.where}: answered more than {self.max_answer_bytes} bytes", code="endpoint_malformed"
+                )
         return bytes(parts)
 
     def _discreet(self, answer: RpcAnswer) -> RpcAnswer:
@@ -129,7 +139,7 @@ class BoundedProvider(AsyncHTTPProvider):
         said = f"{self.where}: refused a batch of {size}: {printable(error.message)} (code {error.code})"
         if is_rate_limit(error):
             return RetryableError(said, code="endpoint_refused")
-        return TransientError(f"{said}; a smaller batch_size may help", code="endpoint_refused")
+        return BatchTooLarge(said, code="endpoint_refused")
 
 
 class Transport:
@@ -176,6 +186,16 @@ class Transport:
         return [answer for task in tasks for answer in task.result()]
 
     async def _batch(self, requests: Sequence[Request]) -> list[RpcAnswer]:
+        """Send one batch, in halves if it proves too large: a contract that floods must not stop the reading."""
+        try:
+            return await self._attempts_of(requests)
+        except BatchTooLarge:
+            if len(requests) == 1:
+                raise
+        middle = len(requests) // 2
+        return await self._batch(requests[:middle]) + await self._batch(requests[middle:])
+
+    async def _attempts_of(self, requests: Sequence[Request]) -> list[RpcAnswer]:
         async with self._slots:
             async for attempt in stamina.retry_context(
                 on=RetryableError, attempts=self._attempts, timeout=None, wait_initial=0.1, wait_max=2.0
