@@ -11,7 +11,7 @@ from eth_abi.grammar import TupleType, parse
 from eth_hash.auto import keccak
 
 from riskschema.errors import InvalidData
-from riskschema.ports import Call, CallResult, CallReverted, PinnedReader
+from riskschema.ports import CALL_GAS, Call, CallResult, CallReverted, PinnedReader
 from riskschema.units import Address, Hash32
 
 T = TypeVar("T")
@@ -37,10 +37,12 @@ class Function:
     Args:
         signature: Name and argument types, as in ``balanceOf(address)``.
         returns: Return types in brackets, as in ``(uint256)``.
+        gas: What one call may use; less for contracts that anyone can put before the node.
     """
 
-    def __init__(self, signature: str, returns: str) -> None:
+    def __init__(self, signature: str, returns: str, *, gas: int = CALL_GAS) -> None:
         self.signature = signature
+        self.gas = gas
         self.selector = keccak(signature.encode())[:4]
         self._arguments = types_of(signature[signature.index("(") :])
         self._returns = types_of(returns)
@@ -49,8 +51,8 @@ class Function:
     def call(self, to: Address, *arguments: Any) -> Call:
         """Return the call of this function on `to`."""
         if self._arguments == ("address",):  # most calls: one account of thousands
-            return Call(to, self.selector + bytes.fromhex(arguments[0][2:].rjust(64, "0")))
-        return Call(to, self.selector + encode(self._arguments, arguments))
+            return Call(to, self.selector + bytes.fromhex(arguments[0][2:].rjust(64, "0")), self.gas)
+        return Call(to, self.selector + encode(self._arguments, arguments), self.gas)
 
     def decode(self, result: CallResult, at: Address) -> tuple[Any, ...]:
         """Return the values that the contract `at` answered; addresses as `Address`.

@@ -32,6 +32,7 @@ class RecordedCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     to: Address
     data: HexBytes
+    gas: Annotated[int, Meta(ge=0, le=2**53)]
     outcome: Literal["returned", "reverted"]
     answer: HexBytes
 
@@ -136,7 +137,7 @@ class ReplayReader:
 
     def __init__(self, recording: Recording) -> None:
         self._block = recording.block
-        self._calls = {Call(Address(each.to), _bytes(each.data)): _result(each) for each in recording.calls}
+        self._calls = {Call(each.to, _bytes(each.data), each.gas): _result(each) for each in recording.calls}
         self._balances = {each.account: int(each.balance) for each in recording.balances}
         self._queries = {
             _query(each.addresses, each.topics, each.from_block): tuple(_log(log) for log in each.logs)
@@ -285,6 +286,7 @@ def _recorded_call(call: Call, result: CallResult) -> RecordedCall:
     return RecordedCall(
         to=call.to,
         data="0x" + call.data.hex(),
+        gas=call.gas,
         outcome="reverted" if isinstance(result, CallReverted) else "returned",
         answer="0x" + result.data.hex(),
     )

@@ -15,8 +15,11 @@ MAX_DECIMALS = 36
 ETHER_COIN_TYPE = 60
 """SLIP-44 coin type in the CAIP-19 id of an unmapped native coin."""
 
-_DECIMALS = Function("decimals()", "(uint256)")
-_SYMBOL = Function("symbol()", "(string)")
+METADATA_GAS = 200_000
+"""Gas of a metadata call: anyone can put a hostile token into a position, and a loop or a flood must stay cheap."""
+
+_DECIMALS = Function("decimals()", "(uint256)", gas=METADATA_GAS)
+_SYMBOL = Function("symbol()", "(string)", gas=METADATA_GAS)
 
 
 def factor_of(address: Address, chain_id: int, assets: AssetFactors) -> str:

@@ -36,7 +36,9 @@ _EVM_FAILURE = re.compile(
     r"out ?of ?gas|gas required exceeds|invalid opcode|opcode not found|opcodenotfound|invalidfeopcode|stack ?underflow"
     r"|stack ?overflow|stack limit reached|invalid ?jump|write protection|state ?change ?during ?static|notactivated"
     r"|return ?data out of bounds|outofoffset|max call depth|calltoodeep|callnotallowedinsidestatic|precompileerror"
-    r"|memory ?limit|outoffunds|insufficient balance for transfer|vm execution error",
+    # revm's names; only a fatal one is the client's own trouble
+    r"|^evm error:? (?!fatal)\w+(\(\w+\))?$|memory ?limit|outoffunds|insufficient balance for transfer"
+    r"|vm execution error",
     re.IGNORECASE,
 )
 _UNKNOWN_BLOCK = re.compile(

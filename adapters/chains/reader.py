@@ -18,10 +18,6 @@ from riskschema.units import Address, Hash32
 
 Finality = Literal["latest", "safe", "finalized"]
 
-CALL_GAS = 16_000_000
-"""Gas of every call: the same on all nodes, so that running out of it is a fact; below every client's cap and the
-2^24 of EIP-7825."""
-
 
 @asynccontextmanager
 async def open_chain(
@@ -212,7 +208,7 @@ class PinnedChain:
             )
 
     def _parameters(self, call: Call) -> list[Any]:
-        return [{"to": str(call.to), "data": "0x" + call.data.hex(), "gas": hex(CALL_GAS)}, self._at]
+        return [{"to": str(call.to), "data": "0x" + call.data.hex(), "gas": hex(call.gas)}, self._at]
 
 
 def _call_result(answer: RpcAnswer, where: str) -> CallResult:

@@ -377,11 +377,7 @@ def _positions(
 
 
 def _price(market: Market, reserve: Reserve, member: EMode | None) -> Wad:
-    """Return the price of a whole token in the numeraire, as the pool counts it.
-
-    Raises:
-        ContractRefusal: the oracle has none.
-    """
+    """Return the price of a whole token in the numeraire, as the pool counts it; a refusal where it has none."""
     price = member.price if member and member.price else known(reserve.price)[0]
     if not price:
         raise ContractRefusal(f"the oracle {market.oracle} prices {reserve.asset} at zero", code="answer_malformed")
@@ -393,6 +389,8 @@ def _term(reserve: Reserve, member: EMode | None, price: Wad, pledged: bool) -> 
     threshold, bonus = reserve.bits(16, 16), reserve.bits(32, 16)
     if member:
         threshold, bonus = member.liquidation_threshold, member.liquidation_bonus
+    if threshold > 10_000:
+        raise ContractRefusal(f"threshold of {reserve.asset} is {threshold} basis points", code="answer_malformed")
     return CollateralTerm(
         weight=Wad(threshold * _BPS_AS_WAD if pledged else 0),
         price=price,

@@ -176,6 +176,8 @@ def _described(id_: Hash32, parameters: Answer, state: Answer) -> Described | Co
         return refusal
     if keccak(encode(["address"] * 4 + ["uint256"], described.parameters)) != id_.to_bytes():
         return ContractRefusal(f"there is no market {id_}", code="answer_malformed")
+    if described.parameters[4] > WAD:
+        return ContractRefusal(f"the LLTV of market {id_} is above one", code="answer_malformed")
     if max(described.state) >= 2**128:
         return ContractRefusal(f"the totals of market {id_} exceed 128 bits", code="answer_malformed")
     return described

@@ -1,8 +1,9 @@
 """The Aave adapter against the real contracts: equal to the pool's own figures, before, in and after a crash."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
+from eth_hash.auto import keccak
 
 from adapters.chains import PinnedChain
 from adapters.protocols.aave_v3 import Deployment, adapter
@@ -10,7 +11,7 @@ from devnet.local_chain import Devnet
 from devnet.prices import crash
 from riskschema.instruments import Claim, Debt
 from riskschema.portfolio import Silo, VenueReading, WeightedCollateral
-from riskschema.ports import ProtocolAdapter
+from riskschema.ports import Call, CallResult, CallSuccess, ProtocolAdapter
 from riskschema.units import WAD, Address
 
 pytestmark = pytest.mark.chain
@@ -179,3 +180,50 @@ async def test_an_oracle_without_a_price_leaves_its_holders_unread_and_nobody_el
 
     assert [silo.account for silo in reading.silos] == [user("edge-ether")]
     assert [(missing.account, missing.code) for missing in reading.unread] == [(user("edge-bitcoin"), "call_reverted")]
+
+
+class Overwritten:
+    """A reader on which one function's answers have one word replaced."""
+
+    def __init__(self, reader: PinnedChain, signature: str, word: int, value: int) -> None:
+        self._reader = reader
+        self._selector = keccak(signature.encode())[:4]
+        self._word, self._value = word, value
+        self.block = reader.block
+
+    async def call(self, calls: Sequence[Call]) -> tuple[CallResult, ...]:
+        return tuple(map(self._overwrite, calls, await self._reader.call(calls)))
+
+    def _overwrite(self, call: Call, result: CallResult) -> CallResult:
+        if call.data[:4] != self._selector:
+            return result
+        at = 32 * self._word
+        return CallSuccess(result.data[:at] + self._value.to_bytes(32, "big") + result.data[at + 32 :])
+
+
+@pytest.mark.parametrize(
+    ("signature", "word", "value"),
+    [
+        ("getReserveData(address)", 0, 2**256 - 1),  # a threshold of 655 %
+        ("getReserveData(address)", 7, 128),  # an id beyond the bitmap
+        ("getReserveData(address)", 10, 1),  # debt in a token that does not exist
+        ("getReservesList()", 1, 2**64),
+        ("BASE_CURRENCY_UNIT()", 0, 0),
+        ("getAssetPrice(address)", 0, 0),
+        ("decimals()", 0, 255),
+    ],
+)
+async def test_impossible_answers_of_the_pool_are_refused_and_not_believed(aave, pin, user, signature, word, value):
+    reader = Overwritten(await pin(), signature, word, value)
+    reading = await aave.read(reader, [user("edge-ether")])
+
+    assert reading.silos == ()
+    assert [missing.code for missing in reading.unread] in (["answer_malformed"], ["no_code"])
+
+
+async def test_debt_that_the_pool_reports_but_no_token_shows_is_never_zero(aave, pin, user):
+    reader = Overwritten(await pin(), "getUserConfiguration(address)", 0, 0b10)  # collateral without debt
+    reading = await aave.read(reader, [user("edge-ether")])
+
+    assert reading.silos == ()
+    assert "reports debt" in reading.unread[0].detail

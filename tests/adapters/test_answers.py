@@ -18,6 +18,7 @@ FACTS = [
     RpcError(-32000, "invalid opcode: INVALID"),
     RpcError(-32603, "EVM error: InvalidFEOpcode"),  # reth, anvil
     RpcError(-32603, "EVM error OutOfGas"),
+    RpcError(-32603, "EVM error MemoryOOG"),
     RpcError(-32000, "stack underflow (0 <=> 1)"),
     RpcError(-32000, "invalid jump destination"),
     RpcError(-32000, "write protection"),
@@ -49,6 +50,8 @@ REFUSALS = [
     RpcError(-32601, "the method eth_call does not exist/is not available"),
     RpcError(-32000, "execution aborted (timeout = 5s)"),
     RpcError(-32603, "Internal error"),
+    RpcError(-32603, "EVM error FatalExternalError"),
+    RpcError(-32603, "EVM error: database error: could not load account"),
     RpcError(-32600, "Unauthorized"),
     RpcError(0, ""),
 ]

@@ -24,6 +24,7 @@ STOP_WITH = {
     "revert": "0x60006000fd",
     "invalid": "0xfe",
     "loop": "0x5b600056",
+    "flood": "0x620f42406000f3",
     "underflow": "0x01",
     # Error("header not found")
     "impostor": "0x7f08c379a00000000000000000000000000000000000000000000000000000000060005260206004527f00000000000000000000000000000000000000000000000000000000000000106024527f686561646572206e6f7420666f756e640000000000000000000000000000000060445260646000fd",  # noqa: E501
@@ -81,6 +82,19 @@ async def test_a_failing_contract_is_a_value_beside_the_answers_of_others(chain,
     first, second, third = await (await pin()).call([good, bad, good])
     assert first == third == CallSuccess((6).to_bytes(32, "big"))
     assert isinstance(second, CallReverted)
+
+
+@pytest.mark.chain
+async def test_a_contract_that_floods_does_not_stop_the_reading_of_others(chain):
+    flood = put_code(chain, "flood")
+    good = Call(Address(chain.deployment.asset("USDC").token), bytes.fromhex("313ce567"))
+    chain.anvil.mine()
+    async with open_devnet(chain, max_answer_bytes=5_000_000) as opened:
+        pinned = await opened.pin(await opened.head())
+        answers = await pinned.call([good, flood, good, flood, flood, flood, good])
+        assert [len(answer.data) for answer in answers] == [32, *[1_000_000 if i != 1 else 32 for i in range(5)], 32]
+        # with little gas there is little flood
+        assert isinstance((await pinned.call([Call(SOMEWHERE, b"", 200_000)]))[0], CallReverted)
 
 
 @pytest.mark.chain

@@ -59,7 +59,9 @@ LOGS = st.builds(Log, ADDRESSES, st.lists(HASHES, max_size=4).map(tuple), st.bin
 
 
 @given(
-    calls=st.dictionaries(st.builds(Call, ADDRESSES, st.binary(max_size=70)), RESULTS, max_size=8),
+    calls=st.dictionaries(
+        st.builds(Call, ADDRESSES, st.binary(max_size=70), st.integers(0, 2**53)), RESULTS, max_size=8
+    ),
     balances=st.dictionaries(ADDRESSES, st.integers(0, 2**256 - 1), max_size=8),
     logs=st.lists(LOGS, max_size=8),
 )
