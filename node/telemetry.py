@@ -26,6 +26,8 @@ _URL = re.compile(r"\b(?:https?|wss?|mqtts?|postgresql(?:\+\w+)?)://[^\s\"'<>)\]
 _KEY_IN_PATH = re.compile(r"[A-Za-z0-9_-]{20,}")
 """Endpoint providers put the API key into the path (``/v3/<key>``)."""
 _MAX_DEPTH = 6
+_CHATTY_LIBRARIES = ("alembic", "asyncio", "numba", "web3")
+"""Their INFO is about themselves; ask for DEBUG to see it."""
 
 _STEP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _HTTP_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
@@ -36,7 +38,8 @@ def configure_logging(*, level: str = "INFO", stream: TextIO | None = None, json
     """Send all logs of the process, the libraries' included, to one stream.
 
     Args:
-        level: Lowest level written: ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``.
+        level: Lowest level written: ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``; with ``INFO``, libraries that
+            tell about themselves at that level are kept to warnings.
         stream: Where to write; standard error by default, so that standard output stays for results.
         json: One JSON object per line; by default when the stream is no terminal.
 
@@ -68,6 +71,9 @@ def configure_logging(*, level: str = "INFO", stream: TextIO | None = None, json
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    if root.level == logging.INFO:
+        for library in _CHATTY_LIBRARIES:
+            logging.getLogger(library).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from node.status import NodeStatus
-from node.telemetry import REDACTED, Metrics, configure_logging, redact, redact_urls
+from node.telemetry import _CHATTY_LIBRARIES, REDACTED, Metrics, configure_logging, redact, redact_urls
 from riskschema.rounds import RoundStep
 
 
@@ -19,7 +19,10 @@ from riskschema.rounds import RoundStep
 def stream():
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    libraries = {name: logging.getLogger(name).level for name in _CHATTY_LIBRARIES}
     yield io.StringIO()
+    for name, before in libraries.items():
+        logging.getLogger(name).setLevel(before)
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
@@ -69,6 +72,14 @@ def test_records_below_the_level_are_not_written(stream):
     logging.getLogger("library").info("noise")
 
     assert stream.getvalue() == ""
+
+
+def test_libraries_that_tell_about_themselves_are_heard_from_warnings_on(stream):
+    configure_logging(stream=stream)
+    logging.getLogger("alembic.runtime.migration").info("Context impl SQLiteImpl.")
+    logging.getLogger("alembic.runtime.migration").warning("no such revision")
+
+    assert [record["event"] for record in lines(stream)] == ["no such revision"]
 
 
 def test_libraries_log_into_the_same_stream_in_the_same_form(stream):
