@@ -8,7 +8,6 @@ value counts with the opposite sign (docs/risk-model.md).
 from __future__ import annotations
 
 from aggregator.rules import Cash, LinearRule, RuleTerm
-from riskschema.errors import InvalidData
 from riskschema.instruments import Future, Perpetual
 from riskschema.portfolio import MarginFraction, Position, Silo
 from riskschema.units import WAD, Wad
@@ -17,17 +16,10 @@ RULE = MarginFraction
 
 
 def read(silo: Silo) -> LinearRule | None:
-    """Return one term per position and one for the entry value; None for a silo that mixes payoffs.
-
-    Raises:
-        InvalidData: the rule does not have one fraction per position.
-    """
+    """Return one term per position and one for the entry value; None for a silo that mixes payoffs."""
     rule = silo.rule
     if not isinstance(rule, MarginFraction):
         return None
-    if len(rule.fractions) != len(silo.positions):
-        counts = f"{len(rule.fractions)} fractions for {len(silo.positions)} positions"
-        raise InvalidData(f"silo {silo.id!r}: rule.fractions has {counts}", code="invalid_document")
     payoffs = {p.instrument.payoff for p in silo.positions if isinstance(p.instrument, Perpetual | Future)}
     if len(payoffs) > 1:
         return None

@@ -7,7 +7,6 @@ Aave v3 ``GenericLogic.calculateUserAccountData``: health = Σ collateral·thres
 from __future__ import annotations
 
 from aggregator.rules import LinearRule, RuleTerm, parts_per_million
-from riskschema.errors import InvalidData
 from riskschema.portfolio import Silo, WeightedCollateral
 from riskschema.units import WAD
 
@@ -15,17 +14,10 @@ RULE = WeightedCollateral
 
 
 def read(silo: Silo) -> LinearRule | None:
-    """Return the pledged collaterals and the debts as terms.
-
-    Raises:
-        InvalidData: the rule does not have one term per position.
-    """
+    """Return the pledged collaterals and the debts as terms."""
     rule = silo.rule
     if not isinstance(rule, WeightedCollateral):
         return None
-    if len(rule.terms) != len(silo.positions):
-        counts = f"{len(rule.terms)} terms for {len(silo.positions)} positions"
-        raise InvalidData(f"silo {silo.id!r}: rule.terms has {counts}", code="invalid_document")
     terms = [
         RuleTerm(
             instrument=position.instrument,

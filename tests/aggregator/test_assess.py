@@ -1,0 +1,289 @@
+"""The stage as a whole: what a portfolio's assessment promises."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aggregator.arrays import arrays_digest_chunks
+from aggregator.assess import assess
+from riskschema.codec import encode_json
+from riskschema.instruments import Option, Perpetual, Token, UniswapV3Liquidity
+from riskschema.portfolio import MarginFraction, PortfolioMargin, Position, Unread
+from riskschema.units import WAD, Amount
+
+
+def one(portfolio, market, parameters):
+    return assess([portfolio], market, parameters).assessments[0]
+
+
+@pytest.fixture(scope="module")
+def borrower(lab):
+    return lab.portfolio(lab.lending({"ETH": 10, "USDC": -13_000}), lab.wallet({"BTC": 0.05}))
+
+
+def test_a_healthy_borrower_has_equity_margin_and_a_score_that_add_up(lab, parameters, borrower) -> None:
+    found = one(borrower, lab.market(), parameters)
+    assert found.equity / 1e8 == pytest.approx(20_000 - 13_000 + 2_000, abs=1e-3)
+    assert 0 < found.initial_margin < found.equity
+    assert found.maintenance_margin == -(-found.initial_margin * 8 // 10)
+    assert sum(line.amount for line in found.explanation) == found.initial_margin
+    assert found.min_health == found.silos[0].health
+    assert 0 < found.score < 1000
+    assert found.grade in ("A", "BBB", "BB", "B", "CCC", "C")
+    assert found.flags == ("history_short",)
+
+
+def test_a_crash_makes_the_same_account_liquidatable_and_grade_d(lab, parameters) -> None:
+    before = lab.portfolio(lab.lending({"ETH": 10, "USDC": -13_000}))
+    after = lab.portfolio(lab.lending({"ETH": 10, "USDC": -13_000}, oracle={"ETH": 1500}))
+    assert one(before, lab.market(), parameters).grade != "D"
+    found = one(after, lab.market(ETH=1500), parameters)
+    assert after.silos[0].health < WAD
+    assert (found.grade, found.score, found.liquidation_probability) == ("D", 1000, 1_000_000)
+    assert found.silos[0].liquidation_probability == 1_000_000
+
+
+def test_a_venue_that_calls_a_silo_liquidatable_is_believed(lab, parameters) -> None:
+    silo = lab.lending({"ETH": 10, "USDC": -1000}, health=0.999)
+    assert one(lab.portfolio(silo), lab.market(), parameters).grade == "D"
+
+
+def test_less_debt_never_scores_worse(lab, parameters) -> None:
+    portfolios = [
+        lab.portfolio(lab.lending({"ETH": 10, "USDC": -debt}), number=debt) for debt in range(4_000, 16_000, 500)
+    ]
+    scores = [item.score for item in assess(portfolios, lab.market(), parameters).assessments]
+    assert scores == sorted(scores)
+    assert scores[0] < 200
+    assert scores[-1] > 900
+
+
+def test_who_owes_nothing_is_safe(lab, parameters) -> None:
+    found = one(lab.portfolio(lab.wallet({"ETH": 10})), lab.market(), parameters)
+    assert (found.score, found.grade, found.min_health) == (0, "A", None)
+    assert found.liquidation_probability == parameters.probability.published_floor_ppm
+    assert found.expected_loss == found.insolvency_probability == 0
+
+
+def test_an_empty_portfolio_is_all_zeros(lab, parameters) -> None:
+    found = one(lab.portfolio(), lab.market(), parameters)
+    assert (found.equity, found.initial_margin, found.score) == (0, 0, 0)
+    assert found.explanation == ()
+
+
+def test_dust_debt_does_not_decide_the_score(lab, parameters) -> None:
+    dust = lab.lending({"ETH": 0.051, "USDC": -80}, venue="morpho_blue")
+    found = one(lab.portfolio(dust, lab.wallet({"ETH": 10})), lab.market(), parameters)
+    assert found.score == 0
+    assert found.silos[0].liquidation_probability > 100_000
+
+
+def test_the_order_of_accounts_and_silos_does_not_matter(lab, parameters, borrower) -> None:
+    others = [lab.portfolio(lab.lending({"BTC": 1, "DAI": -n}), number=n) for n in (1000, 20_000, 25_000)]
+    forward = assess([borrower, *others], lab.market(), parameters)
+    turned = msgspec.structs.replace(borrower, silos=borrower.silos[::-1])
+    backward = assess([*others[::-1], turned], lab.market(), parameters)
+    assert encode_json(forward.assessments) == encode_json(backward.assessments[::-1])
+    assert arrays_digest_chunks(forward.arrays) == arrays_digest_chunks(backward.arrays)
+
+
+def test_an_account_is_assessed_alike_alone_and_among_others(lab, parameters, borrower) -> None:
+    other = lab.portfolio(lab.lending({"CRV": 10_000, "DAI": -2000}), number=7)
+    alone = one(borrower, lab.market(), parameters)
+    among = assess([other, borrower], lab.market(), parameters).assessments[1]
+    assert alone.equity == among.equity
+    assert alone.liquidation_probability == among.liquidation_probability
+    assert alone.worst_grid_loss == among.worst_grid_loss
+
+
+def test_two_runs_give_the_same_bytes(lab, parameters, borrower) -> None:
+    first, second = (assess([borrower], lab.market(), parameters) for _ in range(2))
+    assert encode_json(first.assessments) == encode_json(second.assessments)
+    assert encode_json(first.positions) == encode_json(second.positions)
+    assert arrays_digest_chunks(first.arrays) == arrays_digest_chunks(second.arrays)
+
+
+@given(
+    units=st.lists(st.floats(0.01, 1000), min_size=4, max_size=4),
+    loans=st.lists(st.floats(0.1, 0.79), min_size=2, max_size=2),
+    chain=st.sampled_from([1, 10]),
+)
+@settings(max_examples=25)
+def test_siloed_is_at_least_unified_and_unified_at_least_net(lab, small_parameters, units, loans, chain) -> None:
+    silos = [
+        lab.lending({"ETH": units[0], "USDC": -units[0] * 2000 * loans[0]}),
+        lab.lending({"USDC": units[1] * 2000, "ETH": -units[1] * loans[1]}, venue="morpho_blue", ident="a"),
+        lab.lending({"BTC": units[2], "ETH": -units[2] * 10}, venue="morpho_blue", chain_id=chain, ident="b"),
+        lab.wallet({"CRV": units[3]}),
+    ]
+    found = one(lab.portfolio(*silos), lab.market(), small_parameters)
+    assert found.siloed_margin >= found.initial_margin >= found.net_margin >= 0
+    assert sum(line.amount for line in found.explanation) == found.initial_margin
+    assert abs(sum(line.amount for line in found.explanation if line.kind == "rounding")) < 1000
+
+
+def test_a_hedge_across_venues_is_credited_in_part(lab, parameters) -> None:
+    long = lab.lending({"ETH": 10, "USDC": -5000})
+    short = lab.lending({"USDC": 30_000, "ETH": -10}, venue="morpho_blue")
+    found = one(lab.portfolio(long, short), lab.market(), parameters)
+    assert found.siloed_margin > found.initial_margin > found.net_margin
+    assert any(line.kind == "offset" for line in found.explanation)
+
+
+def test_more_of_the_same_costs_in_proportion_until_size_costs_more(lab, parameters) -> None:
+    small, large = (
+        one(lab.portfolio(lab.lending({"ETH": n, "USDC": -n * 1000})), lab.market(), parameters) for n in (1, 1_000_000)
+    )
+    ratio = large.initial_margin / small.initial_margin / 1_000_000
+    assert ratio > 1.05
+    kinds = {line.kind for line in large.explanation}
+    assert {"liquidity", "concentration"} <= kinds
+
+
+def test_a_position_without_a_price_is_named_and_left_out(lab, parameters) -> None:
+    unknown = Token(chain_id=1, address=lab.address(77), symbol="MEME", decimals=18, factor="eip155:1/erc20:0x4d")
+    wallet = lab.wallet({"ETH": 1}, extra=[Position(instrument=unknown, quantity=Amount(10**18))])
+    found = one(lab.portfolio(wallet), lab.market(), parameters)
+    assert found.equity / 1e8 == pytest.approx(2000, abs=1e-3)
+    assert "unpriced" in found.flags
+    assert [(item.code, item.venue) for item in found.unread] == [("factor_unknown", "wallet")]
+    assert found.grade == "A"
+
+
+def test_a_debt_without_a_price_never_looks_safe(lab, parameters) -> None:
+    silo = lab.lending({"ETH": 10, "CRV": -1})
+    quotes = tuple(quote for quote in lab.market().quotes if quote.factor != "CRV")
+    found = one(lab.portfolio(silo), msgspec.structs.replace(lab.market(), quotes=quotes), parameters)
+    assert found.grade == "C"
+    assert found.score >= 869
+    assert "unpriced" in found.flags
+    assert "factor_unknown" in {item.code for item in found.unread}
+
+
+def test_a_numeraire_without_a_price_never_looks_safe(lab, parameters) -> None:
+    silo = lab.lending({"ETH": 10, "USDC": -1}, numeraire="CRV")
+    quotes = tuple(quote for quote in lab.market().quotes if quote.factor != "CRV")
+    found = one(lab.portfolio(silo), msgspec.structs.replace(lab.market(), quotes=quotes), parameters)
+    assert found.grade == "C"
+    assert "factor_unknown" in {item.code for item in found.unread}
+
+
+def test_a_rule_nobody_implemented_lowers_coverage_and_never_looks_safe(lab, parameters) -> None:
+    silo = msgspec.structs.replace(
+        lab.wallet({"ETH": 1}), venue="options", health=lab.wad(2), rule=PortfolioMargin(numeraire="USD", model="x")
+    )
+    found = one(lab.portfolio(silo), lab.market(), parameters)
+    assert [(item.code, item.venue) for item in found.unread] == [("rule_not_implemented", "options")]
+    assert "venue_unread" in found.flags
+    assert found.grade == "C"
+
+
+def test_what_could_not_be_read_is_passed_on(lab, parameters) -> None:
+    missing = Unread(
+        chain_id=1, venue="aave_v3", market="main", account=lab.address(99), code="call_reverted", detail="paused"
+    )
+    portfolio = msgspec.structs.replace(lab.portfolio(lab.wallet({"ETH": 1})), unread=(missing,))
+    found = one(portfolio, lab.market(), parameters)
+    assert found.unread == (missing,)
+    assert "venue_unread" in found.flags
+
+
+def test_stale_quotes_are_flagged_for_those_who_hold_the_factor(lab, parameters) -> None:
+    market = lab.market()
+    quotes = tuple(msgspec.structs.replace(quote, stale=quote.factor == "BTC") for quote in market.quotes)
+    market = msgspec.structs.replace(market, quotes=quotes)
+    batch = assess([lab.portfolio(lab.wallet({name: 1})) for name in ("BTC", "ETH")], market, parameters)
+    assert ["quote_stale" in item.flags for item in batch.assessments] == [True, False]
+
+
+def test_the_liquidation_price_is_where_health_reaches_one(lab, parameters, borrower) -> None:
+    found = one(borrower, lab.market(), parameters)
+    prices = {item.factor: item.price / WAD for item in found.silos[0].liquidation_prices}
+    assert prices["ETH"] == pytest.approx(13_000 / (10 * 0.8), rel=1e-7)
+    assert prices["USDC"] == pytest.approx(10 * 0.8 * 2000 / 13_000, rel=1e-7)
+
+
+def test_a_numeraire_moves_both_sides_alike(lab, parameters) -> None:
+    silo = lab.lending({"ETH": 10, "BTC": -0.3}, numeraire="BTC", oracle={"ETH": 0.05, "BTC": 1})
+    found = one(lab.portfolio(silo), lab.market(), parameters)
+    prices = {item.factor: item.price / WAD for item in found.silos[0].liquidation_prices}
+    assert prices["ETH"] == pytest.approx(0.3 * 40_000 / (10 * 0.8), rel=1e-6)
+    assert prices["BTC"] == pytest.approx(10 * 0.8 * 2000 / 0.3, rel=1e-6)
+
+
+def test_liquidity_beside_debt_is_margined_but_not_liquidated(lab, parameters) -> None:
+    item = UniswapV3Liquidity(
+        chain_id=1,
+        pool=lab.address(50),
+        token0=lab.token("ETH"),
+        token1=lab.token("USDC"),
+        tick_lower=-202_000,
+        tick_upper=-199_000,
+    )
+    wallet = lab.wallet(extra=[Position(instrument=item, quantity=Amount(10**16))])
+    found = one(lab.portfolio(lab.lending({"ETH": 10, "USDC": -13_000}), wallet), lab.market(), parameters)
+    assert found.silos[1].liquidation_prices == ()
+    assert found.silos[1].initial_margin > 0
+    assert any(line.silo == "wallet" and line.factor is None for line in found.explanation)
+
+
+def perpetual_silo(lab, contracts: int, cash: float):
+    item = Perpetual(venue="perps", market="ETH", base="ETH", quote="USD", payoff="linear", annual_funding_rate=0)
+    return msgspec.structs.replace(
+        lab.wallet(),
+        id="perps",
+        venue="perps",
+        health=lab.wad(2),
+        rule=MarginFraction(
+            numeraire="USD", fractions=(lab.wad("0.0625"), lab.wad(0)), entry_value=lab.wad(2000 * contracts)
+        ),
+        positions=(
+            Position(instrument=item, quantity=Amount(contracts * WAD)),
+            Position(instrument=lab.token("USDC"), quantity=Amount(int(cash * 10**6))),
+        ),
+    )
+
+
+def test_a_perpetual_is_worth_its_gain_over_entry(lab, parameters) -> None:
+    found = one(lab.portfolio(perpetual_silo(lab, 10, 3000)), lab.market(ETH=2100), parameters)
+    assert found.equity / 1e8 == pytest.approx(3000 + 10 * 100, abs=1e-3)
+    prices = {item.factor: item.price / WAD for item in found.silos[0].liquidation_prices}
+    assert prices["ETH"] == pytest.approx((20_000 - 3000) / (10 * 0.9375), rel=1e-6)
+    assert found.score > 500
+
+
+def test_shorts_are_hurt_by_rises(lab, parameters) -> None:
+    found = one(lab.portfolio(perpetual_silo(lab, -10, 3000)), lab.market(), parameters)
+    prices = {item.factor: item.price / WAD for item in found.silos[0].liquidation_prices}
+    assert prices["ETH"] == pytest.approx(23_000 / (10 * 1.0625), rel=1e-6)
+    assert "+" in found.worst_scenario
+
+
+def test_a_short_option_needs_margin_for_volatility(lab, parameters) -> None:
+    item = Option(
+        venue="options",
+        market="m",
+        underlying="ETH",
+        quote="USD",
+        right="call",
+        strike=lab.wad(2200),
+        expiry=1_700_000_000 + 30 * 86_400,
+    )
+    wallet = lab.wallet(extra=[Position(instrument=item, quantity=Amount(-WAD))])
+    found = one(lab.portfolio(wallet), lab.market(), parameters)
+    assert "volatility up" in found.worst_scenario or "tail" in found.worst_scenario
+    assert found.initial_margin > 100 * 10**8
+
+
+def test_a_giant_is_not_refused(lab, parameters) -> None:
+    found = one(lab.portfolio(lab.lending({"ETH": 10**12, "USDC": -(10**15)})), lab.market(), parameters)
+    assert found.equity / 1e8 == pytest.approx(2e15 - 1e15, rel=1e-7)
+
+
+def test_a_market_with_history_is_used_and_flagged_as_simulated(lab, small_parameters, borrower) -> None:
+    market = lab.market(lab.history(["BTC", "ETH", "USDC"], 24 * 90))
+    found = one(borrower, market, small_parameters)
+    assert found.flags == ("history_simulated",)
