@@ -15,7 +15,6 @@ from node.reading import Reading
 from riskschema.assessment import Assessment
 from riskschema.market import FactorQuote, Group, HourlyHistory, MarketState
 from riskschema.portfolio import Portfolio
-from riskschema.rounds import RoundStep
 from riskschema.units import Wad
 
 
@@ -47,8 +46,7 @@ def market_state(outcome: Outcome, history: HourlyHistory, groups: Mapping[str, 
 
 async def assess_round(node: Node, reading: Reading, market: MarketState) -> AssessedRound:
     """Assess all portfolios of a round in the executor."""
-    async with node.step(RoundStep.ASSESS, node.machine.current_round):
-        return await node.executor.run(_assess, reading.portfolios, market, node.parameters)
+    return await node.executor.run(_assess, reading.portfolios, market, node.parameters)
 
 
 async def warm_up(node: Node) -> None:

@@ -1,4 +1,4 @@
-"""The committee as an operator's file: the canonical JSON that every operator must hold byte for byte."""
+"""The committee as an operator's file, byte for byte the same for all, and whether this node's settings fit it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from pathlib import Path
 
 from attest.canonical_json import decode_canonical, encode_canonical
 from attest.committee import Committee, check_committee
-from attest.hourly_table import history_hash
-from node.settings import read_text
-from riskschema.errors import FatalError
-from riskschema.market import HourlyHistory
+from attest.eip712 import Destination
+from attest.keystore import LocalSigner
+from node.reading import ConfiguredVenue
+from node.settings import Settings, read_text
+from riskschema.errors import FatalError, InvalidData
 from riskschema.units import Hash32
 
 MAX_COMMITTEE_BYTES = 1 << 20
@@ -32,15 +33,58 @@ def write_committee(path: Path, committee: Committee) -> None:
     path.write_bytes(encode_canonical(committee) + b"\n")
 
 
-def check_history(history: HourlyHistory, committee: Committee) -> None:
-    """Refuse a genesis history that is not the committee's.
+def check_agreement(settings: Settings, committee: Committee, venues: tuple[ConfiguredVenue, ...]) -> None:
+    """Refuse settings under which this node could not compute what the committee computes.
 
     Raises:
-        FatalError: the hashes differ.
+        InvalidData: naming what differs.
     """
-    if history_hash(history) != committee.history_hash:
-        raise FatalError(
-            f"the history file hashes to {Hash32(history_hash(history))}, the committee asks for "
-            f"{Hash32(committee.history_hash)}: get the committee's history file",
+    asked = [(rule.venue, rule.chain_id, rule.start_block) for rule in committee.venues]
+    given = [(venue.label, venue.chain_id, venue.from_block) for venue in venues]
+    if asked != given:
+        raise InvalidData(
+            f"the committee reads (venue, chain, from block) {asked}, the settings configure {given}: "
+            "make [[chains.venues]] the same, in the same order",
             code="invalid_settings",
         )
+    by_id = {chain.chain_id: chain for chain in settings.chains}
+    for observed in committee.chains:
+        chain = by_id.get(observed.chain_id)
+        wanted = Hash32(observed.genesis_hash)
+        if chain is None or chain.genesis_hash != wanted:
+            raise InvalidData(
+                f"the committee reads chain {observed.chain_id} with genesis {wanted}: "
+                "give that chain this genesis_hash in the settings",
+                code="invalid_settings",
+            )
+
+
+def operator_index(committee: Committee, signer: LocalSigner) -> int:
+    """Return this operator's place in the committee.
+
+    Raises:
+        FatalError: the committee does not name the key.
+    """
+    if signer.address not in committee.signers:
+        raise FatalError(
+            f"the attestation key {signer.address} is none of the committee's: {', '.join(committee.signers)}",
+            code="key_unreadable",
+        )
+    return committee.signers.index(signer.address)
+
+
+def destination_of(settings: Settings, committee: Committee) -> Destination | None:
+    """Return the contract that this node publishes to; None where it does not publish.
+
+    Raises:
+        InvalidData: the committee's signatures do not count there.
+    """
+    if settings.publish is None:
+        return None
+    wanted = Destination(chain_id=settings.publish.chain_id, oracle=settings.publish.oracle)
+    if wanted not in committee.destinations:
+        raise InvalidData(
+            f"publish: {wanted.oracle} on chain {wanted.chain_id} is no destination of the committee",
+            code="invalid_settings",
+        )
+    return wanted

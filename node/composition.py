@@ -10,7 +10,6 @@ from adapters.markets.chainlink import ChainlinkFeeds, PriceFeed
 from aggregator.parameters import load_parameters
 from attest.certificate import Certificate, decode_certificate
 from attest.committee import Committee, round_at
-from attest.eip712 import Destination
 from attest.guard import Guard, guard_path, open_guard
 from attest.identity import IdentityKey
 from attest.keystore import LocalSigner, open_identity, open_keystore
@@ -19,18 +18,19 @@ from attest.rules import AgreementRules
 from attest.state import AgreedState, genesis_state
 from attest.state_format import decode_state
 from contracts.calls import decode_revert
-from node.committee_file import load_committee
+from node.committee_file import check_agreement, destination_of, load_committee, operator_index
 from node.hourly_prices import HourlyPrices
-from node.node import Node, StepHook, SystemClock, ThreadExecutor, no_hook
+from node.node import Node, StepHook, SystemClock, no_hook, thread_executor
 from node.outbox import PublishLimits
 from node.publisher import open_publisher
-from node.reading import ConfiguredVenue, configured_venues, open_chains
+from node.reading import configured_venues, open_chains
 from node.report import Model
-from node.settings import Chain, Keys, Market, Publish, Settings, read_text, rpc_url
+from node.settings import Keys, Market, Publish, Settings, read_text, rpc_url
 from node.status import NodeStatus
 from node.telemetry import Metrics
+from node.transmitter import open_transmitter
 from riskschema.codec import MAX_DOCUMENT_BYTES, decode_json
-from riskschema.errors import FatalError, InvalidData
+from riskschema.errors import InvalidData
 from riskschema.market import HourlyHistory
 from riskschema.ports import ChainReader, Clock, MarketSource, Publisher, Store
 from riskschema.units import Hash32
@@ -63,46 +63,56 @@ async def open_node(
     parameters = load_parameters(_optional(directory, settings.parameters_file))
     venues = tuple(venue for chain in settings.chains for venue in configured_venues(chain))
     check_agreement(settings, committee, venues)
+    destination = destination_of(settings, committee)
+    status = NodeStatus(round_interval=committee.round_interval_seconds)
+    metrics = Metrics(status)
     async with AsyncExitStack() as stack:
+        executor = stack.enter_context(thread_executor())
         identity, signer, guard = _open_keys(stack, keys, directory)
-        me = _my_index(committee, signer)
+        me = operator_index(committee, signer)
         data = directory / settings.data_directory
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         store = await stack.enter_async_context(open_store(data / settings.database))
         chains = await open_chains(stack, settings.chains, directory)
-        now = max(int(clock.now()), committee.genesis_time)
-        first_round = guard.enter(rules.config_digest, round_at(committee, now))
         state, certificate = await _resume(store, rules, history)
-        publisher = None
-        if settings.publish is not None:
-            chain = _chain(settings, settings.publish.chain_id)
-            network = Hash32(rules.config_digest)
-            opening = _publisher(
-                settings.publish, chain, directory, keys=keys, network=network, store=store, clock=clock
+        hourly_prices = HourlyPrices(history, committee.history_hash)
+        hourly_prices.load(await store.hours(Hash32(rules.config_digest)), state.hours)
+        now = max(int(clock.now()), committee.genesis_time)
+        first_round = max(guard.enter(rules.config_digest, round_at(committee, now)), state.round + 1)
+        machine = RoundMachine(
+            rules, me=me, sign=identity.sign, state=state, certificate=certificate, sign_from=first_round
+        )
+        transmitter = None
+        if settings.publish is not None and destination is not None:
+            publishing = _publisher(
+                settings, settings.publish, directory, keys=keys, rules=rules, store=store, clock=clock
             )
-            publisher = await stack.enter_async_context(opening)
-        status = NodeStatus(round_interval=committee.round_interval_seconds)
+            publisher = await stack.enter_async_context(publishing)
+            transmitter = await stack.enter_async_context(
+                open_transmitter(publisher, destination, status=status, metrics=metrics, clock=clock)
+            )
         yield Node(
             rules=rules,
             me=me,
             first_round=first_round,
-            machine=RoundMachine(rules, me=me, sign=identity.sign, state=state, certificate=certificate),
+            machine=machine,
             clock=clock,
             chains=chains,
             venues=venues,
             sources=market_sources(settings.market, chains),
             groups={feed.factor: feed.group for feed in settings.market.feeds},
-            hourly_prices=HourlyPrices(history),
+            hourly_prices=hourly_prices,
             parameters=parameters,
             model=Model(parameters_hash=parameters.hash, version=parameters.model_version),
-            executor=ThreadExecutor(),
+            executor=executor,
             store=store,
             guard=guard,
             signer=signer,
-            publisher=publisher,
-            destination=_destination(settings, committee),
+            destination=destination,
+            transmitter=transmitter,
+            keep_rounds=settings.keep_rounds,
             status=status,
-            metrics=Metrics(status),
+            metrics=metrics,
             before_step=before_step,
         )
 
@@ -141,32 +151,6 @@ def market_sources(market: Market, chains: dict[int, ChainReader]) -> tuple[Mark
     )
 
 
-def check_agreement(settings: Settings, committee: Committee, venues: tuple[ConfiguredVenue, ...]) -> None:
-    """Refuse settings under which this node could not compute what the committee computes.
-
-    Raises:
-        InvalidData: naming what differs.
-    """
-    asked = [(rule.venue, rule.chain_id, rule.start_block) for rule in committee.venues]
-    given = [(venue.label, venue.chain_id, venue.from_block) for venue in venues]
-    if asked != given:
-        raise InvalidData(
-            f"the committee reads (venue, chain, from block) {asked}, the settings configure {given}: "
-            "make [[chains.venues]] the same, in the same order",
-            code="invalid_settings",
-        )
-    by_id = {chain.chain_id: chain for chain in settings.chains}
-    for observed in committee.chains:
-        chain = by_id.get(observed.chain_id)
-        wanted = Hash32(observed.genesis_hash)
-        if chain is None or chain.genesis_hash != wanted:
-            raise InvalidData(
-                f"the committee reads chain {observed.chain_id} with genesis {wanted}: "
-                "give that chain this genesis_hash in the settings",
-                code="invalid_settings",
-            )
-
-
 def _required(settings: Settings, directory: Path) -> tuple[Keys, Committee]:
     if settings.keys is None:
         raise InvalidData("[keys] is missing: a node needs its keystores", code="invalid_settings")
@@ -187,15 +171,6 @@ def _open_keys(stack: AsyncExitStack, keys: Keys, directory: Path) -> tuple[Iden
     return open_identity(directory / keys.identity, password), signer, guard
 
 
-def _my_index(committee: Committee, signer: LocalSigner) -> int:
-    if signer.address not in committee.signers:
-        raise FatalError(
-            f"the attestation key {signer.address} is none of the committee's: {', '.join(committee.signers)}",
-            code="key_unreadable",
-        )
-    return committee.signers.index(signer.address)
-
-
 async def _resume(
     store: Store, rules: AgreementRules, history: HourlyHistory
 ) -> tuple[AgreedState, Certificate | None]:
@@ -208,12 +183,20 @@ async def _resume(
 
 @asynccontextmanager
 async def _publisher(
-    publish: Publish, chain: Chain, directory: Path, *, keys: Keys, network: Hash32, store: Store, clock: Clock
+    settings: Settings,
+    publish: Publish,
+    directory: Path,
+    *,
+    keys: Keys,
+    rules: AgreementRules,
+    store: Store,
+    clock: Clock,
 ) -> AsyncIterator[Publisher]:
+    chain = next(chain for chain in settings.chains if chain.chain_id == publish.chain_id)
     async with open_publisher(
         rpc_url=rpc_url(chain, directory),
         chain_id=chain.chain_id,
-        network=network,
+        network=Hash32(rules.config_digest),
         signer=open_keystore(directory / keys.transmitter, directory / keys.password_file),
         store=store,
         clock=clock,
@@ -223,19 +206,3 @@ async def _publisher(
         timeout_seconds=chain.timeout,
     ) as publisher:
         yield publisher
-
-
-def _chain(settings: Settings, chain_id: int) -> Chain:
-    return next(chain for chain in settings.chains if chain.chain_id == chain_id)
-
-
-def _destination(settings: Settings, committee: Committee) -> Destination | None:
-    if settings.publish is None:
-        return None
-    wanted = Destination(chain_id=settings.publish.chain_id, oracle=settings.publish.oracle)
-    if wanted not in committee.destinations:
-        raise InvalidData(
-            f"publish: {wanted.oracle} on chain {wanted.chain_id} is no destination of the committee",
-            code="invalid_settings",
-        )
-    return wanted

@@ -1,55 +1,115 @@
-"""The whole hourly price table of the network in memory: the genesis history and every hour completed since."""
+"""The whole hourly price table of the network: the genesis history and every hour completed since."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from attest.hourly import HourlyMemory, HourRow
+from attest.canonical_bytes import ByteReader
+from attest.hourly import HOUR, FreshPrice, HourlyMemory, HourRow, advance, encode_row, price_units, read_row
 from attest.hourly_table import extend_history, verify_rows
-from riskschema.errors import FatalError
+from attest.outcome import Outcome
+from riskschema.errors import FatalError, InvalidData
 from riskschema.market import HourlyHistory
+from riskschema.rounds import StoredHour
 
 
 class HourlyPrices:
-    """Grows with the certified states; a state always carries the hours completed last.
+    """The hours of the certified reports, in memory; the store keeps them for the next start.
 
     Args:
         genesis: The committee's genesis history.
-        rows: Completed hours known from before, oldest first.
+        genesis_root: Its hash, where the commitment of every state begins.
     """
 
-    def __init__(self, genesis: HourlyHistory, rows: Iterable[HourRow] = ()) -> None:
+    def __init__(self, genesis: HourlyHistory, genesis_root: bytes) -> None:
         self._genesis = genesis
-        self._rows = {row.hour: row for row in rows}
-        self._extended = genesis
-        self._extended_rows = 0
+        self._genesis_root = genesis_root
+        self._rows: dict[int, HourRow] = {}
+        self._table = genesis
+        self._table_root = genesis_root
 
-    def add(self, memory: HourlyMemory) -> tuple[HourRow, ...]:
-        """Take the hours that a certified state completed; return those that were new."""
-        new = tuple(row for row in memory.recent if row.hour not in self._rows)
-        self._rows.update({row.hour: row for row in new})
-        return new
+    def load(self, stored: Iterable[StoredHour], memory: HourlyMemory) -> None:
+        """Take up the hours of the store, as far as the last certified state goes, and check them against it.
 
-    def at(self, memory: HourlyMemory, genesis_root: bytes) -> HourlyHistory:
-        """Return the table that a state commits to, its own new hours included.
+        Raises:
+            FatalError: hours are missing, damaged or another network's.
+        """
+        try:
+            rows = [decode_hour(each) for each in stored]
+            self.keep(row for row in (*rows, *memory.recent) if row.hour < memory.open_hour)
+            self.at(memory)
+        except InvalidData as error:
+            raise _unusable(error.message) from error
+
+    def keep(self, rows: Iterable[HourRow]) -> None:
+        """Take the hours that a certified report completed."""
+        self._rows.update({row.hour: row for row in rows})
+
+    def at(self, memory: HourlyMemory, completed: Iterable[HourRow] = ()) -> HourlyHistory:
+        """Return the table that a state commits to.
 
         Args:
             memory: Of the state.
-            genesis_root: Hash of the genesis history, where the commitment begins.
+            completed: Hours that the state's report itself completed (`completed_hours`).
 
         Raises:
-            FatalError: hours are missing or differ: this node was away for longer than a state remembers.
+            FatalError: the hours at hand are not those that the network agreed on.
         """
-        known = {**self._rows, **{row.hour: row for row in memory.recent}}
-        rows = [known[hour] for hour in sorted(known) if hour < memory.open_hour]
-        if len(rows) != memory.count:
-            raise FatalError(
-                f"the price table has {len(rows)} of the {memory.count} hours that the network agreed on: "
-                "copy the database of another operator",
-                code="store_unusable",
-            )
-        if self._extended_rows != len(rows):
-            verify_rows(genesis_root, rows, memory)
-            self._extended = extend_history(self._genesis, rows)
-            self._extended_rows = len(rows)
-        return self._extended
+        if memory.root != self._table_root:
+            known = {**self._rows, **{row.hour: row for row in (*memory.recent, *completed)}}
+            rows = [known[hour] for hour in sorted(known) if hour < memory.open_hour]
+            if len(rows) != memory.count:
+                raise _unusable(f"{len(rows)} of the {memory.count} hours that the network agreed on are there")
+            try:
+                verify_rows(self._genesis_root, rows, memory)
+                self._table = extend_history(self._genesis, rows)
+            except InvalidData as error:
+                raise _unusable(error.message) from error
+            self._table_root = memory.root
+        return self._table
+
+
+def completed_hours(memory: HourlyMemory, outcome: Outcome) -> tuple[HourRow, ...]:
+    """Return every hour that a round completes, also where that is more than its state carries.
+
+    Args:
+        memory: Of the parent state.
+        outcome: Of the round.
+
+    Raises:
+        InvalidData: the outcome lies before the open hour, or more than a year after it.
+    """
+    prices = {
+        value.factor: FreshPrice(price=price_units(value.value), fresh=not value.stale) for value in outcome.values
+    }
+    rows = []
+    # Hour by hour: the prices close the open hour, and the hours after it repeat that close.
+    for hour in range(memory.open_hour + HOUR, outcome.observed_at + 1, HOUR):
+        memory = advance(memory, hour, prices)
+        rows.append(memory.recent[-1])
+        prices = {}
+    return tuple(rows)
+
+
+def encode_hours(rows: Sequence[HourRow]) -> tuple[StoredHour, ...]:
+    """Return completed hours as the store keeps them."""
+    return tuple(StoredHour(hour=row.hour, row=encode_row(row)) for row in rows)
+
+
+def decode_hour(stored: StoredHour) -> HourRow:
+    """Read a kept hour.
+
+    Raises:
+        InvalidData: the bytes are damaged.
+    """
+    reader = ByteReader(stored.row, what=f"the kept hour {stored.hour}")
+    row = read_row(reader)
+    reader.finish()
+    return row
+
+
+def _unusable(reason: str) -> FatalError:
+    return FatalError(
+        f"the price table in the database is not the network's: {reason}; copy the database of another operator",
+        code="store_unusable",
+    )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from aggregator.parameters import Parameters
@@ -19,8 +21,9 @@ from node.reading import ConfiguredVenue
 from node.report import Model
 from node.status import NodeStatus
 from node.telemetry import Metrics
+from node.transmitter import Transmitter
 from riskschema.market import Group
-from riskschema.ports import ChainReader, Clock, Executor, MarketSource, Publisher, Signer, Store
+from riskschema.ports import ChainReader, Clock, Executor, MarketSource, Signer, Store
 from riskschema.rounds import RoundStep
 from riskschema.units import Hash32, Wad
 
@@ -41,7 +44,7 @@ class Node:
     rules: AgreementRules
     me: int
     first_round: int
-    """The guard signs nothing below."""
+    """The guard signs nothing below, and everything below is certified or over."""
     machine: RoundMachine
     clock: Clock
     chains: Mapping[int, ChainReader]
@@ -55,8 +58,11 @@ class Node:
     store: Store
     guard: Guard
     signer: Signer
-    publisher: Publisher | None
     destination: Destination | None
+    transmitter: Transmitter | None
+    """None where this node does not publish."""
+    keep_rounds: int
+    """Older rounds are deleted from the store."""
     status: NodeStatus
     metrics: Metrics
     recent_values: dict[str, Wad] = field(default_factory=dict)
@@ -91,12 +97,32 @@ class SystemClock:
 
     async def sleep_until(self, timestamp: float) -> None:
         """Wait until `timestamp`."""
-        await asyncio.sleep(max(0.0, timestamp - time.time()))
+        while (remaining := timestamp - time.time()) > 0:  # noqa: ASYNC110 - a timer may fire a little early
+            await asyncio.sleep(remaining)
 
 
 class ThreadExecutor:
-    """Runs heavy work in a thread: the kernels release the interpreter lock, so the event loop goes on."""
+    """Runs heavy work in one thread: the kernels release the interpreter lock, so the event loop goes on.
+
+    One, because work that was given up after a timeout goes on to its end: the next waits for it instead of adding up.
+
+    Args:
+        pool: Of one worker.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
 
     async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run `function` in a worker thread."""
-        return await asyncio.to_thread(function, *args, **kwargs)
+        """Run `function` in the worker thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *args, **kwargs))
+
+
+@contextmanager
+def thread_executor() -> Iterator[ThreadExecutor]:
+    """Open the executor; what has not begun is dropped in the end."""
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="heavy")
+    try:
+        yield ThreadExecutor(pool)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

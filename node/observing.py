@@ -26,7 +26,8 @@ async def observe(node: Node, asked: Observe) -> Observation:
         InvalidData: a source answers nonsense.
     """
     stride = node.rules.parameters.pin_stride
-    heads = asyncio.gather(*(_heads(chain, stride) for chain in node.chains.values()))
+    observed = [node.chains[chain.chain_id] for chain in node.rules.committee.chains]
+    heads = asyncio.gather(*(_heads(chain, stride) for chain in observed))
     quotes = asyncio.gather(*(source.quotes() for source in node.sources))
     seen, answers = await asyncio.gather(heads, quotes)
     quoted: dict[str, FactorQuote] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -104,17 +104,34 @@ async def open_chains(stack: AsyncExitStack, chains: Sequence[Chain], directory:
 
 
 async def discover_accounts(
-    venues: Sequence[ConfiguredVenue], readers: Mapping[int, PinnedReader], *, limit: int
+    venues: Sequence[ConfiguredVenue],
+    readers: Mapping[int, PinnedReader],
+    *,
+    caps: Mapping[str, int],
+    requested: Iterable[Address],
+    limit: int,
 ) -> tuple[Address, ...]:
-    """Return the accounts of all venues found in logs up to the pins, sorted, at most `limit`."""
+    """Return the accounts of a round, sorted: those requested, and those that logs up to the pins name.
+
+    Args:
+        venues: Where to look; a venue whose chain has no reader names nobody.
+        readers: Pinned, by chain id.
+        caps: Most accounts that each venue contributes, by label; the lowest addresses count.
+        requested: Accounts that take precedence.
+        limit: Most accounts of all.
+    """
+    readable = [venue for venue in venues if venue.chain_id in readers]
     found = await asyncio.gather(
-        *(
-            venue.adapter.discover(readers[venue.chain_id], from_block=venue.from_block)
-            for venue in venues
-            if venue.chain_id in readers
-        )
+        *(venue.adapter.discover(readers[venue.chain_id], from_block=venue.from_block) for venue in readable)
     )
-    return tuple(sorted(frozenset().union(*found))[:limit])
+    named = {
+        account
+        for venue, accounts in zip(readable, found, strict=True)
+        for account in sorted(accounts)[: caps[venue.label]]
+    }
+    first = sorted(set(requested))[:limit]
+    others = sorted(named.difference(first))[: limit - len(first)]
+    return tuple(sorted((*first, *others)))
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,12 +141,19 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     coverage: tuple[int, ...]
     """Per portfolio: bit i is set where venue i (in the order of the settings) was read completely."""
     venues: int
+    readable: int
+    """How many of the venues are on a chain that takes part in the round."""
 
     @property
     def coverage_ppm(self) -> int:
-        """Share of (account, venue) reads that succeeded, in parts per million, rounded down."""
-        asked = self.venues * len(self.portfolios)
-        return sum(bits.bit_count() for bits in self.coverage) * 1_000_000 // asked if asked else 1_000_000
+        """Share of (account, venue) reads that succeeded, in parts per million, rounded down.
+
+        Without accounts, the share of venues that could have named some.
+        """
+        asked, read = self.venues * len(self.portfolios), sum(bits.bit_count() for bits in self.coverage)
+        if not asked:
+            asked, read = self.venues, self.readable
+        return read * 1_000_000 // asked if asked else 1_000_000
 
 
 async def read_portfolios(
@@ -166,6 +190,7 @@ async def read_portfolios(
         ),
         coverage=tuple(everything & ~missing[account] for account in accounts),
         venues=len(venues),
+        readable=sum(venue.chain_id in readers for venue in venues),
     )
 
 

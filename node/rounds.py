@@ -6,28 +6,30 @@ message is stored whole before it counts; whatever happens between two lines her
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
 from attest.certificate import Certificate, encode_certificate
-from attest.effects import Abstain, CertificateReady, Effects, Observe, OutcomeReady, Send, SignShare
-from attest.header import encode_header
+from attest.effects import CertificateReady, Effects, Observe, OutcomeReady, Send, SignShare
+from attest.header import ReportHeader, decode_header, encode_header
+from attest.hourly import HourRow
 from attest.outcome import Outcome
 from attest.state import AgreedState, step
 from attest.state_format import encode_state
-from contracts.calls import publish_call
-from node.assessing import assess_round, market_state
+from node.assessing import AssessedRound, assess_round, market_state
+from node.hourly_prices import completed_hours, encode_hours
 from node.node import Node
 from node.observing import observe
 from node.reading import Reading, discover_accounts, read_portfolios
-from node.report import Report, build_report
+from node.report import build_report
+from node.round_effects import find, the
+from node.transmitter import Landing
 from riskschema.errors import TransientError
 from riskschema.ports import PinnedReader, PublishedTransaction
 from riskschema.rounds import RoundStep, StoredMessage, StoredReport
 from riskschema.units import Hash32
-
-E = TypeVar("E")
 
 
 class RoundResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,101 +40,112 @@ class RoundResult(msgspec.Struct, frozen=True, kw_only=True):
     accounts: int
     pins: tuple[tuple[int, int], ...]
     """(chain id, block number)."""
-    transaction: PublishedTransaction | None
+    landing: Landing
+    """How publishing ended; None: under way still, or not this node's business."""
+
+    @property
+    def transaction(self) -> PublishedTransaction | None:
+        """The transaction, where it landed while the round waited for it."""
+        return self.landing if isinstance(self.landing, PublishedTransaction) else None
 
 
-async def run_round(node: Node, effects: Effects) -> RoundResult:
+async def run_round(node: Node, effects: Effects, *, until_landed: bool = False) -> RoundResult:
     """Run the round that the machine's effects begin, from observation to transaction.
 
     Args:
         node: Everything opened.
         effects: Of the tick (or restart) that entered the slot.
+        until_landed: Wait for the transaction until the publisher gives up; otherwise until the next slot begins.
 
     Raises:
         TransientError: this node abstains; the reason is the error's code.
         InvalidData: a source or contract answered what cannot be right.
+        ProtocolViolation: what this node observed is no valid observation.
     """
-    ready = _find(effects, OutcomeReady) or await _agree(node, effects)
+    node.seconds.clear()
+    ready = find(effects, OutcomeReady) or await _agree(node, effects)
     outcome = ready.outcome
-
-    async with node.step(RoundStep.READ, outcome.round):
-        reading = await _read(node, outcome)
     state = step(ready.parent_state, outcome)
-    history = node.hourly_prices.at(state.hours, node.rules.committee.history_hash)
-    market = market_state(outcome, history, node.groups)
-    assessed = await assess_round(node, reading, market)
+    hours = completed_hours(ready.parent_state.hours, outcome)
 
-    async with node.step(RoundStep.REPORT, outcome.round):
-        report = build_report(
-            config_digest=node.rules.config_digest,
-            outcome=outcome,
-            state=state,
-            reading=reading,
-            assessments=assessed.assessments,
-            array_rows=assessed.array_rows,
-            model=node.model,
-        )
-        await _keep_report(node, report, state)
+    header = await _kept_report(node, outcome.round)
+    if header is None:
+        async with node.step(RoundStep.READ, outcome.round):
+            reading = await _read(node, outcome)
+        async with node.step(RoundStep.ASSESS, outcome.round):
+            history = node.hourly_prices.at(state.hours, hours)
+            assessed = await assess_round(node, reading, market_state(outcome, history, node.groups))
+        async with node.step(RoundStep.REPORT, outcome.round):
+            header = await _report(node, outcome, state, reading, assessed)
 
     async with node.step(RoundStep.SIGN, outcome.round):
-        effects = node.machine.on_report_ready(report.header, state)
-        effects = await _share(node, effects)
+        effects = await _share(node, node.machine.on_report_ready(header, state))
 
     async with node.step(RoundStep.CERTIFY, outcome.round):
-        certificate = await _certify(node, effects)
+        certificate = await _certify(node, effects, hours)
 
     async with node.step(RoundStep.PUBLISH, outcome.round):
-        transaction = await publish(node, certificate)
+        landing = await _publish(node, certificate, until_landed=until_landed)
 
-    node.metrics.reported(accounts=len(reading.portfolios), coverage_ppm=reading.coverage_ppm)
     return RoundResult(
         round=outcome.round,
         certificate=certificate,
-        accounts=len(reading.portfolios),
+        accounts=header.account_count,
         pins=tuple((pin.chain_id, pin.number) for pin in outcome.pins),
-        transaction=transaction,
+        landing=landing,
     )
-
-
-async def publish(node: Node, certificate: Certificate) -> PublishedTransaction | None:
-    """Send a certified report to the destination contract; None where this node does not transmit."""
-    if node.publisher is None or node.destination is None:
-        return None
-    published = await node.publisher.publish(
-        round_number=certificate.header.round,
-        to=node.destination.oracle,
-        data=publish_call(certificate),
-    )
-    node.metrics.published(chain_id=published.chain_id, gas_used=published.gas_used)
-    return published
 
 
 async def _agree(node: Node, effects: Effects) -> OutcomeReady:
     """Observe and propose until the outcome is there."""
-    send = _find(effects, Send)
-    asked = _find(effects, Observe)
+    asked = find(effects, Observe)
     if asked is not None:
         async with node.step(RoundStep.OBSERVE, asked.round):
             observation = await observe(node, asked)
-            send = _the(node.machine.on_observation(asked.round, observation), Send)
-            effects = await _keep(node, send)
-            send = _find(effects, Send)
-    if send is None:
-        raise TransientError("the round has neither observation nor outcome", code="round_missing")
-    async with node.step(RoundStep.PROPOSE, send.round):
-        payload = await _store(node, send)
-    async with node.step(RoundStep.OUTCOME, send.round):
-        return _the(node.machine.on_message(payload), OutcomeReady)
+            sealed = the(node.machine.on_observation(asked.round, observation), Send)
+            effects = node.machine.on_message(await _store(node, sealed))
+    proposal = the(effects, Send)
+    async with node.step(RoundStep.PROPOSE, proposal.round):
+        payload = await _store(node, proposal)
+    async with node.step(RoundStep.OUTCOME, proposal.round):
+        return the(node.machine.on_message(payload), OutcomeReady)
+
+
+async def _kept_report(node: Node, round_number: int) -> ReportHeader | None:
+    """Return the report that this node computed before a restart: it may be signed, so no other is computed."""
+    kept = await node.store.report(node.network, round_number)
+    return None if kept is None else decode_header(kept.header)
 
 
 async def _read(node: Node, outcome: Outcome) -> Reading:
+    if not outcome.pins:
+        raise TransientError("no chain has a block recent enough to be pinned", code="chain_out")
     readers: dict[int, PinnedReader] = {pin.chain_id: await node.chains[pin.chain_id].pin(pin) for pin in outcome.pins}
-    found = await discover_accounts(node.venues, readers, limit=node.rules.committee.account_cap)
-    requested = [request.address for request in outcome.on_demand]
-    return await read_portfolios(node.venues, readers, tuple(sorted({*found, *requested})))
+    accounts = await discover_accounts(
+        node.venues,
+        readers,
+        caps={rule.venue: rule.account_cap for rule in node.rules.committee.venues},
+        requested=[request.address for request in outcome.on_demand],
+        limit=node.rules.committee.account_cap,
+    )
+    return await read_portfolios(node.venues, readers, accounts)
 
 
-async def _keep_report(node: Node, report: Report, state: AgreedState) -> None:
+async def _report(
+    node: Node, outcome: Outcome, state: AgreedState, reading: Reading, assessed: AssessedRound
+) -> ReportHeader:
+    """Build the report and store it, before anything of it is signed."""
+    build = partial(
+        build_report,
+        config_digest=node.rules.config_digest,
+        outcome=outcome,
+        state=state,
+        reading=reading,
+        assessments=assessed.assessments,
+        array_rows=assessed.array_rows,
+        model=node.model,
+    )
+    report = await node.executor.run(build)
     stored = StoredReport(
         config_digest=node.network,
         round=report.header.round,
@@ -142,54 +155,48 @@ async def _keep_report(node: Node, report: Report, state: AgreedState) -> None:
         certificate=None,
     )
     await node.store.put_report(stored, report.leaves)
+    return report.header
 
 
 async def _share(node: Node, effects: Effects) -> Effects:
     """Sign through the guard and store the share; the machine may know a certificate already."""
-    asked = _find(effects, SignShare)
+    asked = find(effects, SignShare)
     if asked is None:
         return effects
     signature = node.guard.sign_once(
         node.rules.config_digest, asked.header.round, asked.report_hash, lambda: node.signer.sign(asked.digest)
     )
-    return await _keep(node, _the(node.machine.on_signature(asked.header.round, signature), Send))
+    sealed = the(node.machine.on_signature(asked.header.round, signature), Send)
+    return node.machine.on_message(await _store(node, sealed))
 
 
-async def _certify(node: Node, effects: Effects) -> Certificate:
-    ready = _the(effects, CertificateReady)
-    header = ready.certificate.header
-    await node.store.certify(node.network, header.round, encode_certificate(ready.certificate))
-    node.hourly_prices.add(ready.state.hours)
+async def _certify(node: Node, effects: Effects, hours: Sequence[HourRow]) -> Certificate:
+    """Keep the hours, then the certificate: a certified state whose hours are lost could not be continued."""
+    certificate = the(effects, CertificateReady).certificate
+    header = certificate.header
+    if hours:
+        await node.store.put_hours(node.network, encode_hours(hours))
+    await node.store.certify(node.network, header.round, encode_certificate(certificate))
+    node.hourly_prices.keep(hours)
     node.status.certify(header.round, at=node.clock.now())
-    return ready.certificate
+    node.metrics.reported(accounts=header.account_count, coverage_ppm=header.coverage_ppm)
+    return certificate
 
 
-async def _keep(node: Node, send: Send) -> Effects:
-    """Store a message whole, then let it count."""
-    return node.machine.on_message(await _store(node, send))
+async def _publish(node: Node, certificate: Certificate, *, until_landed: bool) -> Landing:
+    """Hand the report on to the contract, and make room in the store."""
+    round_number = certificate.header.round
+    await node.store.prune(node.network, below_round=round_number - node.keep_rounds)
+    if node.transmitter is None:
+        return None
+    remaining = max(0.0, node.rules.slot_start(round_number + 1) - node.clock.now())
+    return await node.transmitter.send(certificate, patience=None if until_landed else remaining)
 
 
 async def _store(node: Node, send: Send) -> bytes:
+    """Store a message whole and return what is kept: that is what counts."""
     kept = await node.store.put_message(
         node.network,
         StoredMessage(round=send.round, kind=send.kind.name.lower(), sender=str(node.me), payload=send.payload),
     )
     return kept.payload
-
-
-def _find(effects: Effects, kind: type[E]) -> E | None:
-    return next((effect for effect in effects if isinstance(effect, kind)), None)
-
-
-def _the(effects: Effects, kind: type[E]) -> E:
-    """Return the effect that a step must have; an abstention carries its own reason.
-
-    Raises:
-        TransientError: the machine ended the round without it.
-    """
-    effect = _find(effects, kind)
-    if effect is not None:
-        return effect
-    ended = _find(effects, Abstain)
-    code = "deadline" if ended is None else ended.code
-    raise TransientError(f"the round ended before {kind.__name__}", code=code)

@@ -7,22 +7,20 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-import structlog
-
 from attest.certificate import decode_certificate
+from attest.committee import round_at
 from attest.effects import Effects
 from node.node import Node
-from node.rounds import RoundResult, publish, run_round
-from riskschema.errors import InvalidData, PlimsollError, TransientError
+from node.round_effects import rounds_begun
+from node.rounds import RoundResult, run_round
+from riskschema.errors import FatalError, PlimsollError, TransientError
 from riskschema.rounds import RoundStep
-
-_log = structlog.get_logger("node.service")
 
 LONGEST_ROUND_SECONDS = 30.0
 """A round may take two slots (its messages count that long), or this where slots are shorter: a committee of one has
 nobody to wait for it."""
 ATTEMPTS_ONCE = 5
-ROUNDS = "round"
+ROUND = "round"
 
 
 class Stopping(Exception):
@@ -44,15 +42,22 @@ class StopRequest:
         if self._asked.is_set():
             raise Stopping
 
-    async def sleep(self, waiting: Awaitable[None]) -> bool:
-        """Wait for `waiting` or a stop; return False when it was a stop."""
+    async def sleep(self, waiting: Awaitable[None]) -> None:
+        """Wait.
+
+        Raises:
+            Stopping: a stop was asked for first.
+        """
         sleeper = asyncio.ensure_future(waiting)
         stopper = asyncio.ensure_future(self._asked.wait())
-        await asyncio.wait({sleeper, stopper}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (sleeper, stopper):
-            task.cancel()
-        await asyncio.gather(sleeper, stopper, return_exceptions=True)
-        return not self._asked.is_set()
+        try:
+            await asyncio.wait({sleeper, stopper}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (sleeper, stopper):
+                task.cancel()
+            await asyncio.gather(sleeper, stopper, return_exceptions=True)
+        if self._asked.is_set():
+            raise Stopping
 
 
 @asynccontextmanager
@@ -85,80 +90,81 @@ async def run_rounds(
     Raises:
         PlimsollError: with `once`, why no round finished; FatalError always.
     """
-    failures = 0
     try:
-        await _finish_publishing(node)
+        await _send_last_report(node)
         effects = await _enter_first_slot(node, stop)
+        attempts = 0
         while True:
-            result = await _attempt(node, effects, give_up=once and failures + 1 >= ATTEMPTS_ONCE)
-            failures += result is None
-            if result is not None and on_round is not None:
-                on_round(result)
-            if result is not None and once:
-                return result
+            for begun in rounds_begun(effects):
+                attempts += 1
+                ended = await _attempt(node, begun, once=once)
+                if once and isinstance(ended, PlimsollError) and attempts >= ATTEMPTS_ONCE:
+                    raise ended
+                if isinstance(ended, RoundResult):
+                    if on_round is not None:
+                        on_round(ended)
+                    if once:
+                        return ended
             effects = await _next_slot(node, stop)
     except Stopping:
         return None
 
 
-async def _attempt(node: Node, effects: Effects, *, give_up: bool) -> RoundResult | None:
-    """Run one round; an expected failure is an abstention with a reason, unless it is time to give up."""
+async def _attempt(node: Node, effects: Effects, *, once: bool) -> RoundResult | PlimsollError:
+    """Run one round; an expected failure is an abstention with its reason."""
     longest = max(2.0 * node.rules.committee.round_interval_seconds, LONGEST_ROUND_SECONDS)
+    error: PlimsollError
     try:
-        async with asyncio.timeout(longest):
-            result = await run_round(node, effects)
+        async with asyncio.timeout(None if once else longest):  # once: the publisher's own deadline may be longer
+            result = await run_round(node, effects, until_landed=once)
     except TimeoutError:
-        error: PlimsollError = TransientError(f"the round took longer than {longest:g} s", code="deadline")
-    except (TransientError, InvalidData) as raised:
+        error = TransientError(
+            f"round {node.status.round} took longer than {longest:g} s, of late in step {node.status.step}",
+            code="deadline",
+        )
+    except FatalError:
+        raise
+    except PlimsollError as raised:
         error = raised
     else:
         node.metrics.round_ended("certified")
-        node.status.recover(ROUNDS, at=node.clock.now())
-        return result
+        node.status.recover(ROUND, at=node.clock.now())
+        return result.landing if once and isinstance(result.landing, PlimsollError) else result
     node.metrics.round_ended("abstained")
     node.metrics.abstained(error.code)
-    node.status.fail(ROUNDS, error.code, at=node.clock.now(), detail=error.message)
-    if give_up:
-        raise error
-    return None
+    node.status.fail(ROUND, error.code, at=node.clock.now(), detail=error.message)
+    return error
 
 
 async def _enter_first_slot(node: Node, stop: StopRequest) -> Effects:
-    """Take up the stored messages of the open rounds; wait for genesis and for the guard's first free round."""
-    first = max(node.first_round, 1)
-    if not await stop.sleep(node.clock.sleep_until(node.rules.slot_start(first))):
-        raise Stopping
-    now = int(node.clock.now())
-    slot = (now - node.rules.committee.genesis_time) // node.rules.committee.round_interval_seconds
+    """Take up the stored messages of the open rounds; wait for genesis and for the first round that is free."""
+    first = node.first_round
+    start = node.rules.slot_start(first)
+    await stop.sleep(node.clock.sleep_until(start))
+    now = max(int(node.clock.now()), start)
+    slot = round_at(node.rules.committee, now)
     payloads = [
         message.payload
         for number in (slot - 1, slot)
         if number >= first
         for message in await node.store.messages(node.network, number)
     ]
-    effects = node.machine.on_restart(now, payloads)
-    return effects or await _next_slot(node, stop)
+    return node.machine.on_restart(now, payloads)
 
 
 async def _next_slot(node: Node, stop: StopRequest) -> Effects:
     """Wait for the next slot; its round begins with the effects."""
     start = node.rules.slot_start(node.machine.current_round + 1)
-    if not await stop.sleep(node.clock.sleep_until(start)):
-        raise Stopping
-    return node.machine.on_tick(int(node.clock.now()))
+    await stop.sleep(node.clock.sleep_until(start))
+    return node.machine.on_tick(max(int(node.clock.now()), start))
 
 
-async def _finish_publishing(node: Node) -> None:
-    """Publish the last certified report if a crash came before its transaction, and it has not expired."""
+async def _send_last_report(node: Node) -> None:
+    """Publish the last certified report, if it has not expired: a crash may have come before its transaction."""
     last = await node.store.latest_certified(node.network)
     if last is None or last.certificate is None:
         return
     certificate = decode_certificate(last.certificate)
     node.status.certify(last.round, at=certificate.header.observed_at)
-    if node.publisher is None or certificate.header.valid_until <= node.clock.now():
-        return
-    try:
-        await publish(node, certificate)
-    except (TransientError, InvalidData) as error:
-        # The report may have landed before the crash; the next round publishes a newer one anyway.
-        _log.warning("the last report was not published again", round=last.round, reason=error.code)
+    if node.transmitter is not None and certificate.header.valid_until > node.clock.now():
+        await node.transmitter.send(certificate, patience=0.0)

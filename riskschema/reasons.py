@@ -100,6 +100,11 @@ _ALL = (
     Reason("forged", "forged", "A signature or proof does not verify."),
     Reason("foreign", "foreign", "The message belongs to another network or configuration."),
     Reason("stale", "stale", "The message belongs to a round that is over."),
+    Reason(
+        "parent_unknown",
+        "parent unknown",
+        "A report is certified whose state this node does not hold; restore the database, or wait for a peer's.",
+    ),
     Reason("quorum_missing", "too few signatures", "Fewer operators signed than the quorum asks."),
     Reason("malformed", "malformed", "The bytes do not decode as the format says."),
     Reason(
