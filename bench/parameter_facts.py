@@ -1,6 +1,6 @@
-"""Measure what crises did to each asset group: the facts behind `[[stress.crises]]` in aggregator/parameters.toml.
+"""Measure the facts behind aggregator/parameters.toml: crises by asset group, daily quantiles, levels of volatility.
 
-Run: python bench/crises.py PRICES_DIRECTORY
+Run: python bench/parameter_facts.py PRICES_DIRECTORY
 The directory holds hourly candles as Parquet (columns ``ts``, ``close``; one matrix of perpetual closes per symbol).
 """
 
@@ -38,6 +38,32 @@ def day_return(prices: dict[int, float], end: int) -> float | None:
     return prices[end] / start - 1.0 if start and end in prices else None
 
 
+def daily_losses(prices: dict[int, float], first: str, last: str) -> np.ndarray:
+    """Losses and gains over non-overlapping days, as positive shares for either direction."""
+    moves = [day_return(prices, end) for end in range(epoch(first), epoch(last), 86_400)]
+    known = np.array([move for move in moves if move is not None])
+    return np.concatenate([-known, known])
+
+
+def hourly_volatility(prices: dict[int, float], half_life: float = 36.0) -> np.ndarray:
+    """Annualised EWMA volatility of hourly log returns, the first month left out."""
+    closes = np.array([prices[t] for t in sorted(prices)])
+    weight, variance, levels = 0.5 ** (1 / half_life), 1e-4, []
+    for move in np.diff(np.log(closes)):
+        variance = weight * variance + (1 - weight) * move * move
+        levels.append(np.sqrt(variance * 8760))
+    return np.array(levels[720:])
+
+
+def print_levels(groups: dict[str, list[dict[int, float]]]) -> None:
+    """Print, per group, the 99 % quantile of a day's move (training data) and percentiles of volatility."""
+    for group, members in groups.items():
+        moves = np.concatenate([daily_losses(prices, "2017-08-18", "2022-01-01") for prices in members])
+        levels = np.concatenate([hourly_volatility(prices) for prices in members])
+        shown = " ".join(f"{np.percentile(levels, q):.3f}" for q in (1, 33, 67, 90, 99))
+        print(f"{group:10} 99 % of a day's move {np.percentile(moves, 99):.3f}; volatility at 1/33/67/90/99 %: {shown}")
+
+
 def main(folder: Path) -> None:
     bitcoin = series(folder / "binance_spot_BTCUSDT_1h_2017_2021.parquet")
     bitcoin |= series(folder / "binance_spot_BTCUSDT_1h_2021_2023.parquet")
@@ -67,6 +93,15 @@ def main(folder: Path) -> None:
         stables = [day_return(usdc, t) for t in range(epoch(first), epoch(last), 3600)]
         known = [move for move in stables if move is not None]
         print(f"{name:14} lowest 24 h return of USDC: {min(known):+.4f}" if known else f"{name:14} no USDC")
+    print_levels(
+        {
+            "btc": [bitcoin],
+            "eth": [ether],
+            "large": [tokens[name] for name in LARGE if name in tokens],
+            "other": [prices for name, prices in tokens.items() if name not in LARGE],
+            "stablecoin": [usdc],
+        }
+    )
 
 
 if __name__ == "__main__":
