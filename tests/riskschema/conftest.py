@@ -9,8 +9,27 @@ import pytest
 from hypothesis import strategies as st
 
 from riskschema.buffers import ITEM_BYTES, Column
+from riskschema.instruments import (
+    Claim,
+    Debt,
+    Instrument,
+    Option,
+    UniswapV2Share,
+    UniswapV3Liquidity,
+    WrappedToken,
+)
 from riskschema.market import FactorQuote, HourlyHistory, MarketState
-from riskschema.units import Address, FixedPoint, Hash32, Probability, Usd, Wad
+from riskschema.portfolio import (
+    CollateralTerm,
+    MarginFraction,
+    NoLiquidation,
+    Portfolio,
+    PortfolioMargin,
+    Position,
+    Silo,
+    WeightedCollateral,
+)
+from riskschema.units import WAD, Address, Amount, FixedPoint, Hash32, Probability, Usd, Wad
 
 Strategy = st.SearchStrategy[Any]
 ValuesOf = Callable[[Any], Strategy]
@@ -41,9 +60,11 @@ def values(hint: Any, metas: tuple[Any, ...] = ()) -> Strategy:
     return scalar_values(hint, metas)
 
 
-def struct_values(kind: type[msgspec.Struct]) -> Strategy:
+def struct_values(kind: type[msgspec.Struct], **fields: Strategy) -> Strategy:
+    """Return values of a struct: the given fields from their strategies, the others from their annotations."""
     hints = get_type_hints(kind, include_extras=True)
-    return st.builds(kind, **{name: values(hints[name]) for name in kind.__struct_fields__})
+    others = {name: values(hints[name]) for name in kind.__struct_fields__ if name not in fields}
+    return st.builds(kind, **others, **fields)
 
 
 def scalar_values(kind: type, metas: tuple[Any, ...]) -> Strategy:
@@ -82,44 +103,91 @@ def columns(
 
 @st.composite
 def histories(draw: st.DrawFn) -> HourlyHistory:
-    factors = tuple(draw(st.lists(st.text("ABC", min_size=1, max_size=3), max_size=2)))
-    shape = (len(factors), draw(st.integers(0, 3)))
-    close, high, low = (draw(columns(("int64",), shape)) for _ in range(3))
+    factors = tuple(draw(st.lists(st.text("ABC", min_size=1, max_size=3), max_size=2, unique=True)))
+    hours = draw(st.integers(0, 3))
+    prices = st.lists(st.integers(1, 2**63 - 1), min_size=3, max_size=3).map(sorted)
+    drawn = [draw(prices) for _ in range(len(factors) * hours)]
+    low, close, high = (tuple(row[index] for row in drawn) for index in range(3))
+    shape = (len(factors), hours)
     return HourlyHistory(
         first_hour=3600 * draw(st.integers(0, 2**40)),
         factors=factors,
-        close=close,
-        high=high,
-        low=low,
+        close=price_column(close, shape),
+        high=price_column(high, shape),
+        low=price_column(low, shape),
         simulated=draw(st.booleans()),
     )
 
 
-def positive(kind: type[FixedPoint]) -> Strategy:
-    return st.integers(1, LARGEST).map(kind)
+def price_column(prices: tuple[int, ...], shape: tuple[int, ...]) -> Column:
+    return Column(dtype="int64", shape=shape, data=b"".join(price.to_bytes(8, "little") for price in prices))
+
+
+def between(low: int, high: int, kind: type[FixedPoint] = Wad) -> Strategy:
+    return st.integers(low, high).map(kind)
+
+
+def positive(kind: type[FixedPoint] = Wad) -> Strategy:
+    return between(1, LARGEST, kind)
+
+
+def not_negative(kind: type[FixedPoint] = Wad) -> Strategy:
+    return between(0, LARGEST, kind)
 
 
 def quotes() -> Strategy:
-    return st.builds(
+    return struct_values(
         FactorQuote,
-        factor=st.text("ABC", min_size=1, max_size=5),
-        price=positive(Wad),
-        confidence=positive(Wad),
-        group=st.sampled_from(["btc", "eth", "large", "other", "stablecoin"]),
-        annual_volatility=st.none() | positive(Wad),
-        hourly_volume=st.none() | positive(Usd),
-        sources=st.lists(st.text("abc:/", max_size=9), max_size=2).map(tuple),
-        stale=st.booleans(),
+        price=positive(),
+        confidence=not_negative(),
+        annual_volatility=st.none() | between(1, 100 * WAD),
+        hourly_volume=st.none() | not_negative(Usd),
     )
 
 
 def markets() -> Strategy:
-    return st.builds(
+    return struct_values(
         MarketState,
-        as_of=st.integers(0, 2**53),
         quotes=st.lists(quotes(), max_size=3, unique_by=lambda quote: quote.factor).map(tuple),
-        history=st.none() | histories(),
     )
+
+
+@st.composite
+def ranges(draw: st.DrawFn) -> UniswapV3Liquidity:
+    lower, upper = sorted(draw(st.sets(st.integers(-887_272, 887_272), min_size=2, max_size=2)))
+    return draw(struct_values(UniswapV3Liquidity, tick_lower=st.just(lower), tick_upper=st.just(upper)))
+
+
+@st.composite
+def positions(draw: st.DrawFn) -> Position:
+    instrument = draw(values(Instrument))
+    sign = {Debt: -1, Claim: 1, UniswapV2Share: 1, UniswapV3Liquidity: 1}.get(type(instrument))
+    size = draw(st.integers(-LARGEST, LARGEST))
+    return Position(instrument=instrument, quantity=Amount(sign * abs(size) if sign else size))
+
+
+@st.composite
+def silos(draw: st.DrawFn) -> Silo:
+    held = tuple(draw(st.lists(positions(), max_size=2)))
+    each = {"min_size": len(held), "max_size": len(held)}
+    terms, fractions = st.lists(values(CollateralTerm), **each), st.lists(between(0, 10 * WAD), **each)
+    rules = (
+        struct_values(WeightedCollateral, terms=terms.map(tuple), close_factor=between(0, WAD)),
+        struct_values(MarginFraction, fractions=fractions.map(tuple)),
+        values(PortfolioMargin),
+        values(NoLiquidation),
+    )
+    health = st.none() | not_negative()
+    return draw(struct_values(Silo, positions=st.just(held), rule=st.one_of(rules), health=health))
+
+
+def portfolios() -> Strategy:
+    return struct_values(Portfolio, silos=st.lists(silos(), max_size=2, unique_by=lambda silo: silo.id).map(tuple))
+
+
+def collateral_terms() -> Strategy:
+    shares = {"weight": between(0, WAD), "liquidation_bonus": between(0, 10 * WAD)}
+    return struct_values(CollateralTerm, price=not_negative(), **shares)
 
 
 SPECIAL: dict[Any, Callable[[], Strategy]] = {
@@ -127,5 +195,15 @@ SPECIAL: dict[Any, Callable[[], Strategy]] = {
     FactorQuote: quotes,
     HourlyHistory: histories,
     MarketState: markets,
+    Claim: lambda: struct_values(Claim, annual_rate=not_negative()),
+    Debt: lambda: struct_values(Debt, annual_rate=not_negative()),
+    Option: lambda: struct_values(Option, strike=positive()),
+    UniswapV2Share: lambda: struct_values(UniswapV2Share, liquidity_per_share=not_negative()),
+    UniswapV3Liquidity: ranges,
+    WrappedToken: lambda: struct_values(WrappedToken, index=not_negative()),
+    CollateralTerm: collateral_terms,
+    Position: positions,
+    Silo: silos,
+    Portfolio: portfolios,
 }
-"""Types whose fields depend on each other."""
+"""Types whose fields are bounded or depend on each other."""
