@@ -134,7 +134,8 @@ class Outbox:
         )
         if settled != kept:
             await self._store.put_transaction(settled)
-            _log.info(
+            tell = _log.debug if receipt.succeeded else _log.warning
+            tell(
                 "transaction " + settled.status,
                 chain_id=self._chain_id,
                 round=kept.round,
