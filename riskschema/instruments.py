@@ -36,7 +36,8 @@ class Token(
 
     chain_id: ChainId
     address: Address
-    symbol: Symbol
+    symbol: Symbol = ""
+    """For people; not part of any calculation."""
     decimals: Decimals
     factor: FactorId
 
@@ -53,9 +54,13 @@ class Claim(
 
     token: Token
     venue: str
-    market: MarketId
-    annual_rate: Wad
+    market: MarketId = ""
+    annual_rate: Wad = msgspec.field(default_factory=Wad.zero)
     """Supply rate at the pinned block, simple, per year of 365 days."""
+
+    def __post_init__(self) -> None:
+        """Refuse a rate no venue pays."""
+        _not_negative("annual_rate", self.annual_rate)
 
 
 class Debt(
@@ -70,9 +75,13 @@ class Debt(
 
     token: Token
     venue: str
-    market: MarketId
-    annual_rate: Wad
+    market: MarketId = ""
+    annual_rate: Wad = msgspec.field(default_factory=Wad.zero)
     """Borrow rate at the pinned block, simple, per year of 365 days."""
+
+    def __post_init__(self) -> None:
+        """Refuse a rate no venue charges."""
+        _not_negative("annual_rate", self.annual_rate)
 
 
 class Perpetual(
@@ -93,7 +102,7 @@ class Perpetual(
     base: FactorId
     quote: FactorId
     payoff: Literal["linear", "inverse"]
-    annual_funding_rate: Wad
+    annual_funding_rate: Wad = msgspec.field(default_factory=Wad.zero)
     """Paid by longs to shorts, per year of 365 days, as a share of notional."""
 
 
@@ -133,6 +142,11 @@ class Option(
     strike: Wad
     expiry: Timestamp
 
+    def __post_init__(self) -> None:
+        """Refuse a strike that no option has."""
+        if self.strike <= 0:
+            raise ValueError(f"strike must be positive, got {self.strike.wire()}")
+
 
 class UniswapV2Share(
     msgspec.Struct,
@@ -153,6 +167,10 @@ class UniswapV2Share(
     token1: Token
     liquidity_per_share: Wad
 
+    def __post_init__(self) -> None:
+        """Refuse negative liquidity."""
+        _not_negative("liquidity_per_share", self.liquidity_per_share)
+
 
 class UniswapV3Liquidity(
     msgspec.Struct,
@@ -171,6 +189,11 @@ class UniswapV3Liquidity(
     tick_lower: Tick
     tick_upper: Tick
 
+    def __post_init__(self) -> None:
+        """Refuse an empty or inverted range."""
+        if self.tick_lower >= self.tick_upper:
+            raise ValueError(f"tick_lower must be below tick_upper, got {self.tick_lower} and {self.tick_upper}")
+
 
 class WrappedToken(
     msgspec.Struct,
@@ -186,5 +209,14 @@ class WrappedToken(
     underlying: Token
     index: Wad
 
+    def __post_init__(self) -> None:
+        """Refuse a negative index."""
+        _not_negative("index", self.index)
+
 
 Instrument = Token | Claim | Debt | Perpetual | Future | Option | UniswapV2Share | UniswapV3Liquidity | WrappedToken
+
+
+def _not_negative(name: str, value: Wad) -> None:
+    if value < 0:
+        raise ValueError(f"{name} must not be negative, got {value.wire()}")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from array import array
+from collections.abc import Sequence
+from operator import le
 from typing import Annotated, Literal
 
 import msgspec
@@ -10,10 +14,13 @@ from msgspec import Meta
 from riskschema.buffers import Column
 from riskschema.errors import InvalidData
 from riskschema.instruments import FactorId, Timestamp
-from riskschema.units import Usd, Wad
+from riskschema.units import WAD, Usd, Wad
 
 HISTORY_PRICE_DECIMALS = 12
 """Prices in the history are int64 in units of 10^-12 USD (up to 9.2 million dollars)."""
+
+MAX_ANNUAL_VOLATILITY = 100 * WAD
+"""Ten thousand per cent a year: beyond it a percentage was meant."""
 
 Group = Literal["btc", "eth", "large", "other", "stablecoin"]
 
@@ -41,8 +48,11 @@ class FactorQuote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError(f"price of {self.factor} must be positive, got {self.price.wire()}")
         if self.confidence < 0:
             raise ValueError(f"confidence of {self.factor} must not be negative, got {self.confidence.wire()}")
-        if self.annual_volatility is not None and self.annual_volatility <= 0:
-            raise ValueError(f"annual_volatility of {self.factor} must be positive")
+        if self.annual_volatility is not None and not 0 < self.annual_volatility <= MAX_ANNUAL_VOLATILITY:
+            given = self.annual_volatility.wire()
+            raise ValueError(f"annual_volatility of {self.factor} must be positive and at most 100, got {given}")
+        if self.hourly_volume is not None and self.hourly_volume < 0:
+            raise ValueError(f"hourly_volume of {self.factor} must not be negative, got {self.hourly_volume.wire()}")
 
 
 class HourlyHistory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,11 +76,25 @@ class HourlyHistory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 raise ValueError(f"{name} must be an int64 column of shape (factors, hours) like close")
         if self.close.shape[0] != len(self.factors):
             raise ValueError("history columns must have one line per factor")
+        if len(set(self.factors)) != len(self.factors):
+            raise ValueError("two lines of one factor in the history")
+        close, high, low = (_prices(column) for column in (self.close, self.high, self.low))
+        if close and min(low) <= 0:
+            raise ValueError("low must be positive in every hour")
+        if not all(map(le, low, close)) or not all(map(le, close, high)):
+            raise ValueError("low must not exceed close, nor close high, in any hour")
 
     @property
     def hours(self) -> int:
         """Number of hours."""
         return self.close.shape[1]
+
+
+def _prices(column: Column) -> Sequence[int]:
+    prices = array("q", column.data)
+    if sys.byteorder == "big":
+        prices.byteswap()
+    return prices
 
 
 class MarketState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,8 +7,18 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from riskschema.instruments import ChainId, FactorId, Instrument, MarketId, Timestamp
-from riskschema.units import Address, Amount, Hash32, Wad
+from riskschema.instruments import (
+    ChainId,
+    Claim,
+    Debt,
+    FactorId,
+    Instrument,
+    MarketId,
+    Timestamp,
+    UniswapV2Share,
+    UniswapV3Liquidity,
+)
+from riskschema.units import WAD, Address, Amount, Hash32, Wad
 
 USD = "USD"
 """The numeraire of venues that price in US dollars."""
@@ -23,6 +33,14 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     instrument: Instrument
     quantity: Amount
 
+    def __post_init__(self) -> None:
+        """Refuse a debt that is held and a claim or a liquidity range that is owed."""
+        if isinstance(self.instrument, Debt) and self.quantity > 0:
+            raise ValueError(f"quantity of a debt must be negative or 0, got {self.quantity.wire()}")
+        if isinstance(self.instrument, Claim | UniswapV2Share | UniswapV3Liquidity) and self.quantity < 0:
+            kind = self.instrument.__struct_config__.tag
+            raise ValueError(f"quantity of a {kind} must not be negative, got {self.quantity.wire()}")
+
 
 class CollateralTerm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the venue's rule counts one position of the silo (same order as the positions)."""
@@ -33,6 +51,17 @@ class CollateralTerm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The venue oracle's answer at the pinned block, per whole token, in the rule's numeraire."""
     liquidation_bonus: Wad = msgspec.field(default_factory=Wad.zero)
     """Extra share of the collateral a liquidator takes."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no venue's rule says, above all percentages and basis points where shares are meant."""
+        if not 0 <= self.weight <= WAD:
+            raise ValueError(f"weight must be between 0 and 1 (0.8 is 80 %), got {self.weight.wire()}")
+        if self.price < 0:
+            raise ValueError(f"price must not be negative, got {self.price.wire()}")
+        if not 0 <= self.liquidation_bonus <= 10 * WAD:
+            raise ValueError(
+                f"liquidation_bonus must be between 0 and 10 (0.05 is 5 %), got {self.liquidation_bonus.wire()}"
+            )
 
 
 class WeightedCollateral(
@@ -48,8 +77,13 @@ class WeightedCollateral(
     numeraire: FactorId
     """``USD``, or the factor in which the venue's oracle quotes (Morpho: the loan asset)."""
     terms: tuple[CollateralTerm, ...]
-    close_factor: Wad
+    close_factor: Wad = msgspec.field(default_factory=Wad.one)
     """Largest share of a debt that one liquidation repays."""
+
+    def __post_init__(self) -> None:
+        """Refuse a share that is none."""
+        if not 0 <= self.close_factor <= WAD:
+            raise ValueError(f"close_factor must be between 0 and 1, got {self.close_factor.wire()}")
 
 
 class MarginFraction(
@@ -66,6 +100,12 @@ class MarginFraction(
     fractions: tuple[Wad, ...]
     entry_value: Wad
     """Σ quantity·entry price of the open positions, in the numeraire: what equity is measured against."""
+
+    def __post_init__(self) -> None:
+        """Refuse fractions no venue asks."""
+        for index, fraction in enumerate(self.fractions):
+            if not 0 <= fraction <= 10 * WAD:
+                raise ValueError(f"fractions[{index}] must be between 0 and 10 (0.05 is 5 %), got {fraction.wire()}")
 
 
 class PortfolioMargin(
@@ -96,18 +136,39 @@ class NoLiquidation(
 LiquidationRule = WeightedCollateral | MarginFraction | PortfolioMargin | NoLiquidation
 
 
+def _per_position(rule: LiquidationRule) -> tuple[str, int] | None:
+    """Return the name and length of a rule's list that has one entry per position."""
+    match rule:
+        case WeightedCollateral():
+            return "rule.terms", len(rule.terms)
+        case MarginFraction():
+            return "rule.fractions", len(rule.fractions)
+        case _:
+            return None
+
+
 class Silo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The positions that are liquidated together, and the venue's own word on their health."""
 
     id: SiloId
     venue: Venue
     chain_id: ChainId
-    market: MarketId
+    market: MarketId = ""
     account: Address
     health: Wad | None
     """As the venue computes it, rounded as the venue rounds; below 1 is liquidatable; null where nothing is owed."""
     rule: LiquidationRule
     positions: tuple[Position, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a health below zero and a rule that does not fit the positions."""
+        if self.health is not None and self.health < 0:
+            raise ValueError(f"health must not be negative, got {self.health.wire()}")
+        counted = _per_position(self.rule)
+        if counted is not None and counted[1] != len(self.positions):
+            raise ValueError(
+                f"{counted[0]} has {counted[1]} entries for {len(self.positions)} positions: give one each, in order"
+            )
 
 
 class Unread(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,6 +202,13 @@ class Portfolio(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     blocks: tuple[BlockReference, ...] = ()
     silos: tuple[Silo, ...]
     unread: tuple[Unread, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse two silos of one id: an explanation could not tell them apart."""
+        names = [silo.id for silo in self.silos]
+        if len(set(names)) != len(names):
+            twice = sorted(name for name in set(names) if names.count(name) > 1)
+            raise ValueError(f"silos: two have the id {twice[0]!r}")
 
 
 class VenueReading(msgspec.Struct, frozen=True, kw_only=True):

@@ -78,6 +78,11 @@ class Wad(FixedPoint):
         """Return 0 (a default that JSON Schema generation can skip)."""
         return cls(0)
 
+    @classmethod
+    def one(cls) -> Self:
+        """Return 1 (likewise)."""
+        return cls(WAD)
+
 
 class Probability(int):
     """A probability in parts per million, written in JSON as a number between 0 and 1."""
