@@ -5,15 +5,16 @@ import pytest
 from riskschema.buffers import Column
 from riskschema.errors import InvalidData
 from riskschema.market import FactorQuote, HourlyHistory, MarketState
-from riskschema.units import Wad
+from riskschema.units import Usd, Wad
 
 
 def quote(factor: str = "ETH", **change: object) -> FactorQuote:
     return FactorQuote(**({"factor": factor, "price": Wad(1)} | change))
 
 
-def series(factors: int = 1, hours: int = 2, dtype: str = "int64") -> Column:
-    return Column(dtype=dtype, shape=(factors, hours), data=bytes(factors * hours * (8 if dtype == "int64" else 4)))
+def series(factors: int = 1, hours: int = 2, dtype: str = "int64", price: int = 5) -> Column:
+    data = price.to_bytes(8 if dtype == "int64" else 4, "little") * (factors * hours)
+    return Column(dtype=dtype, shape=(factors, hours), data=data)
 
 
 def history(**change: object) -> HourlyHistory:
@@ -28,6 +29,8 @@ def history(**change: object) -> HourlyHistory:
         ({"price": Wad(-1)}, "price of ETH must be positive"),
         ({"confidence": Wad(-1)}, "confidence of ETH must not be negative"),
         ({"annual_volatility": Wad(0)}, "annual_volatility of ETH must be positive"),
+        ({"annual_volatility": Wad(10**20 + 1)}, "annual_volatility of ETH must be positive and at most 100"),
+        ({"hourly_volume": Usd(-1)}, "hourly_volume of ETH must not be negative"),
     ],
 )
 def test_a_quote_that_no_market_gives_is_refused(change, message):
@@ -47,6 +50,10 @@ def test_a_quote_may_carry_its_own_volatility():
         ({"low": series(factors=2)}, "low must be"),
         ({"close": series(dtype="int32")}, "close must be"),
         ({"close": Column(dtype="int64", shape=(2,), data=bytes(16))}, "close must be"),
+        ({"low": series(price=0)}, "low must be positive"),
+        ({"low": series(price=6)}, "low must not exceed close"),
+        ({"high": series(price=4)}, "nor close high"),
+        ({"factors": ("ETH", "ETH")} | dict.fromkeys(("close", "high", "low"), series(factors=2)), "two lines"),
         ({"factors": ("ETH", "BTC")}, "one line per factor"),
     ],
 )

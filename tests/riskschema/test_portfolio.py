@@ -5,9 +5,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riskschema.instruments import Debt, Instrument, Token, UniswapV3Liquidity
-from riskschema.portfolio import NoLiquidation, Portfolio, Silo, Unread
-from riskschema.units import NATIVE, Address, Wad
+from riskschema.codec import from_builtins
+from riskschema.errors import InvalidData
+from riskschema.instruments import (
+    Claim,
+    Debt,
+    Instrument,
+    Option,
+    Token,
+    UniswapV2Share,
+    UniswapV3Liquidity,
+    WrappedToken,
+)
+from riskschema.portfolio import (
+    CollateralTerm,
+    MarginFraction,
+    NoLiquidation,
+    Portfolio,
+    Position,
+    Silo,
+    Unread,
+    WeightedCollateral,
+)
+from riskschema.units import NATIVE, WAD, Address, Amount, Wad
 
 ETH = Token(chain_id=1, address=NATIVE, symbol="ETH", decimals=18, factor="ETH")
 
@@ -44,33 +64,68 @@ def test_a_token_beyond_the_limits_of_the_schema_is_refused(field, value):
         msgspec.convert(document, Token, dec_hook=lambda kind, written: kind(written))
 
 
-@pytest.mark.parametrize("tick", [-887_273, 887_273])
-def test_a_tick_outside_uniswaps_range_is_refused(tick):
-    hints = {"chain_id": 1, "pool": NATIVE, "token0": ETH, "token1": ETH, "tick_upper": 0}
-    liquidity = UniswapV3Liquidity(tick_lower=tick, **hints)
-    with pytest.raises(msgspec.ValidationError, match="tick_lower"):
-        msgspec.convert(
-            msgspec.to_builtins(liquidity, enc_hook=str),
-            UniswapV3Liquidity,
-            dec_hook=lambda kind, written: kind(written),
-        )
+@pytest.mark.parametrize(("lower", "upper"), [(-887_273, 0), (0, 887_273), (5, 5), (6, 5)])
+def test_a_tick_range_outside_uniswaps_or_without_width_is_refused(lower, upper):
+    token = msgspec.to_builtins(ETH, enc_hook=str)
+    document = {"kind": "uniswap_v3_liquidity", "chain_id": 1, "pool": NATIVE, "token0": token, "token1": token}
+    with pytest.raises(InvalidData, match="tick_"):
+        from_builtins(document | {"tick_lower": lower, "tick_upper": upper}, UniswapV3Liquidity, what="range")
+
+
+DEBT = Debt(token=ETH, venue="aave_v3", annual_rate=Wad(1))
+CLAIM = Claim(token=ETH, venue="aave_v3", annual_rate=Wad(1))
+TERM = CollateralTerm(weight=Wad(1), price=Wad(1))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Position(instrument=DEBT, quantity=Amount(1)), "quantity of a debt"),
+        (lambda: Position(instrument=CLAIM, quantity=Amount(-1)), "quantity of a claim"),
+        (lambda: msgspec.structs.replace(DEBT, annual_rate=Wad(-1)), "annual_rate must not be negative"),
+        (lambda: msgspec.structs.replace(CLAIM, annual_rate=Wad(-1)), "annual_rate must not be negative"),
+        (lambda: WrappedToken(token=ETH, underlying=ETH, index=Wad(-1)), "index must not be negative"),
+        (lambda: option(Wad(0)), "strike must be positive"),
+        (lambda: pool_share(Wad(-1)), "liquidity_per_share must not be negative"),
+        (lambda: CollateralTerm(weight=Wad(80 * WAD), price=Wad(1)), "weight must be between 0 and 1"),
+        (lambda: CollateralTerm(weight=Wad(1), price=Wad(-1)), "price must not be negative"),
+        (lambda: msgspec.structs.replace(TERM, liquidation_bonus=Wad(500 * WAD)), "liquidation_bonus must be"),
+        (lambda: weighted(close_factor=Wad(50 * WAD)), "close_factor must be between 0 and 1"),
+        (lambda: MarginFraction(numeraire="USD", fractions=(Wad(-1),), entry_value=Wad(0)), r"fractions\[0\]"),
+        (lambda: silo(health=Wad(-1)), "health must not be negative"),
+        (lambda: silo(rule=weighted(terms=(TERM,))), "rule.terms has 1 entries for 0 positions"),
+        (lambda: silo(rule=margin(Wad(1))), "rule.fractions has 1 entries for 0 positions"),
+        (lambda: Portfolio(subject=NATIVE, silos=(silo(), silo())), "two have the id 'wallet:1'"),
+    ],
+)
+def test_what_no_venue_can_say_is_refused_by_the_name_of_the_field(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def option(strike: Wad) -> Option:
+    names = {"venue": "lyra", "market": "ETH", "underlying": "ETH", "quote": "USD", "right": "call"}
+    return Option(**names, strike=strike, expiry=0)
+
+
+def pool_share(liquidity: Wad) -> UniswapV2Share:
+    return UniswapV2Share(chain_id=1, pool=NATIVE, token0=ETH, token1=ETH, liquidity_per_share=liquidity)
+
+
+def weighted(**change: object) -> WeightedCollateral:
+    return WeightedCollateral(**({"numeraire": "USD", "terms": ()} | change))
+
+
+def margin(*fractions: Wad) -> MarginFraction:
+    return MarginFraction(numeraire="USD", fractions=fractions, entry_value=Wad(0))
+
+
+def silo(**change: object) -> Silo:
+    plain = {"id": "wallet:1", "venue": "wallet", "chain_id": 1, "account": NATIVE, "health": None, "positions": ()}
+    return Silo(**({"rule": NoLiquidation()} | plain | change))
 
 
 def test_a_portfolio_that_could_not_be_read_differs_from_an_empty_one():
     subject = Address("0x" + "ab" * 20)
     unread = Unread(chain_id=1, venue="aave_v3", market="core", account=subject, code="call_reverted", detail="paused")
     assert Portfolio(subject=subject, silos=()) != Portfolio(subject=subject, silos=(), unread=(unread,))
-
-
-def test_a_silo_without_debt_has_no_health_rather_than_a_large_one():
-    silo = Silo(
-        id="wallet:1",
-        venue="wallet",
-        chain_id=1,
-        market="",
-        account=NATIVE,
-        health=None,
-        rule=NoLiquidation(),
-        positions=(),
-    )
-    assert silo.health is None
