@@ -79,6 +79,9 @@ class Seeding:
         self._transactions.mine_block(seconds_later=HOUR)
         self._trade()
         self._withdraw()
+        self._transactions.mine_block()
+        for account, recipe in users.items():
+            self._transactions.set_balance(account, ASSETS["WETH"].units(recipe.ether))
         self._transactions.timestamp = end
         self._transactions.mine_block()
 

@@ -93,6 +93,10 @@ class Transactions:
         answer = self._rpc.request("eth_call", request, "latest")
         return contract.artifact.decode_result(function, len(arguments), answer)
 
+    def set_balance(self, account: str, wei: int) -> None:
+        """Give an account exactly this many wei from the next block on; nothing may be queued that needs more."""
+        self._rpc.request("anvil_setBalance", account, hex(wei))
+
     def mine_block(self, *, seconds_later: int | None = None) -> None:
         """Mine everything queued into one block and check that all of it succeeded.
 

@@ -61,10 +61,21 @@ class LiquidityRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One user."""
+    """One user.
+
+    Attributes:
+        name: Unique.
+        story: What is special about it.
+        ether: The chain's own coin left when everything is seeded.
+        wallet: Amount by symbol.
+        aave: Its position in Aave.
+        morpho: Its positions in Morpho markets.
+        liquidity: Its Uniswap ranges.
+    """
 
     name: str
     story: str
+    ether: str = "0.3"
     wallet: Mapping[str, str] = field(default_factory=dict)
     aave: AavePosition | None = None
     morpho: tuple[MorphoPosition, ...] = ()
@@ -75,11 +86,13 @@ USERS = (
     Recipe(
         name="saver",
         story="Aave deposit, no debt",
+        ether="0.05",
         aave=AavePosition(supply={"USDC": "25000"}),
     ),
     Recipe(
         name="prudent-ether",
         story="WETH against little USDC",
+        ether="1.2",
         aave=AavePosition(supply={"WETH": "20"}, borrow={"USDC": "12000"}),
     ),
     Recipe(
@@ -90,6 +103,7 @@ USERS = (
     Recipe(
         name="edge-ether",
         story="WETH borrowed against to the limit: a fall of 4 % liquidates",
+        ether="0.02",
         wallet={"USDC": "500"},
         aave=AavePosition(supply={"WETH": "10"}, borrow={"USDC": "23950"}),
     ),
@@ -138,6 +152,7 @@ USERS = (
     Recipe(
         name="whale",
         story="Large, several assets",
+        ether="5",
         wallet={"WETH": "500", "USDC": "1000000"},
         aave=AavePosition(supply={"WETH": "1500", "WBTC": "80"}, borrow={"USDC": "3200000"}),
     ),
@@ -169,6 +184,7 @@ USERS = (
     Recipe(
         name="blue-lender",
         story="Lends in two Morpho markets",
+        ether="0.75",
         morpho=(
             MorphoPosition(market="WETH/USDC", lend="30000"),
             MorphoPosition(market="WBTC/WETH", lend="12"),
@@ -189,6 +205,7 @@ USERS = (
     Recipe(
         name="hedged",
         story="Long WETH on Morpho, short WETH on Aave: nearly flat across venues",
+        ether="0.6",
         aave=AavePosition(supply={"USDC": "40000"}, borrow={"WETH": "9"}),
         morpho=(MorphoPosition(market="WETH/USDC", collateral="9", borrow="15000"),),
     ),
@@ -220,6 +237,7 @@ USERS = (
     Recipe(
         name="closed-range",
         story="All liquidity taken out, the tokens still owed by the position",
+        ether="0",
         liquidity=(
             LiquidityRange(
                 pool="WETH/USDC",
@@ -240,6 +258,7 @@ USERS = (
     Recipe(
         name="everywhere",
         story="Wallet, Aave, Morpho and Uniswap",
+        ether="1.5",
         wallet={"WETH": "1.25", "WBTC": "0.05", "USDC": "1234.56"},
         aave=AavePosition(supply={"WETH": "4", "USDC": "5000"}, borrow={"USDC": "7500"}),
         morpho=(MorphoPosition(market="WBTC/WETH", collateral="0.6", borrow="8"),),
@@ -248,6 +267,7 @@ USERS = (
     Recipe(
         name="holder",
         story="Tokens in the wallet and nothing else",
+        ether="2",
         wallet={"WETH": "3.5", "WBTC": "0.12", "USDC": "900"},
     ),
     Recipe(

@@ -53,6 +53,14 @@ def test_a_user_has_the_aave_balances_of_its_recipe(devnet: Devnet, recipe: Reci
         assert data[8] == (supplied > 0 and not switched_off)
 
 
+@pytest.mark.parametrize("recipe", USERS, ids=lambda recipe: recipe.name)
+def test_a_user_has_no_more_ether_than_its_recipe_leaves(devnet: Devnet, recipe: Recipe) -> None:
+    account = devnet.deployment.user(recipe.name).address
+    for block in (hex(devnet.deployment.seeded_block), "latest"):
+        balance = int(devnet.anvil.rpc.request("eth_getBalance", account, block), 16)
+        assert balance == ASSETS["WETH"].units(recipe.ether) <= 5 * WAD
+
+
 @pytest.mark.parametrize("recipe", [r for r in USERS if r.morpho], ids=lambda recipe: recipe.name)
 def test_a_user_has_the_morpho_position_of_its_recipe(devnet: Devnet, recipe: Recipe) -> None:
     account = devnet.deployment.user(recipe.name).address
