@@ -237,7 +237,7 @@ USERS = (
     Recipe(
         name="closed-range",
         story="All liquidity taken out, the tokens still owed by the position",
-        ether="0",
+        ether="0.01",
         liquidity=(
             LiquidityRange(
                 pool="WETH/USDC",
