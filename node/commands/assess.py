@@ -11,7 +11,7 @@ from node.settings import read_text
 from riskschema.assessment import Assessment
 from riskschema.codec import MAX_DOCUMENT_BYTES, decode_json, encode_json
 from riskschema.errors import InvalidData
-from riskschema.market import MarketState
+from riskschema.market import HourlyHistory, MarketState
 from riskschema.portfolio import Portfolio
 
 
@@ -39,23 +39,22 @@ def assess_files(
 
 def _assess(portfolio: Portfolio, market: MarketState, parameters_file: Path | None) -> Assessment:
     from aggregator.assess import assess  # noqa: PLC0415
-
     from aggregator.parameters import load_parameters  # noqa: PLC0415
 
     (assessment,) = assess((portfolio,), market, load_parameters(parameters_file)).assessments
     return assessment
 
 
-def _history(named: tuple[Path, ...]) -> object:
-    from adapters.markets.history import read_history  # noqa: PLC0415
+def _history(named: tuple[Path, ...]) -> HourlyHistory:
+    from adapters.markets.history import load_history  # noqa: PLC0415
 
-    files = {}
+    files: dict[str, list[Path]] = {}
     for item in named:
         factor, _, path = str(item).partition("=")
         if not path:
             raise InvalidData(f"--history {item}: give FACTOR=FILE, as in ETH=eth.csv", code="invalid_settings")
-        files[factor] = Path(path)
-    return read_history(files)
+        files.setdefault(factor, []).append(Path(path))
+    return load_history(files).history
 
 
 def _read(path: Path) -> bytes:
