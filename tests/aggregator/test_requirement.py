@@ -132,6 +132,8 @@ def test_position_parts_of_the_floor_add_up_to_it() -> None:
         places=np.array([[0, -1], [0, 1]], dtype=np.int32),
         exposures=np.array([[2**26, 0], [-(2**25), 2**25]], dtype=np.int32),
     )
+    for array in rows:
+        array.setflags(write=False)  # as the arrays of a round are
     lots = [2**30, 2**30]
     deltas = np.array([2**32 - 2**31, 2**31, 0], dtype=np.int64)
     gross = 2**32 + 2 * 2**31

@@ -26,6 +26,8 @@ def test_column_values_are_exact_for_any_number_of_positions(count: int, seed: i
     share = 2**ACCOUNT_LOTS_BITS // count
     lots = random.integers(-share, share + 1, size=count)
     rows = random.integers(0, 5, size=count, dtype=np.int32)
+    for array in (table, lots, rows):
+        array.setflags(write=False)  # as the arrays of a round are
     found, scratch = np.empty(7, dtype=np.int64), np.empty(7, dtype=np.int64)
     sums.column_values(rows, lots, table, found, scratch)
     exact = [sum(int(q) * int(table[r, c]) for q, r in zip(lots, rows, strict=True)) >> 24 for c in range(7)]
@@ -35,6 +37,9 @@ def test_column_values_are_exact_for_any_number_of_positions(count: int, seed: i
 def test_the_largest_account_does_not_overflow() -> None:
     table = np.full((1, 3), MANTISSA_LIMIT, dtype=np.int32)
     lots = np.full(256, 2**ACCOUNT_LOTS_BITS // 256, dtype=np.int64)
+    rows = np.zeros(256, dtype=np.int32)
+    for array in (table, lots, rows):
+        array.setflags(write=False)
     found, scratch = np.empty(3, dtype=np.int64), np.empty(3, dtype=np.int64)
-    sums.column_values(np.zeros(256, dtype=np.int32), lots, table, found, scratch)
+    sums.column_values(rows, lots, table, found, scratch)
     assert found.tolist() == [2 ** (ACCOUNT_LOTS_BITS + 30 - 24)] * 3

@@ -14,17 +14,24 @@ from aggregator.touch import NEVER, Wanted
 BLOCKS = 30
 
 
+def frozen(values: object, dtype: type = np.int64) -> np.ndarray:
+    """As the arrays of a round are: read-only, so that the kernels compiled for those serve here too."""
+    array = np.array(values, dtype=dtype)
+    array.setflags(write=False)
+    return array
+
+
 def book(lots: list[int], *, gross: list[int] | None = None, bonus: int = 50_000, close: int = 500_000) -> RuleBook:
     return RuleBook(
-        account_silos=np.array([0, 1]),
-        silo_terms=np.array([0, len(lots)]),
+        account_silos=frozen([0, 1]),
+        silo_terms=frozen([0, len(lots)]),
         counted=np.ones(1, dtype=np.int8),
-        close_factors=np.array([close], dtype=np.int32),
+        close_factors=frozen([close], np.int32),
         units=np.array([2.0**-29]),
-        rows=np.arange(len(lots), dtype=np.int32),
-        lots=np.array(lots, dtype=np.int64),
-        gross=np.array(gross or lots, dtype=np.int64),
-        bonuses=np.full(len(lots), bonus, dtype=np.int32),
+        rows=frozen(range(len(lots)), np.int32),
+        lots=frozen(lots),
+        gross=frozen(gross or lots),
+        bonuses=frozen([bonus] * len(lots), np.int32),
     )
 
 
@@ -32,7 +39,7 @@ def rows(seed: int, count: int, volatility: float = 0.01, drift: float = 0.0) ->
     random = np.random.default_rng(seed)
     moves = random.normal(size=(count, BLOCKS, STEPS)) * volatility / np.sqrt(3) + drift / STEPS
     paths = np.exp(np.cumsum(moves, axis=2)).reshape(count, -1)
-    mantissas = np.rint(np.concatenate([np.ones((count, 1)), paths], axis=1) * 2**26).astype(np.int32)
+    mantissas = frozen(np.rint(np.concatenate([np.ones((count, 1)), paths], axis=1) * 2**26), np.int32)
     shaped = mantissas[:, 1:].reshape(count, BLOCKS, STEPS)
     return RuleRows(mantissas=mantissas, lowest=shaped.min(axis=2), highest=shaped.max(axis=2))
 
@@ -101,8 +108,8 @@ def test_collateral_that_only_rises_never_touches() -> None:
 def walk_down(price: list[float], **fields: object) -> liquidation.Outcome:
     """One path of 72 columns: collateral falls to each of `price` in turn and stays at the last; debt is flat."""
     line = (price + [price[-1]] * STEPS)[:STEPS]
-    mantissas = np.rint(np.array([[1.0, *line], [1.0] * (STEPS + 1)]) * 2**26).astype(np.int32)
-    table = RuleRows(mantissas=mantissas, lowest=mantissas[:, :1], highest=mantissas[:, :1])
+    mantissas = frozen(np.rint(np.array([[1.0, *line], [1.0] * (STEPS + 1)]) * 2**26), np.int32)
+    table = RuleRows(mantissas=mantissas, lowest=mantissas[:, :1].copy(), highest=mantissas[:, :1].copy())
     held = book(
         [int(0.8 * 2**40), -int(0.7 * 2**40)],
         gross=[2**40, -int(0.7 * 2**40)],
