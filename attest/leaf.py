@@ -44,7 +44,7 @@ class AccountLeaf(msgspec.Struct, frozen=True, kw_only=True):
     maintenance_margin: Uint128
     worst_grid_loss: Uint128
     min_health: Uint128
-    """The lowest health of any silo, 18 decimals; `NO_DEBT` where nothing is owed."""
+    """The lowest health of any silo, 18 decimals; `NO_DEBT` where nothing is owed; 0: unknown, a venue was not read."""
     venue_coverage: Uint64
     """Bit i is set where the committee's venue i was read."""
     flags: Uint32

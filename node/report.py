@@ -119,7 +119,6 @@ def account_leaf(
 ) -> AccountLeaf:
     """Return the leaf of one subject. Amounts beyond their word are capped, never wrapped."""
     subject = subject_of(assessment.subject)
-    health = NO_DEBT if assessment.min_health is None else min(assessment.min_health, NO_DEBT - 1)
     return AccountLeaf(
         subject=subject,
         score=assessment.score,
@@ -130,11 +129,18 @@ def account_leaf(
         initial_margin=min(int(assessment.initial_margin), UINT128),
         maintenance_margin=min(int(assessment.maintenance_margin), UINT128),
         worst_grid_loss=min(max(int(assessment.worst_grid_loss), 0), UINT128),
-        min_health=int(health),
+        min_health=_least_health(assessment),
         venue_coverage=coverage,
         flags=flag_bits(assessment.flags),
         positions_commitment=positions_commitment(config_digest, round_number, subject, portfolio),
     )
+
+
+def _least_health(assessment: Assessment) -> int:
+    """Return the lowest health; 0 where none is known and a venue is unread: the debts there are not zero."""
+    if assessment.min_health is None:
+        return 0 if assessment.unread else NO_DEBT
+    return min(int(assessment.min_health), NO_DEBT - 1)
 
 
 def flag_bits(flags: Sequence[str]) -> int:

@@ -58,6 +58,7 @@ class StopRequest:
             await asyncio.gather(sleeper, stopper, return_exceptions=True)
         if self._asked.is_set():
             raise Stopping
+        sleeper.result()
 
 
 @asynccontextmanager
