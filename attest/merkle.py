@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from attest.abi_types import WORD
 from attest.keccak import keccak256
 from riskschema.errors import InvalidData
 
@@ -60,6 +61,8 @@ def verify_proof(leaf_hash: bytes, proof: Sequence[bytes], root: bytes) -> bool:
     """Say whether `proof` leads from the leaf to the root. Nothing is in the empty tree."""
     if root == EMPTY_ROOT or len(proof) > MAX_PROOF_LENGTH:
         return False
+    if any(len(node) != WORD for node in (leaf_hash, *proof)):
+        return False  # a sibling of another length would show the parts of a leaf as a node
     node = leaf_hash
     for sibling in proof:
         node = hash_pair(node, sibling)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from attest.abi_types import decode_struct, encode_struct, integer_range, word_fields
 from attest.canonical_json import MAX_DOCUMENT_BYTES, decode_canonical, encode_canonical
+from attest.commitment import CommittedPosition, PositionScope, position_leaf, position_salt
 from attest.eip712 import CURVE_ORDER, Destination, address_of, encode_destinations, recover_signer, sign_digest
 from attest.header import ReportHeader, decode_header, encode_header
 from attest.keccak import keccak256
@@ -176,6 +177,15 @@ def test_a_proof_longer_than_any_tree_is_deep_is_refused() -> None:
         root = hash_pair(root, step)
     assert not verify_proof(leaf, proof, root)
     assert verify_proof(leaf, proof[:-1], _climb(leaf, proof[:-1]))
+
+
+@given(hidden=HASHES, scope=structs(PositionScope), key=HASHES)
+def test_the_quantity_of_a_position_is_no_node(hidden: bytes, scope: PositionScope, key: bytes) -> None:
+    """Whoever chooses a quantity would else prove any leaf, with salt and position as one sibling of 64 bytes."""
+    salt, quantity = position_salt(scope), int.from_bytes(hidden, "big", signed=True)
+    root = position_leaf(salt, CommittedPosition(position=key, quantity=quantity))
+    assert not verify_proof(hidden, (salt + key,), root)
+    assert not verify_proof(hidden[:-1], (hidden[-1:],), keccak256(hidden))
 
 
 def _climb(node: bytes, proof: list[bytes]) -> bytes:
