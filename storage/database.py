@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, event
+from sqlalchemy import URL, Connection, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -110,7 +110,7 @@ def _engine(location: str | Path) -> tuple[str, AsyncEngine]:
     if "://" not in str(location):
         path = Path(location)
         _prepare_file(path)
-        return str(path), _sqlite_engine(f"sqlite+aiosqlite:///{path}")
+        return str(path), _sqlite_engine(path)
     try:
         url = make_url(str(location))
         name = url.render_as_string(hide_password=True)
@@ -120,10 +120,12 @@ def _engine(location: str | Path) -> tuple[str, AsyncEngine]:
                     "a database in memory would forget what was signed: give a file", code="store_unusable"
                 )
             _prepare_file(Path(url.database))
-            return name, _sqlite_engine(f"sqlite+aiosqlite:///{url.database}")
+            return name, _sqlite_engine(Path(url.database))
         return name, create_async_engine(url, pool_size=CONNECTIONS, max_overflow=0, isolation_level="SERIALIZABLE")
     except (ArgumentError, ImportError) as error:
         raise FatalError(f"database URL: {error}; give a file path or an async URL", code="store_unusable") from error
+    except ValueError:  # its text holds what stands where the port should be: a password with a colon, for example
+        raise FatalError("database URL: its port is no number", code="store_unusable") from None
 
 
 def _prepare_file(path: Path) -> None:
@@ -136,7 +138,9 @@ def _prepare_file(path: Path) -> None:
         raise FatalError(f"database {path}: {error.strerror or error}", code="store_unusable") from error
 
 
-def _sqlite_engine(url: str) -> AsyncEngine:
+def _sqlite_engine(path: Path) -> AsyncEngine:
+    # not as text: a path may hold signs that mean something in a URL
+    url = URL.create("sqlite+aiosqlite", database=str(path))
     engine = create_async_engine(url, pool_size=CONNECTIONS, max_overflow=0, pool_timeout=CONNECTION_WAIT_SECONDS)
     event.listen(engine.sync_engine, "connect", _configure_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)

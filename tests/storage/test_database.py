@@ -110,6 +110,16 @@ async def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
         assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
+@pytest.mark.parametrize("name", ["what?.db", "50%41.db", "a#b;c.db"])
+async def test_the_file_has_exactly_the_given_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    async with open_store(path) as store:
+        await store.put_report(report(1), leaves(1))
+        files = list(path.parent.iterdir())
+        assert {file.name for file in files} == {name, f"{name}-wal", f"{name}-shm"}
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
 async def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "node.db"
     async with open_store(path):
@@ -152,6 +162,7 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         ("oracle://host/db", "database URL"),
         ("nosuch+driver://host/db", "database URL"),
         ("postgresql+nosuchdriver://user:hidden@host/db", "database URL"),
+        ("postgresql://user@host:hidden/db", "its port is no number"),
     ],
 )
 async def test_a_location_that_cannot_keep_anything_is_refused(location: str, message: str) -> None:
