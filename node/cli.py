@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -10,13 +11,24 @@ import click
 
 from riskschema.errors import PlimsollError
 
-FILE = click.Path(path_type=Path, dir_okay=False)
-DIRECTORY = click.Path(path_type=Path, file_okay=False)
+PATH = click.Path(path_type=Path, allow_dash=True)
+"""What reads a path says whether it can be used, with exit status 1; ``-`` is standard input where a file is read."""
+INTERRUPTED = 130
+"""128 + SIGINT, as a shell reports it."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 config_option = click.option(
-    "--config", "config", type=FILE, required=True, help="TOML settings: chains, venues, keys (docs/operating.md)."
+    "--config", type=PATH, required=True, help="TOML settings: chains, venues, keys (docs/operating.md)."
 )
+block_option = click.option(
+    "--block", type=click.IntRange(min=0), help="Read at this block. Default: the newest final one."
+)
+directory_option = click.option("--directory", type=PATH, required=True, help="Where the keystores are.")
+
+
+def _example(*lines: str) -> str:
+    """Return the end of a command's help; the first character keeps click from joining the lines."""
+    return "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
 
 
 def _version() -> str:
@@ -26,27 +38,36 @@ def _version() -> str:
         return "from a source tree"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    epilog=_example(
+        "plimsoll run --devnet",
+        "plimsoll assess --portfolio docs/examples/portfolio.json --market docs/examples/market.json",
+    ),
+)
 @click.version_option(_version(), prog_name="plimsoll")
 def plimsoll() -> None:
     """Cross-protocol DeFi risk: read positions, compute one margin and one score, attest them.
 
-    Results go to standard output, everything else to standard error. Exit status: 0 done, 1 refused or failed
-    (the message says what, where and what to do), 2 wrong usage.
+    Results go to standard output, everything else to standard error. Exit status: 0 done, 1 refused or failed (the
+    message says what, where and what to do), 2 wrong usage, 130 interrupted.
     """
 
 
-@plimsoll.command()
-@click.option("--config", "config", type=FILE, help="TOML settings of this node.")
+@plimsoll.command(
+    short_help="Run a node, on your chains or on a local one.",
+    epilog=_example("plimsoll run --devnet --port 9000", "plimsoll run --config plimsoll.toml"),
+)
+@click.option("--config", type=PATH, help="TOML settings of this node.")
 @click.option("--devnet", "on_devnet", is_flag=True, help="Start a local chain with real protocols and run on it.")
 @click.option("--once", is_flag=True, help="Run one round, publish it, print one JSON object as the last line, stop.")
-@click.option("--data", "data_directory", type=DIRECTORY, help="Where the database and keys are kept.")
-@click.option("--port", type=click.IntRange(0, 65_535), help="HTTP port; 0 takes a free one.")
-@json_option
+@click.option("--data", "data_directory", type=PATH, help="Where the database (with --devnet also the keys) is kept.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="HTTP port; 0 takes a free one. Default: 8547.")
+@click.option("--json", "as_json", is_flag=True, help="Write the log as JSON, one object per line.")
 def run(
     *, config: Path | None, on_devnet: bool, once: bool, data_directory: Path | None, port: int | None, as_json: bool
 ) -> None:
-    """Run a node: a round every few seconds, published on-chain and served over HTTP.
+    """Run a node: a round every few seconds, published on-chain and served over HTTP, until Ctrl-C.
 
     Give --config for your own chains, or --devnet for a complete local network that needs no settings.
     """
@@ -62,59 +83,82 @@ def run(
         run_node(config, once=once, data_directory=data_directory, port=port, as_json=as_json)
 
 
-@plimsoll.command()
+@plimsoll.command(
+    short_help="Read an account on every configured chain.",
+    epilog=_example("plimsoll positions 0xADDRESS --config plimsoll.toml --json > portfolio.json"),
+)
 @click.argument("address")
 @config_option
-@click.option(
-    "--block", type=click.IntRange(min=0), help="Read at this block (one chain only). Default: the newest final."
-)
+@block_option
 @json_option
 def positions(address: str, config: Path, block: int | None, as_json: bool) -> None:
     """Read what ADDRESS holds and owes on every configured chain, and what could not be read.
 
-    With --json the output is a portfolio document (docs/schema/portfolio.json) that `assess` accepts.
+    With --json the output is a portfolio document (docs/schema/portfolio.json) that `assess` accepts. --block needs
+    settings with one chain.
     """
     from node.commands.positions import show_positions  # noqa: PLC0415
 
     show_positions(address, config, block=block, as_json=as_json)
 
 
-@plimsoll.command()
-@click.option("--portfolio", type=FILE, required=True, help="Portfolio document (docs/schema/portfolio.json).")
-@click.option("--market", type=FILE, required=True, help="Market document (docs/schema/market.json).")
-@click.option("--history", type=FILE, multiple=True, help="FACTOR=FILE: hourly CSV or Parquet; may be repeated.")
-@click.option("--parameters", type=FILE, help="Parameter file; default: the one of this release.")
+@plimsoll.command(
+    short_help="Compute margin, score and grade from files.",
+    epilog=_example(
+        "plimsoll assess --portfolio docs/examples/portfolio.json --market docs/examples/market.json",
+        "plimsoll assess --portfolio p.json --market m.json --history ETH=eth.csv --history BTC=btc.csv --json",
+    ),
+)
+@click.option("--portfolio", type=PATH, required=True, help="Portfolio document (docs/schema/portfolio.json), or -.")
+@click.option("--market", type=PATH, required=True, help="Market document (docs/schema/market_state.json), or -.")
+@click.option(
+    "--history",
+    multiple=True,
+    metavar="FACTOR=FILE",
+    help="Hourly candles (.csv, .parquet) of a factor; repeat for further factors and files.",
+)
+@click.option("--parameters", type=PATH, help="Parameter file; default: the one of this release.")
 @json_option
-def assess(portfolio: Path, market: Path, history: tuple[Path, ...], parameters: Path | None, as_json: bool) -> None:
-    """Compute margin, liquidation probability, score and grade from files; needs no chain."""
+def assess(portfolio: Path, market: Path, history: tuple[str, ...], parameters: Path | None, as_json: bool) -> None:
+    """Compute margin, liquidation probability, score and grade from files; needs no chain.
+
+    Without --history (and without one in the market document) reference moves of each asset group stand in, and the
+    result is flagged.
+    """
     from node.commands.assess import assess_files  # noqa: PLC0415
 
     assess_files(portfolio, market, history=history, parameters_file=parameters, as_json=as_json)
 
 
-@plimsoll.command()
-@click.argument("file", type=FILE)
+@plimsoll.command(
+    short_help="Check an attestation as a stranger.",
+    epilog=_example("curl -s $NODE/v1/accounts/0xADDRESS | plimsoll verify - --rpc $RPC --oracle 0xORACLE"),
+)
+@click.argument("file", type=PATH)
 @click.option("--rpc", "rpc_url", required=True, help="Any endpoint of the chain that the attestation is published on.")
 @click.option("--oracle", help="The RiskOracle you trust; default: the one that the file names.")
 @json_option
 def verify(file: Path, rpc_url: str, oracle: str | None, as_json: bool) -> None:
     """Check an attestation as a stranger: signatures, Merkle proof, and the root the contract holds.
 
-    FILE is what GET /v1/accounts/{address} returned.
+    FILE is what GET /v1/accounts/{address} returned, or - for standard input.
     """
     from node.commands.verify import verify_attestation  # noqa: PLC0415
 
     verify_attestation(file, rpc_url=rpc_url, oracle=oracle, as_json=as_json)
 
 
-@plimsoll.group()
+@plimsoll.group(short_help="Make, show and move a node's keys.")
 def keys() -> None:
-    """Make and inspect a node's encrypted keys."""
+    """Make and inspect a node's encrypted keys, and move its signing record to another machine."""
 
 
-@keys.command("create")
-@click.option("--directory", type=DIRECTORY, required=True, help="Where the keystores go; made if missing.")
-@click.option("--password-file", type=FILE, help="File (mode 0600) with the password; asked for if not given.")
+@keys.command(
+    "create",
+    epilog=_example("plimsoll keys create --directory operator/keys --password-file operator/password"),
+)
+@click.option("--directory", type=PATH, required=True, help="Where the keystores go; made if missing.")
+@click.option("--password-file", type=PATH, help="File (mode 0600) with the password; asked for if not given.")
 @json_option
 def keys_create(directory: Path, password_file: Path | None, as_json: bool) -> None:
     """Make an identity, an attestation and a transmitter key; nothing is overwritten."""
@@ -123,23 +167,47 @@ def keys_create(directory: Path, password_file: Path | None, as_json: bool) -> N
     create_keys(directory, password_file=password_file, as_json=as_json)
 
 
-@keys.command("show")
-@click.option("--directory", type=DIRECTORY, required=True, help="Where the keystores are.")
+@keys.command("show", epilog=_example("plimsoll keys show --directory operator/keys"))
+@directory_option
 @json_option
 def keys_show(directory: Path, as_json: bool) -> None:
-    """Print the public addresses of the keys; needs no password."""
+    """Print the public halves of the keys; needs no password."""
     from node.commands.keys import show_keys  # noqa: PLC0415
 
     show_keys(directory, as_json=as_json)
 
 
-@plimsoll.command()
+@keys.command("export-guard", epilog=_example("plimsoll keys export-guard --directory operator/keys > guard.json"))
+@directory_option
+def keys_export_guard(directory: Path) -> None:
+    """Print, as JSON, the highest round the attestation key may have signed; stop the node first."""
+    from node.commands.keys import export_guard  # noqa: PLC0415
+
+    export_guard(directory)
+
+
+@keys.command("import-guard", epilog=_example("plimsoll keys import-guard --directory operator/keys guard.json"))
+@directory_option
+@click.argument("file", type=PATH)
+def keys_import_guard(directory: Path, file: Path) -> None:
+    """Take over the marks in FILE (from export-guard), so that no round is signed twice; none is ever lowered."""
+    from node.commands.keys import import_guard  # noqa: PLC0415
+
+    import_guard(directory, file)
+
+
+@plimsoll.command(
+    short_help="Keep a protocol's raw answers, for replay.",
+    epilog=_example(
+        "plimsoll record aave_v3 --config plimsoll.toml --account 0xADDRESS --output aave.json",
+    ),
+)
 @click.argument("protocol")
 @config_option
 @click.option("--account", "accounts", multiple=True, required=True, help="Account to read; may be repeated.")
 @click.option("--chain", "chain_id", type=int, help="Chain id, where several are configured.")
-@click.option("--block", type=click.IntRange(min=0), help="Block to pin. Default: the newest final.")
-@click.option("--output", type=FILE, required=True, help="Where the recording goes.")
+@block_option
+@click.option("--output", type=PATH, required=True, help="Where the recording goes.")
 @json_option
 def record(
     *,
@@ -157,7 +225,10 @@ def record(
     record_protocol(protocol, config, accounts=accounts, chain_id=chain_id, block=block, output=output, as_json=as_json)
 
 
-@plimsoll.command()
+@plimsoll.command(
+    short_help="Run the local chain alone.",
+    epilog=_example("plimsoll devnet --port 8545"),
+)
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="RPC port; 0 takes a free one.")
 @json_option
 def devnet(port: int, as_json: bool) -> None:
@@ -170,9 +241,19 @@ def devnet(port: int, as_json: bool) -> None:
 def main() -> None:
     """Run the command line; an expected failure becomes one clear line and exit status 1."""
     try:
-        plimsoll(standalone_mode=True)
+        sys.exit(plimsoll(prog_name="plimsoll", standalone_mode=False) or 0)
     except PlimsollError as error:
         click.echo(f"plimsoll: {error.message} [{error.code}]", err=True)
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("plimsoll: interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # whoever read the output has enough; the interpreter must not flush into the closed pipe at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
