@@ -13,7 +13,7 @@ from aggregator.add_ons import AddOn, factor_add_on
 from aggregator.arrays import build_arrays
 from aggregator.buffers import view32, view64
 from aggregator.explanation import Part, explain, liquidation_prices, only_factor
-from aggregator.margin import MarginResult, account_margins
+from aggregator.margin import MarginResult, account_margins, silo_debts
 from aggregator.money import dollars, usd_ceiling, usd_floor, usd_from_dollars
 from aggregator.parameters import Parameters
 from aggregator.positions import ReadAccount, ReadSilo, instruments, position_table, read_accounts, rule_rows
@@ -89,17 +89,18 @@ def assess(portfolios: Sequence[Portfolio], market: MarketState, parameters: Par
 
 def measure(table: PositionTable, arrays: RiskArrays, parameters: Parameters) -> Measures:
     """Return the columns of a position table: the whole numerical work of an assessment."""
-    margins = account_margins(table, arrays, parameters)
-    counted = counted_silos(table, margins, parameters)
-    return Measures(margins=margins, touches=account_touches(table, arrays, counted, parameters), counted=counted)
+    counted = counted_silos(table, silo_debts(table, arrays), parameters)
+    touches = account_touches(table, arrays, counted, parameters)
+    margins = account_margins(table, arrays, touches.touched, parameters)
+    return Measures(margins=margins, touches=touches, counted=counted)
 
 
-def counted_silos(table: PositionTable, margins: MarginResult, parameters: Parameters) -> NDArray[np.int8]:
+def counted_silos(table: PositionTable, debts: NDArray[np.int64], parameters: Parameters) -> NDArray[np.int8]:
     """Return 1 for each silo that owes at least max(100 USD, .1 % of its account's debts): dust does not decide."""
     account_silos, exponents = view64(table.account_silos), view32(table.account_exponents)
     per_account = np.diff(account_silos)
-    owed = np.ldexp(margins.silo_debts.astype(np.float64), np.repeat(exponents, per_account) - 29)
-    total = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(margins.silo_debts)])
+    owed = np.ldexp(debts.astype(np.float64), np.repeat(exponents, per_account) - 29)
+    total = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(debts)])
     sums = np.ldexp((total[account_silos[1:]] - total[account_silos[:-1]]).astype(np.float64), exponents - 29)
     model = parameters.probability
     least = np.maximum(model.minimum_debt_usd, model.minimum_debt_share * sums)

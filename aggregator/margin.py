@@ -1,7 +1,8 @@
 """Margin requirements of many accounts: sums over the columns, and the tree of offsets between silos.
 
-Collateral is not fungible between silos, so netting is credited from the inside out: silo, venue, chain, all. A node
-with one child has nothing to offset and takes its child's requirement.
+Collateral is not fungible between silos, so netting is credited from the inside out: silo, venue, chain, all; and never
+for more than the share of tail paths on which no silo is itself liquidated, since a hedge that is gone hedges nothing.
+A node with one child has nothing to offset and takes its child's requirement.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ class Work(NamedTuple):
     columns: Layout
     tree: Tree
     tail: Tail
+    touched: NDArray[np.int8]
+    """Shape (accounts, blocks): 1 where a silo of the account is liquidated on the path."""
     result: MarginResult
 
 
@@ -76,8 +79,6 @@ class MarginResult(NamedTuple):
     """Place in MEMBERS: what decides the base of the whole account."""
     silo_equity: Ints
     silo_base: Ints
-    silo_debts: Ints
-    """What is owed, at market."""
     silo_gross: Ints
     """Shape (silos, factors): size of the exposure to each factor, not netted."""
     decided: Ints
@@ -94,7 +95,6 @@ def open_silo(silo: int, work: Work) -> None:
     column_values(held.rows[begin:end], held.lots[begin:end], rows.mantissas, tree.values[SILO], tree.low)
     for p in range(begin, end):
         row, lots = held.rows[p], held.lots[p]
-        result.silo_debts[silo] += max(-product(lots, rows.mantissas[row, 0]), 0)
         for slot in range(2):
             place = rows.places[row, slot]
             if place >= 0:
@@ -122,12 +122,30 @@ def clear(level: int, tree: Tree) -> None:
 
 
 @compiled
-def close(level: int, credit: int, work: Work) -> None:
+def standing(level: int, touched: NDArray[np.int8], work: Work) -> int:
+    """Return the share of the node's tail paths on which no silo is liquidated, in parts per thousand."""
+    start, size, kept = variant_start(0, work.columns), tail_size(work.columns), 0
+    fill_tail(work.tree.values[level], start, work.columns, work.tail)
+    for index in range(size):
+        if not touched[work.tail.columns[index] - start]:
+            kept += 1
+    return 1000 * kept // size
+
+
+@compiled
+def credited(level: int, account: int, credit: int, work: Work) -> int:
+    """Return the node's requirement after its offset."""
+    whole = node(level, work).amount
+    return offset(work.tree.parts[level], whole, min(credit, standing(level, work.touched[account], work)))
+
+
+@compiled
+def close(level: int, account: int, credit: int, work: Work) -> None:
     """Credit the offset inside the node at `level`, add it to its parent, and clear it."""
     tree, parent = work.tree, level + 1
     unified = tree.parts[level]
     if tree.children[level] > 1:
-        unified = offset(unified, node(level, work).amount, credit)
+        unified = credited(level, account, credit, work)
     for c in range(tree.low.size):
         tree.values[parent, c] += tree.values[level, c]
     for factor in range(tree.deltas.shape[1]):
@@ -150,11 +168,11 @@ def climb(account: int, work: Work) -> None:
         result.silo_base[silo] = leaf.amount
         result.siloed[account] += leaf.amount
         tree.parts[SILO] = leaf.amount
-        close(SILO, 0, work)
+        close(SILO, account, 0, work)
         if silo == last or held.venues[silo] != held.venues[silo + 1]:
-            close(VENUE, 1000 if held.crossed[silo] else columns.within_venue, work)
+            close(VENUE, account, 1000 if held.crossed[silo] else columns.within_venue, work)
             if silo == last or held.chains[silo] != held.chains[silo + 1]:
-                close(CHAIN, columns.within_chain, work)
+                close(CHAIN, account, columns.within_chain, work)
 
 
 @compiled
@@ -190,7 +208,7 @@ def allocate(account: int, whole: Requirement, work: Work) -> None:
 
 
 @compiled
-def margins(held: Book, rows: MarketRows, columns: Layout, result: MarginResult) -> None:
+def margins(held: Book, rows: MarketRows, columns: Layout, touched: NDArray[np.int8], result: MarginResult) -> None:
     """Work through all accounts; `result` holds zeros and receives everything."""
     width, factors, size = rows.mantissas.shape[1], result.silo_gross.shape[1], tail_size(columns)
     tree = Tree(
@@ -201,14 +219,15 @@ def margins(held: Book, rows: MarketRows, columns: Layout, result: MarginResult)
         np.zeros(LEVELS, dtype=np.int64),
         np.zeros(LEVELS, dtype=np.int64),
     )
-    work = Work(held, rows, columns, tree, Tail(np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)), result)
+    tail = Tail(np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64))
+    work = Work(held, rows, columns, tree, tail, touched, result)
     for account in range(held.account_silos.size - 1):
         climb(account, work)
         whole = node(ALL, work)
         unified = tree.parts[ALL]
         net = min(whole.amount, unified)
         if tree.children[ALL] > 1:
-            unified = offset(unified, net, columns.across)
+            unified = min(unified, credited(ALL, account, columns.across, work))
         result.equity[account] = tree.values[ALL, 0]
         result.unified[account] = unified
         result.net[account] = net
@@ -219,14 +238,39 @@ def margins(held: Book, rows: MarketRows, columns: Layout, result: MarginResult)
         clear(ALL, tree)
 
 
-def account_margins(table: PositionTable, arrays: RiskArrays, parameters: Parameters) -> MarginResult:
-    """Return the margin columns of all accounts of `table`."""
+@compiled
+def owed(held: Book, rows: MarketRows, debts: Ints) -> None:
+    """Add each silo's negative positions, at market, to `debts`."""
+    for silo in range(debts.size):
+        for p in range(held.silo_positions[silo], held.silo_positions[silo + 1]):
+            debts[silo] += max(-product(held.lots[p], rows.mantissas[held.rows[p], 0]), 0)
+
+
+def silo_debts(table: PositionTable, arrays: RiskArrays) -> Ints:
+    """Return what each silo owes at market, in units of 2^(account exponent - 29) USD."""
+    held = book(table)
+    debts = np.zeros(held.silo_positions.size - 1, dtype=np.int64)
+    owed(held, market_rows(arrays), debts)
+    return debts
+
+
+def account_margins(
+    table: PositionTable, arrays: RiskArrays, touched: NDArray[np.int8], parameters: Parameters
+) -> MarginResult:
+    """Return the margin columns of all accounts of `table`.
+
+    Args:
+        table: The accounts.
+        arrays: The round's arrays.
+        touched: Shape (accounts, blocks): 1 where a silo of the account is liquidated on the path.
+        parameters: The parameter file.
+    """
     held = book(table)
     accounts, silos, positions = held.account_silos.size - 1, held.silo_positions.size - 1, held.rows.size
     per_account = np.zeros((7, accounts), dtype=np.int64)
-    per_silo = np.zeros((3, silos), dtype=np.int64)
+    per_silo = np.zeros((2, silos), dtype=np.int64)
     gross = np.zeros((silos, len(arrays.factors)), dtype=np.int64)
     parts = np.zeros((2, positions), dtype=np.int64)
     result = MarginResult._make([*per_account, *per_silo, gross, *parts])
-    margins(held, market_rows(arrays), layout(arrays, parameters), result)
+    margins(held, market_rows(arrays), layout(arrays, parameters), touched, result)
     return result

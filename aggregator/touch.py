@@ -35,6 +35,8 @@ class TouchResult(NamedTuple):
     """Sum over paths of what liquidations cost the holder, in dollars."""
     silo_touches: Ints
     silo_multiplier: Floats
+    touched: Int8s
+    """Shape (accounts, blocks): 1 where a counted silo touches on the path."""
 
 
 class Wanted(NamedTuple):
@@ -192,6 +194,7 @@ def touches(held: RuleBook, rows: RuleRows, wanted: Wanted, result: TouchResult)
                 result.silo_touches[silo] = found
                 result.loss[account] += lost
                 result.silo_multiplier[silo] = smallest(paths.stretch, paths.ranked)
+        result.touched[account] = paths.touched
         for b in range(blocks):
             result.touches[account] += paths.touched[b]
             result.insolvencies[account] += paths.insolvent[b]
@@ -218,6 +221,7 @@ def account_touches(
         loss=np.zeros(accounts),
         silo_touches=np.zeros(silos, dtype=np.int64),
         silo_multiplier=np.zeros(silos),
+        touched=np.zeros((accounts, arrays.blocks), dtype=np.int8),
     )
     model = parameters.probability
     wanted = Wanted(rank=model.tail_paths, steps=parameters.liquidation.maximum_steps)

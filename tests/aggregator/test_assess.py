@@ -133,6 +133,17 @@ def test_a_hedge_across_venues_is_credited_in_part(lab, parameters) -> None:
     assert any(line.kind == "offset" for line in found.explanation)
 
 
+def test_a_hedge_that_is_liquidated_in_the_tail_earns_no_offset(lab, parameters) -> None:
+    def saving(debt: float) -> float:
+        long = lab.lending({"ETH": 10, "USDC": -debt})
+        short = lab.lending({"USDC": 60_000, "ETH": -10}, venue="morpho_blue")
+        found = one(lab.portfolio(long, short), lab.market(), parameters)
+        return (found.siloed_margin - found.initial_margin) / (found.siloed_margin - found.net_margin)
+
+    assert saving(5000) == pytest.approx(0.5, abs=0.01)
+    assert saving(15_900) < 0.25
+
+
 def test_more_of_the_same_costs_in_proportion_until_size_costs_more(lab, parameters) -> None:
     small, large = (
         one(lab.portfolio(lab.lending({"ETH": n, "USDC": -n * 1000})), lab.market(), parameters) for n in (1, 1_000_000)

@@ -52,6 +52,7 @@ def result(accounts: int = 1, silos: int = 1) -> touch.TouchResult:
         loss=np.zeros(accounts),
         silo_touches=np.zeros(silos, dtype=np.int64),
         silo_multiplier=np.zeros(silos),
+        touched=np.zeros((accounts, BLOCKS), dtype=np.int8),
     )
 
 
@@ -78,7 +79,7 @@ def test_the_early_exit_and_the_rank_are_exact(seed: int, loan: float, other: fl
     found = result()
     touch.touches(held, table, Wanted(rank=10, steps=64), found)
     touches, multiplier = exhaustive(held, table, 10)
-    assert found.touches[0] == found.silo_touches[0] == touches
+    assert found.touches[0] == found.silo_touches[0] == found.touched.sum() == touches
     assert found.multiplier[0] == found.silo_multiplier[0] == multiplier
 
 
