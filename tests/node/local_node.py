@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+import signal
+import sqlite3
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
+from attest.certificate import decode_certificate
+from attest.envelope import open_body, read_envelope
 from attest.guard import create_guard, guard_path
 from attest.keystore import create_identity, create_keystore
+from attest.messages import Share
 from attest.secret_files import write_secret
 from contracts.calls import decode_event, decode_result, encode_call
 from devnet.local_chain import Devnet
@@ -76,10 +83,28 @@ class LocalNode:
         async with self.open(before_step=before_step) as node:
             return await certified_rounds(node, rounds)
 
-    def at_endpoint(self, url: str) -> None:
-        """Let the node reach its chain by another address, and not wait long for it."""
-        chain = msgspec.structs.replace(self.settings.chains[0], rpc_url=url, timeout=0.5)
+    def impatient(self) -> None:
+        """Let the node wait only a moment for its endpoint."""
+        chain = msgspec.structs.replace(self.settings.chains[0], timeout=0.3)
         self.settings = msgspec.structs.replace(self.settings, chains=(chain,))
+
+    @contextmanager
+    def unreachable(self) -> Iterator[None]:
+        """Freeze the endpoint: it takes connections and never answers."""
+        process = self.devnet.anvil.process.pid
+        os.killpg(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(process, signal.SIGCONT)
+
+    def database(self) -> sqlite3.Connection:
+        """Open the node's database to look into."""
+        return sqlite3.connect(self.directory / self.settings.database)
+
+    def signed(self) -> dict[int, set[bytes]]:
+        """Return every report that the key signed for any round, wherever there is a trace of it."""
+        return signed_reports(self.devnet, self.network.oracle, self.directory)
 
     def accepted(self) -> dict[int, bytes]:
         """Return the report hash of every round that the oracle contract accepted, from its events."""
@@ -124,6 +149,25 @@ def accepted_reports(devnet: Devnet, oracle: Address) -> dict[int, bytes]:
         assert event["round"] not in accepted, "a round was accepted twice"
         accepted[event["round"]] = event["reportHash"]
     return accepted
+
+
+def signed_reports(devnet: Devnet, oracle: Address, directory: Path) -> dict[int, set[bytes]]:
+    """Collect from the guard, the stored shares, the certificates and the contract's events."""
+    signed: dict[int, set[bytes]] = defaultdict(set)
+    with closing(sqlite3.connect(guard_path(directory / "keys" / ATTESTATION))) as guard:
+        for round_number, report in guard.execute("SELECT round, report_hash FROM marks WHERE signature IS NOT NULL"):
+            signed[round_number].add(report)
+    with closing(sqlite3.connect(directory / "plimsoll.sqlite")) as database:
+        for (payload,) in database.execute("SELECT payload FROM messages WHERE kind = 'share'"):
+            share = open_body(envelope := read_envelope(payload))
+            assert isinstance(share, Share)
+            signed[envelope.round].add(share.report_hash)
+        for (payload,) in database.execute("SELECT certificate FROM reports WHERE certificate IS NOT NULL"):
+            certificate = decode_certificate(payload)
+            signed[certificate.header.round].add(certificate.report_hash)
+    for round_number, report in accepted_reports(devnet, oracle).items():
+        signed[round_number].add(report)
+    return signed
 
 
 def write_cheap_keys(directory: Path) -> None:
