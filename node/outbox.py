@@ -228,5 +228,10 @@ class Outbox:
         return offered_fees(base_fee=base_fee, tip=tip, cap=cap)
 
     async def _free_nonce(self) -> int:
+        """Return the lowest nonce that is neither in the chain nor ours: a gap would hold up all above it for good."""
         unsettled = await self._store.pending_transactions(self._network, self._chain_id, self._signer.address)
-        return max([await self._sender.next_nonce(), *(kept.nonce + 1 for kept in unsettled)])
+        taken = {kept.nonce for kept in unsettled}
+        nonce = await self._sender.next_nonce()
+        while nonce in taken:
+            nonce += 1
+        return nonce

@@ -13,7 +13,7 @@ from adapters.chains.reader import open_chain
 from adapters.chains.transport import BoundedProvider, Transport
 from node.outbox import Outbox, PublishLimits
 from node.sender import ExplainRevert, Sender
-from node.transactions import Payload
+from node.transactions import Payload, least_gas
 from riskschema.errors import InvalidData, TransientError
 from riskschema.ports import Clock, PublishedTransaction, Signer, Store
 from riskschema.rounds import StoredTransaction
@@ -114,10 +114,10 @@ class ChainPublisher:
                     attempt.problem = error
                 except TimeoutError:
                     attempt.problem = attempt.problem or _slow(self._sender.where)
-                now = self._clock.now()
-                if now >= deadline:
+                wake = self._clock.now() + self._limits.poll
+                if wake + self._limits.poll >= deadline:  # a step cut short would be blamed on the endpoint
                     raise self._late(attempt) from attempt.problem
-                await self._clock.sleep_until(min(deadline, now + self._limits.poll))
+                await self._clock.sleep_until(wake)
 
     async def follow_up(self) -> None:
         """Look after what was sent earlier: receipts, reorgs, stuck transactions.
@@ -148,17 +148,19 @@ class ChainPublisher:
 
     async def _send(self, attempt: _Attempt, kept: StoredTransaction | None) -> None:
         """Simulate, store, broadcast."""
-        if kept is not None and kept.status == "failed":
-            attempt.failed_nonces.add(kept.nonce)
+        if kept is not None:
+            attempt.lost_nonces.add(kept.nonce)
         needed = await self._sender.simulate(attempt.to, attempt.data, max_gas=self._limits.max_gas)
-        if len(attempt.failed_nonces) >= FAILURES_PER_ROUND:
+        if len(attempt.lost_nonces) >= FAILURES_PER_ROUND:
             raise InvalidData(
                 f"round {attempt.round_number} failed {FAILURES_PER_ROUND} times on chain {self._chain_id} although "
-                f"its simulation passes: examine the destination {attempt.to}",
+                f"its simulation passes: examine the destination {attempt.to}, the endpoint, and whether another "
+                f"program uses the account {self._sender.address}",
                 code="publish_refused",
             )
-        # the estimate misses what a failing inner call burns where the contract goes on
-        gas = min(self._limits.max_gas, needed + needed // 4 + 20_000)
+        # the estimate misses what a failing inner call burns where the contract goes on; with less than the least no
+        # block would ever take the transaction, and its nonce would hold up the account
+        gas = min(self._limits.max_gas, max(needed + needed // 4 + 20_000, least_gas(attempt.data)))
         await self._outbox.send(attempt.round_number, Payload(to=attempt.to, data=attempt.data, gas=gas))
 
     def _late(self, attempt: _Attempt) -> TransientError:
@@ -181,5 +183,6 @@ class _Attempt:
     round_number: int
     to: Address
     data: bytes
-    failed_nonces: set[int] = field(default_factory=set)
+    lost_nonces: set[int] = field(default_factory=set)
+    """Of transactions that failed on-chain, or whose nonce someone else used."""
     problem: TransientError | None = None

@@ -73,10 +73,18 @@ class Sender:
         return base_fee, DEFAULT_TIP_WEI if tip.error else to_quantity(tip.result, self.where)
 
     async def next_nonce(self, block: int | None = None) -> int:
-        """Return how many transactions of the account are in the chain, up to `block` or the newest."""
+        """Return how many transactions of the account are in the chain, up to `block` or the newest.
+
+        Raises:
+            TransientError: the endpoint failed or answered nonsense.
+        """
         tag = "latest" if block is None else hex(block)
+        where = f"{self.where} eth_getTransactionCount"
         answer = await self._transport.one("eth_getTransactionCount", str(self.address), tag)
-        return to_quantity(answer, f"{self.where} eth_getTransactionCount")
+        nonce = to_quantity(answer, where)
+        if nonce > 2**53:
+            raise malformed(where, "answered an impossible nonce")
+        return nonce
 
     async def simulate(self, to: Address, data: bytes, *, max_gas: int) -> int:
         """Run the call without sending it; return the gas it needs.

@@ -52,6 +52,12 @@ def offered_fees(*, base_fee: int, tip: int, cap: int) -> Fees:
     return Fees(max_fee=max_fee, max_priority_fee=min(tip, max_fee))
 
 
+def least_gas(data: bytes) -> int:
+    """Return the gas limit below which no chain takes a call with these bytes (EIP-2028, and the floor of EIP-7623)."""
+    zeros = data.count(0)
+    return 21_000 + 10 * zeros + 40 * (len(data) - zeros)
+
+
 def replacing_fees(previous: Fees, offered: Fees, *, cap: int) -> Fees | None:
     """Return fees that replace a transaction of the same nonce, or None if the cap leaves no room.
 
