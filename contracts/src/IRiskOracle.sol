@@ -43,7 +43,7 @@ interface IRiskOracle {
 
     /// Revert unless `leaf` is in the accounts tree of `round` and recent and complete enough.
     /// @param maxAge Longest time since the observation, in seconds.
-    /// @param minCoverage Venues (bits) that must have been read for this subject.
+    /// @param minCoverage Venues (bits) that must have been read for this subject; with 0, unread debts count as none.
     /// @return observedAt Unix time of the observation.
     function verifyAccount(
         uint64 round,
@@ -64,6 +64,7 @@ interface IRiskOracle {
     /// Round and observation time of the latest report; zeros before the first.
     function latestRound() external view returns (uint64 round, uint64 observedAt);
 
-    /// Roots of a recent round; reverts with `UnknownRound` when it never landed here or has left the ring.
+    /// Roots of a recent round; reverts with `UnknownRound` when it never landed here or has left the ring. For looking
+    /// things up: a pause, the age and the life of the report are not checked.
     function recentReport(uint64 round) external view returns (RecentReport memory);
 }

@@ -9,6 +9,7 @@ import pytest
 from attest.leaf import AccountLeaf, leaf_hash, subject_of
 from contracts.calls import decode_result, encode_call, encode_deployment
 from contracts.deployment import deploy
+from node.report import FLAG_BITS
 
 pytestmark = pytest.mark.chain
 
@@ -108,10 +109,41 @@ def test_an_old_assessment_gets_no_loan(pool: Pool, refuses: Refuses, account_le
 
 def test_debt_never_exceeds_free_equity(pool: Pool, refuses: Refuses, account_leaf: AccountLeaf) -> None:
     proof = pool.oracle.publish_leaves(1, account_leaf)[account_leaf]
-    pool.do("borrow", 39_999 * DOLLAR, 1, account_leaf, proof)
-    with refuses("FreeEquityTooLow", 40_000_00000000, 40_000 * DOLLAR + 1):
-        pool.do("borrow", DOLLAR + 1, 1, account_leaf, proof)
-    pool.do("borrow", DOLLAR, 1, account_leaf, proof)
+    with refuses("FreeEquityTooLow", 40_000_00000000, 40_000_00000100):
+        pool.do("borrow", 40_000 * DOLLAR + 1, 1, account_leaf, proof)
+    pool.do("borrow", 40_000 * DOLLAR, 1, account_leaf, proof)
+    with refuses("FreeEquityTooLow", 40_000_00000000, 80_000_00000100):
+        pool.do("borrow", 1, 1, account_leaf, proof)
+
+
+def test_a_loan_is_no_equity_for_the_next_loan(pool: Pool, refuses: Refuses, account_leaf: AccountLeaf) -> None:
+    """What was lent lies in the borrower's wallet, and the next assessment finds it there."""
+    free = 40_000
+    for round_number in range(1, 5):
+        lent = pool.debt(BORROWER) * 100
+        leaf = msgspec.structs.replace(account_leaf, equity=account_leaf.equity + lent)
+        proof = pool.oracle.publish_leaves(round_number, leaf)[leaf]
+        with refuses("FreeEquityTooLow"):
+            pool.do("borrow", free * DOLLAR - pool.debt(BORROWER) + 1, round_number, leaf, proof)
+        pool.do("borrow", free // 4 * DOLLAR, round_number, leaf, proof)
+    assert pool.debt(BORROWER) == free * DOLLAR
+
+
+@pytest.mark.parametrize("bit", [3, 5, 6])
+def test_an_assessment_with_a_stale_missing_or_capped_figure_gets_no_loan(
+    pool: Pool, refuses: Refuses, account_leaf: AccountLeaf, bit: int
+) -> None:
+    assert bit in (FLAG_BITS["quote_stale"], FLAG_BITS["unpriced"], FLAG_BITS["saturated"])
+    leaf = msgspec.structs.replace(account_leaf, flags=1 << bit | 1)
+    proof = pool.oracle.publish_leaves(1, leaf)[leaf]
+    with refuses("NeedsCaution", 1 << bit):
+        pool.do("borrow", DOLLAR, 1, leaf, proof)
+
+
+def test_a_pool_that_requires_no_venue_is_refused(pool: Pool, refuses: Refuses) -> None:
+    creation = encode_deployment("ExamplePool", pool.oracle.contracts.oracle, pool.token, 500, MAX_AGE, 0)
+    with refuses("NoVenueRequired"):
+        deploy(pool.chain.create_or_send, creation)
 
 
 def test_negative_equity_gets_no_loan(pool: Pool, refuses: Refuses, account_leaf: AccountLeaf) -> None:

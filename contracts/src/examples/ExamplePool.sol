@@ -9,7 +9,10 @@ import {AccountLeaf} from "../ReportTypes.sol";
 
 /// A small lending pool that lends one dollar token to accounts whose risk, over all their venues, is low enough.
 ///
-/// An example of a consumer: it charges no interest and relies on the borrower's margin elsewhere. Read `borrow`.
+/// An example of how a consumer asks: copy the checks of `borrow`, not the pool. Its loans bear no interest, have no
+/// term and are not secured. Equity held elsewhere can be moved away after the loan, to a second account that borrows
+/// against it again, and one assessment serves at several consumers. A pool for real money holds collateral, and
+/// lets the score decide how much it lends against it.
 contract ExamplePool is ReentrancyGuard {
     using SafeERC20 for IERC20Metadata;
 
@@ -23,6 +26,9 @@ contract ExamplePool is ReentrancyGuard {
     /// Venues that must have been read for the borrower.
     uint64 public immutable requiredVenues;
 
+    /// Leaf flags that forbid a loan: a stale quote (bit 3), a position without a price (5), a capped amount (6).
+    uint32 public constant REFUSED_FLAGS = 1 << 3 | 1 << 5 | 1 << 6;
+
     uint256 private immutable _unit;
 
     mapping(address lender => uint256) public deposits;
@@ -34,12 +40,16 @@ contract ExamplePool is ReentrancyGuard {
     event Repaid(address indexed borrower, uint256 amount);
 
     error NotYourAssessment(bytes32 subject, address borrower);
+    error NoVenueRequired();
     error ScoreTooHigh(uint16 score, uint16 maxScore);
-    error FreeEquityTooLow(int256 freeEquity, uint256 debt);
+    error NeedsCaution(uint32 flags);
+    error FreeEquityTooLow(int256 freeEquity, uint256 needed);
     error LiquidityMissing(uint256 wanted, uint256 available);
     error DepositTooSmall(uint256 wanted, uint256 deposited);
 
+    /// @param asset_ Without fees on transfers: what is said to be paid must arrive.
     constructor(IRiskOracle oracle_, IERC20Metadata asset_, uint16 maxScore_, uint64 maxAge_, uint64 requiredVenues_) {
+        if (requiredVenues_ == 0) revert NoVenueRequired(); // unread debts would count as none
         oracle = oracle_;
         asset = asset_;
         maxScore = maxScore_;
@@ -72,10 +82,14 @@ contract ExamplePool is ReentrancyGuard {
         if (leaf.subject != bytes32(uint256(uint160(msg.sender)))) revert NotYourAssessment(leaf.subject, msg.sender);
         oracle.verifyAccount(round, leaf, proof, maxAge, requiredVenues);
         if (leaf.score > maxScore) revert ScoreTooHigh(leaf.score, maxScore);
-        uint256 debt = debts[msg.sender] + amount;
+        if (leaf.flags & REFUSED_FLAGS != 0) revert NeedsCaution(leaf.flags & REFUSED_FLAGS);
+        uint256 owed = debts[msg.sender];
         int256 freeEquity = int256(leaf.equity) - int256(uint256(leaf.initialMargin));
-        if (freeEquity < 0 || _dollars(debt) > uint256(freeEquity)) revert FreeEquityTooLow(freeEquity, debt);
-        debts[msg.sender] = debt;
+        // a loan still in the wallet is equity to the assessment, which does not know this pool: so what is owed counts
+        // twice, or each loan would be the equity for the next
+        uint256 needed = _dollars(2 * owed + amount);
+        if (freeEquity < 0 || needed > uint256(freeEquity)) revert FreeEquityTooLow(freeEquity, needed);
+        debts[msg.sender] = owed + amount;
         _send(amount);
         emit Borrowed(msg.sender, amount, round, leaf.score);
     }
