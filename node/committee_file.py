@@ -7,6 +7,7 @@ from pathlib import Path
 from attest.canonical_json import decode_canonical, encode_canonical
 from attest.committee import Committee, check_committee
 from attest.eip712 import Destination
+from attest.identity import IdentityKey
 from attest.keystore import LocalSigner
 from node.reading import ConfiguredVenue
 from node.settings import Settings, read_text
@@ -59,18 +60,25 @@ def check_agreement(settings: Settings, committee: Committee, venues: tuple[Conf
             )
 
 
-def operator_index(committee: Committee, signer: LocalSigner) -> int:
+def operator_index(committee: Committee, signer: LocalSigner, identity: IdentityKey) -> int:
     """Return this operator's place in the committee.
 
     Raises:
-        FatalError: the committee does not name the key.
+        FatalError: the committee does not name the keys.
     """
     if signer.address not in committee.signers:
         raise FatalError(
             f"the attestation key {signer.address} is none of the committee's: {', '.join(committee.signers)}",
             code="key_unreadable",
         )
-    return committee.signers.index(signer.address)
+    index = committee.signers.index(signer.address)
+    if committee.operators[index].identity != identity.public_key:
+        raise FatalError(
+            f"the identity key {Hash32(identity.public_key)} is not that of operator {index}, "
+            f"{Hash32(committee.operators[index].identity)}: check keys.identity and the committee file",
+            code="key_unreadable",
+        )
+    return index
 
 
 def destination_of(settings: Settings, committee: Committee) -> Destination | None:

@@ -69,11 +69,11 @@ async def open_node(
     async with AsyncExitStack() as stack:
         executor = stack.enter_context(thread_executor())
         identity, signer, guard = _open_keys(stack, keys, directory)
-        me = operator_index(committee, signer)
+        me = operator_index(committee, signer, identity)
+        chains = await open_chains(stack, settings.chains, directory)
         data = directory / settings.data_directory
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         store = await stack.enter_async_context(open_store(data / settings.database))
-        chains = await open_chains(stack, settings.chains, directory)
         state, certificate = await _resume(store, rules, history)
         hourly_prices = HourlyPrices(history, committee.history_hash)
         hourly_prices.load(await store.hours(Hash32(rules.config_digest)), state.hours)
