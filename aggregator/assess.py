@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from aggregator.add_ons import AddOn, factor_add_on
 from aggregator.arrays import build_arrays
 from aggregator.buffers import view32, view64
+from aggregator.equity import silo_equity
 from aggregator.explanation import Part, explain, liquidation_prices, only_factor
 from aggregator.margin import MarginResult, account_margins, silo_debts
-from aggregator.money import dollars, usd_ceiling, usd_floor, usd_from_dollars
+from aggregator.money import dollars, usd_ceiling, usd_from_dollars
 from aggregator.parameters import Parameters
 from aggregator.positions import ReadAccount, ReadSilo, instruments, position_table, read_accounts, rule_rows
 from aggregator.requirement import MEMBERS
@@ -125,6 +126,7 @@ def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessme
     exposed = [terms for terms, size in zip(context.arrays.factors, gross, strict=True) if size]
     healths = [item.silo.health for item in account.silos if item.silo.health is not None]
     decided, stressed = _parts(account, first, context)
+    silos = tuple(_silo_assessment(first + place, item, exponent, context) for place, item in enumerate(account.silos))
     return Assessment(
         subject=account.portfolio.subject,
         score=result.score,
@@ -132,7 +134,7 @@ def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessme
         liquidation_probability=Probability(result.probability_ppm),
         insolvency_probability=_share(int(touches.insolvencies[index]), context.arrays.blocks),
         expected_loss=usd_from_dollars(float(touches.loss[index]) / context.arrays.blocks),
-        equity=usd_floor(int(margins.equity[index]), exponent),
+        equity=Usd(sum(silo.equity for silo in silos)),
         initial_margin=initial,
         maintenance_margin=_maintenance(initial, parameters),
         siloed_margin=Usd(usd_ceiling(int(margins.siloed[index]), exponent) + added),
@@ -141,9 +143,7 @@ def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessme
         worst_grid_loss=usd_ceiling(int(margins.worst_grid_loss[index]), exponent),
         worst_scenario=context.arrays.grid[int(margins.worst_grid[index])],
         min_health=min(healths, default=None),
-        silos=tuple(
-            _silo_assessment(first + place, item, exponent, context) for place, item in enumerate(account.silos)
-        ),
+        silos=silos,
         explanation=explain(
             initial_margin=initial,
             member=MEMBERS[int(margins.member[index])],
@@ -178,11 +178,19 @@ def _silo_assessment(silo: int, item: ReadSilo, exponent: int, context: _Context
         chain_id=item.silo.chain_id,
         market=item.silo.market,
         health=health,
-        equity=usd_floor(int(margins.silo_equity[silo]), exponent),
+        equity=_equity(silo, item, exponent, context),
         initial_margin=Usd(base + sum(_total(line) for line in add_ons)),
         liquidation_probability=Probability(result.probability_ppm),
         liquidation_prices=_liquidation_prices(silo, item, context),
     )
+
+
+def _equity(silo: int, item: ReadSilo, exponent: int, context: _Context) -> Usd:
+    begin, end = context.lists["positions"][silo], context.lists["positions"][silo + 1]
+    rows, lots = view32(context.table.rows), view64(context.table.lots)
+    mantissas = view32(context.arrays.market.mantissas)
+    values = [int(lots[place]) * int(mantissas[rows[place], 0]) for place in range(begin, end)]
+    return silo_equity(item.holdings, values, exponent, context.prices)
 
 
 def _liquidation_prices(silo: int, item: ReadSilo, context: _Context) -> tuple[LiquidationPrice, ...]:

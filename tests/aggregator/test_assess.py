@@ -26,7 +26,7 @@ def borrower(lab):
 
 def test_a_healthy_borrower_has_equity_margin_and_a_score_that_add_up(lab, parameters, borrower) -> None:
     found = one(borrower, lab.market(), parameters)
-    assert found.equity / 1e8 == pytest.approx(20_000 - 13_000 + 2_000, abs=1e-3)
+    assert found.equity == (20_000 - 13_000 + 2_000) * 10**8
     assert 0 < found.initial_margin < found.equity
     assert found.maintenance_margin == -(-found.initial_margin * 8 // 10)
     assert sum(line.amount for line in found.explanation) == found.initial_margin
