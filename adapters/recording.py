@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -69,6 +69,8 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     protocol: str
     deployment: dict[str, Any]
     """The table of addresses the adapter was made with."""
+    assets: dict[str, str] = {}
+    """Which factor each token follows, by address, as the adapter was told."""
     block: BlockReference
     accounts: tuple[Address, ...]
     calls: tuple[RecordedCall, ...]
@@ -115,12 +117,20 @@ class RecordingReader:
         self._queries[_query(addresses, topics, from_block)] = logs
         return logs
 
-    def recording(self, *, protocol: str, deployment: dict[str, Any], accounts: Sequence[Address]) -> Recording:
+    def recording(
+        self,
+        *,
+        protocol: str,
+        deployment: dict[str, Any],
+        accounts: Sequence[Address],
+        assets: Mapping[Address, str] | None = None,
+    ) -> Recording:
         """Return what was read so far."""
         return Recording(
             format=FORMAT,
             protocol=protocol,
             deployment=deployment,
+            assets={str(address): factor for address, factor in sorted((assets or {}).items())},
             block=self.block,
             accounts=tuple(accounts),
             calls=tuple(sorted(_recorded_call(call, result) for call, result in self._calls.items())),
@@ -192,6 +202,7 @@ async def record(
     path: Path,
     *,
     deployment: dict[str, Any] | None = None,
+    assets: Mapping[Address, str] | None = None,
 ) -> VenueReading:
     """Read `accounts` through `adapter`, write every raw answer to `path`, and return the reading.
 
@@ -200,7 +211,8 @@ async def record(
         reader: A reader of the pinned block.
         accounts: Whom to read.
         path: The file to write, whole or not at all.
-        deployment: The settings table the adapter was made from, kept in the file so that a replay can make it again.
+        deployment: The table the adapter was made from, kept in the file so that a replay can make it again.
+        assets: Which factor each token follows, kept likewise.
 
     Raises:
         TransientError: the endpoint failed; nothing is written.
@@ -208,7 +220,10 @@ async def record(
     """
     recorder = RecordingReader(reader)
     reading = await adapter.read(recorder, accounts)
-    write_recording(recorder.recording(protocol=adapter.venue, deployment=deployment or {}, accounts=accounts), path)
+    recording = recorder.recording(
+        protocol=adapter.venue, deployment=deployment or {}, accounts=accounts, assets=assets
+    )
+    write_recording(recording, path)
     return reading
 
 

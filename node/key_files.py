@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from attest.guard import create_guard, guard_path
-from attest.keystore import PasswordSource, create_identity, create_keystore
+from attest.keystore import PasswordSource, create_identity, create_keystore, read_password
 from attest.secret_files import write_secret
 from riskschema.errors import FatalError
 from riskschema.units import Address, Hash32
@@ -33,25 +33,45 @@ def make_keys(directory: Path, password: PasswordSource) -> PublicKeys:
     """Make the three keys of a node, and the guard of the attestation key.
 
     Raises:
-        FatalError: one of the files exists already; nothing is overwritten.
+        FatalError: one of the files exists already, or the password or the directory cannot be used; nothing is
+            overwritten.
     """
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    text = read_password(password)  # before anything is made
+    make_directory(directory)
     taken = [name for name in (ATTESTATION, IDENTITY, TRANSMITTER, PUBLIC) if (directory / name).exists()]
     if taken:
         raise FatalError(
             f"{directory} holds {', '.join(taken)} already: keys are never overwritten; choose another directory",
             code="key_unreadable",
         )
-    attestation = create_keystore(directory / ATTESTATION, password)
+
+    def known() -> str:
+        return text
+
+    attestation = create_keystore(directory / ATTESTATION, known)
     create_guard(guard_path(directory / ATTESTATION), attestation)
     keys = PublicKeys(
         attestation=attestation,
-        identity=Hash32(create_identity(directory / IDENTITY, password)),
-        transmitter=create_keystore(directory / TRANSMITTER, password),
+        identity=Hash32(create_identity(directory / IDENTITY, known)),
+        transmitter=create_keystore(directory / TRANSMITTER, known),
     )
     document = {"attestation": keys.attestation, "identity": keys.identity, "transmitter": keys.transmitter}
     write_secret(directory / PUBLIC, json.dumps(document, indent=2).encode() + b"\n")
     return keys
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory that only its owner may enter, unless it exists.
+
+    Raises:
+        FatalError: it cannot be made.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise FatalError(
+            f"{directory}: cannot be made a directory: {error.strerror}", code="file_unreadable"
+        ) from error
 
 
 def read_public_keys(directory: Path) -> PublicKeys:

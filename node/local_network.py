@@ -29,6 +29,7 @@ from node.key_files import (
     PUBLIC,
     TRANSMITTER,
     PublicKeys,
+    make_directory,
     make_keys,
     read_public_keys,
 )
@@ -74,7 +75,7 @@ def prepare_local_network(devnet: Devnet, directory: Path, *, port: int | None, 
     Raises:
         FatalError: keys of an earlier run cannot be opened.
     """
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_directory(directory)
     # The seeding lies two days back; real feeds would have answered since.
     set_prices(devnet, read_prices(devnet), arbitrage=False)
     keys = _keys(directory / "keys")
@@ -114,7 +115,7 @@ def _keys(directory: Path) -> PublicKeys:
     password = directory / PASSWORD
     if (directory / PUBLIC).exists():
         return read_public_keys(directory)
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_directory(directory)
     if not password.exists():
         write_secret(password, secrets.token_urlsafe(32).encode())
     return make_keys(directory, password)

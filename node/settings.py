@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
+from node.checksums import refuse_wrong_checksum
 from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData
 from riskschema.instruments import ChainId
@@ -16,6 +18,9 @@ from riskschema.market import Group
 from riskschema.units import Address, Hash32, Wad
 
 MAX_SETTINGS_BYTES = 1 << 20
+VENUE_KEYS = frozenset({"protocol", "label", "from_block"})
+"""Keys of a venue table that are the node's; the others are the adapter's own (its ``Deployment``)."""
+
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
@@ -46,7 +51,20 @@ class Chain(Table, frozen=True, kw_only=True):
     timeout: Seconds = 10.0
     assets: tuple[Asset, ...] = ()
     venues: tuple[dict[str, Any], ...] = ()
-    """``protocol`` and ``from_block``, and the addresses that the protocol's adapter asks for."""
+    """``protocol``, ``from_block`` and ``label`` (needed where a protocol is read twice), and the addresses that the
+    protocol's adapter asks for."""
+
+    def __post_init__(self) -> None:
+        """Refuse an endpoint given twice or not at all, and tables that say the same thing twice."""
+        if (self.rpc_url is None) == (self.rpc_url_file is None):
+            raise ValueError(f"chain {self.chain_id}: give exactly one of rpc_url and rpc_url_file")
+        if self.rpc_url is not None and not self.rpc_url.startswith(("http://", "https://")):
+            raise ValueError(f"chain {self.chain_id}: rpc_url must begin with http:// or https://")
+        mapped = [asset.address for asset in self.assets]
+        for address in mapped:
+            if mapped.count(address) > 1:
+                raise ValueError(f"chain {self.chain_id}: two [[chains.assets]] tables of {address}")
+        _refuse_doubled_venues(self)
 
 
 class Feed(Table, frozen=True, kw_only=True):
@@ -122,9 +140,12 @@ class Settings(Table, frozen=True, kw_only=True):
             raise ValueError("at least one [[chains]] table is needed")
         if len(set(ids)) != len(ids):
             raise ValueError("two [[chains]] tables have one chain_id")
-        for feed in self.market.feeds:
-            if feed.chain_id not in ids:
-                raise ValueError(f"market.feeds: no [[chains]] table has chain_id {feed.chain_id}")
+        feeds = [(feed.chain_id, feed.address) for feed in self.market.feeds]
+        for chain_id, address in feeds:
+            if chain_id not in ids:
+                raise ValueError(f"market.feeds: no [[chains]] table has chain_id {chain_id}")
+            if feeds.count((chain_id, address)) > 1:
+                raise ValueError(f"market.feeds: two tables of {address} on chain {chain_id}")
         if self.publish is not None and self.publish.chain_id not in ids:
             raise ValueError(f"publish: no [[chains]] table has chain_id {self.publish.chain_id}")
 
@@ -140,13 +161,9 @@ def load_settings(path: Path) -> Settings:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidData(f"{path}: {error}", code="invalid_settings") from error
-    settings = from_builtins(tree, Settings, what=str(path))
-    for chain in settings.chains:
-        if (chain.rpc_url is None) == (chain.rpc_url_file is None):
-            raise InvalidData(
-                f"{path}: chain {chain.chain_id}: give exactly one of rpc_url and rpc_url_file", code="invalid_settings"
-            )
-    return settings
+    for place, value in _texts(tree, "$"):
+        refuse_wrong_checksum(value, what=f"{path}: {place}")
+    return from_builtins(tree, Settings, what=str(path))
 
 
 def rpc_url(chain: Chain, directory: Path) -> str:
@@ -176,3 +193,40 @@ def read_text(path: Path, *, what: str, limit: int) -> str:
         raise InvalidData(f"{what} {path}: {error.strerror}", code="file_unreadable") from error
     except UnicodeDecodeError as error:
         raise InvalidData(f"{what} {path}: not UTF-8 ({error.reason})", code="file_unreadable") from error
+
+
+def _refuse_doubled_venues(chain: Chain) -> None:
+    """Refuse two tables whose silos could not be told apart: an account would seem to hold everything twice.
+
+    Raises:
+        ValueError: naming the two.
+    """
+    for second, table in enumerate(chain.venues):
+        for first, other in enumerate(chain.venues[:second]):
+            if table.get("protocol") != other.get("protocol"):
+                continue
+            here, there = (
+                {value for _, value in _texts(each, "") if _is_hexadecimal(value)} for each in (table, other)
+            )
+            if here & there or not (here and there) or table.get("protocol") == "wallet":
+                raise ValueError(
+                    f"chain {chain.chain_id}: venues[{first}] and venues[{second}] both read "
+                    f"{table.get('protocol')!r} at one place: put all of it into one table"
+                )
+
+
+def _is_hexadecimal(text: str) -> bool:
+    return text.startswith("0x")
+
+
+def _texts(tree: object, place: str) -> Iterator[tuple[str, str]]:
+    """Yield every text of a TOML tree with its path."""
+    match tree:
+        case str():
+            yield place, tree
+        case dict():
+            for key, value in tree.items():
+                yield from _texts(value, f"{place}.{key}")
+        case list() | tuple():
+            for index, value in enumerate(tree):
+                yield from _texts(value, f"{place}[{index}]")

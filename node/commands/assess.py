@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 import msgspec
 
-from node.settings import read_text
+from node.commands.documents import STANDARD_INPUT, name_of, read_document
 from riskschema.assessment import Assessment
-from riskschema.codec import MAX_DOCUMENT_BYTES, decode_json, encode_json
+from riskschema.codec import decode_json, encode_json
 from riskschema.errors import InvalidData
-from riskschema.market import HourlyHistory, MarketState
+from riskschema.market import MarketState
 from riskschema.portfolio import Portfolio
+
+HistoryFiles = Mapping[str, Sequence[Path]]
 
 
 def assess_files(
     portfolio_file: Path,
     market_file: Path,
     *,
-    history: tuple[Path, ...],
+    history: tuple[str, ...],
     parameters_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Assess one portfolio document under one market document and print the result."""
-    portfolio = decode_json(_read(portfolio_file), Portfolio, what=str(portfolio_file))
-    market = decode_json(_read(market_file), MarketState, what=str(market_file))
-    if history:
-        market = msgspec.structs.replace(market, history=_history(history))
-    assessment = _assess(portfolio, market, parameters_file)
+    """Assess one portfolio document under one market document and print the result.
+
+    Raises:
+        InvalidData: naming the file and the field that is wrong; nothing is printed.
+    """
+    if portfolio_file == market_file == STANDARD_INPUT:
+        raise InvalidData(
+            "--portfolio - and --market -: standard input holds one document only", code="invalid_settings"
+        )
+    files = history_files(history)
+    portfolio = decode_json(
+        read_document(portfolio_file, what="portfolio"), Portfolio, what=f"portfolio {name_of(portfolio_file)}"
+    )
+    market = decode_json(read_document(market_file, what="market"), MarketState, what=f"market {name_of(market_file)}")
+    assessment = _assess(portfolio, market, files, parameters_file)
     if as_json:
         click.echo(encode_json(assessment))
     else:
@@ -37,25 +50,38 @@ def assess_files(
         print_table(assessment_table(assessment))
 
 
-def _assess(portfolio: Portfolio, market: MarketState, parameters_file: Path | None) -> Assessment:
+def history_files(named: Sequence[str]) -> HistoryFiles:
+    """Return the files of each factor, from FACTOR=FILE as often as given.
+
+    Raises:
+        InvalidData: naming the option that is no such pair, or that names a file again.
+    """
+    files: dict[str, list[Path]] = defaultdict(list)
+    for item in named:
+        factor, _, path = item.partition("=")
+        if not factor or not path:
+            raise InvalidData(f"--history {item}: give FACTOR=FILE, as in ETH=eth.csv", code="invalid_settings")
+        if any(Path(path) in paths for paths in files.values()):
+            raise InvalidData(f"--history {item}: the file is given twice", code="invalid_settings")
+        files[factor].append(Path(path))
+    return dict(files)
+
+
+def _assess(portfolio: Portfolio, market: MarketState, files: HistoryFiles, parameters_file: Path | None) -> Assessment:
     from aggregator.assess import assess  # noqa: PLC0415
     from aggregator.parameters import load_parameters  # noqa: PLC0415
 
-    (assessment,) = assess((portfolio,), market, load_parameters(parameters_file)).assessments
+    parameters = load_parameters(parameters_file)
+    filled: frozenset[str] = frozenset()
+    if files:
+        from adapters.markets.history import load_history  # noqa: PLC0415
+
+        loaded = load_history(files)
+        market = msgspec.structs.replace(market, history=loaded.history)
+        filled = frozenset(item.factor for item in loaded.filled)
+    (assessment,) = assess((portfolio,), market, parameters).assessments
+    exposed = {contribution.factor for contribution in assessment.explanation}
+    if filled & exposed:
+        flags = tuple(sorted({*assessment.flags, "history_filled"}))
+        assessment = msgspec.structs.replace(assessment, flags=flags)
     return assessment
-
-
-def _history(named: tuple[Path, ...]) -> HourlyHistory:
-    from adapters.markets.history import load_history  # noqa: PLC0415
-
-    files: dict[str, list[Path]] = {}
-    for item in named:
-        factor, _, path = str(item).partition("=")
-        if not path:
-            raise InvalidData(f"--history {item}: give FACTOR=FILE, as in ETH=eth.csv", code="invalid_settings")
-        files.setdefault(factor, []).append(Path(path))
-    return load_history(files).history
-
-
-def _read(path: Path) -> bytes:
-    return read_text(path, what="document", limit=MAX_DOCUMENT_BYTES).encode()

@@ -1,4 +1,4 @@
-"""`plimsoll keys`: make and show a node's keys."""
+"""`plimsoll keys`: make and show a node's keys, and move the record of what they signed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from pathlib import Path
 
 import click
 
-from node.key_files import PublicKeys, make_keys, read_public_keys
+from attest.guard import Guard, guard_path, open_guard
+from node.commands.documents import read_document
+from node.key_files import ATTESTATION, PublicKeys, make_keys, read_public_keys
 from riskschema.codec import encode_json
+from riskschema.errors import FatalError
 
 
 def create_keys(directory: Path, *, password_file: Path | None, as_json: bool) -> None:
@@ -21,6 +24,36 @@ def create_keys(directory: Path, *, password_file: Path | None, as_json: bool) -
 def show_keys(directory: Path, *, as_json: bool) -> None:
     """Print the public halves of existing keys."""
     _print(read_public_keys(directory), as_json=as_json)
+
+
+def export_guard(directory: Path) -> None:
+    """Print the marks of the attestation key as JSON.
+
+    Raises:
+        FatalError: there is no guard, or a node holds it.
+    """
+    path = guard_path(directory / ATTESTATION)
+    if not path.exists():
+        raise FatalError(f"{path} is missing: this machine does not know what the key signed", code="guard_unreadable")
+    with _guard(directory) as guard:
+        click.echo(guard.export_marks())
+
+
+def import_guard(directory: Path, file: Path) -> None:
+    """Raise the marks of the attestation key to those of an export, and say where they are now.
+
+    Raises:
+        InvalidData: the file is no export, or of another key; nothing changes.
+        FatalError: a node holds the guard.
+    """
+    document = read_document(file, what="guard export")
+    with _guard(directory) as guard:
+        guard.import_marks(document)
+        click.echo(f"{guard_path(directory / ATTESTATION)}: marks of {guard.address} taken over", err=True)
+
+
+def _guard(directory: Path) -> Guard:
+    return open_guard(guard_path(directory / ATTESTATION), read_public_keys(directory).attestation)
 
 
 def _ask_once() -> Callable[[], str]:

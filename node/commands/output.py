@@ -68,7 +68,7 @@ def assessment_table(assessment: Assessment) -> RenderableType:
             f"{silo.venue} ({silo.chain_id})",
             "" if silo.health is None else _short(silo.health),
             _usd(silo.equity),
-            f"{silo.liquidation_probability.wire():.2%}",
+            f"{silo.liquidation_probability.wire():.2%}" if silo.health is not None or prices else "",
             prices,
         )
     unread = [(item.venue, item.code, item.detail) for item in assessment.unread]

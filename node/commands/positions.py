@@ -8,35 +8,43 @@ from pathlib import Path
 
 import click
 
+from node.checksums import checked_address
 from node.commands.output import portfolio_table, print_table
+from node.commands.pinning import pin
 from node.reading import configured_venues, open_chains, read_portfolios
 from node.settings import Settings, load_settings
 from riskschema.codec import encode_json
 from riskschema.errors import InvalidData
 from riskschema.portfolio import Portfolio
-from riskschema.units import Address, parse_address
+from riskschema.units import Address
 
 
 def show_positions(address: str, config: Path, *, block: int | None, as_json: bool) -> None:
-    """Read and print the portfolio of `address`."""
-    account = parse_address(address, what="ADDRESS")
+    """Read and print the portfolio of `address`.
+
+    Raises:
+        InvalidData: the address or the settings are wrong, or nothing is configured to be read.
+        TransientError: an endpoint failed, or does not know the block.
+    """
+    account = checked_address(address, what="ADDRESS")
     settings = load_settings(config)
     if block is not None and len(settings.chains) != 1:
-        raise InvalidData("--block needs settings with exactly one chain", code="invalid_settings")
-    portfolio = asyncio.run(_read(settings, config.parent, account, block))
+        raise InvalidData(
+            f"--block names a block of one chain, {config} configures {len(settings.chains)}", code="invalid_settings"
+        )
+    portfolio = asyncio.run(_read(settings, config, account, block))
     if as_json:
         click.echo(encode_json(portfolio))
     else:
         print_table(portfolio_table(portfolio))
 
 
-async def _read(settings: Settings, directory: Path, account: Address, block: int | None) -> Portfolio:
+async def _read(settings: Settings, config: Path, account: Address, block: int | None) -> Portfolio:
     venues = [venue for chain in settings.chains for venue in configured_venues(chain)]
+    if not venues:
+        raise InvalidData(f"{config}: no [[chains.venues]] table, so nothing is read", code="invalid_settings")
     async with AsyncExitStack() as stack:
-        chains = await open_chains(stack, settings.chains, directory)
-        pinned = {}
-        for chain_id, reader in chains.items():
-            reference = await reader.head() if block is None else await reader.block(block)
-            pinned[chain_id] = await reader.pin(reference)
+        chains = await open_chains(stack, settings.chains, config.parent)
+        pinned = {chain_id: await pin(reader, block) for chain_id, reader in chains.items()}
         reading = await read_portfolios(venues, pinned, (account,))
         return reading.portfolios[0]

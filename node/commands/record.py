@@ -7,14 +7,30 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import click
+import msgspec
 
+from adapters.protocols import load_protocol
 from adapters.recording import record
+from node.checksums import checked_address
+from node.commands.documents import require_directory_of
+from node.commands.pinning import pin
 from node.reading import configured_venues, open_chains
-from node.settings import Chain, load_settings
+from node.settings import VENUE_KEYS, Chain, load_settings
 from riskschema.codec import encode_json
 from riskschema.errors import InvalidData
 from riskschema.portfolio import BlockReference, VenueReading
-from riskschema.units import Address, parse_address
+from riskschema.units import Address
+
+
+class Written(msgspec.Struct, frozen=True, kw_only=True):
+    """What `record` wrote."""
+
+    file: str
+    protocol: str
+    block: BlockReference
+    accounts: int
+    silos: int
+    unread: int
 
 
 def record_protocol(
@@ -27,36 +43,56 @@ def record_protocol(
     output: Path,
     as_json: bool,
 ) -> None:
-    """Record and say what was written."""
-    subjects = tuple(parse_address(account, what="--account") for account in accounts)
+    """Record and say what was written.
+
+    Raises:
+        InvalidData: protocol, account, settings or output cannot be used; nothing is read.
+        TransientError: the endpoint failed; nothing is written.
+    """
+    load_protocol(protocol)
+    subjects = tuple(dict.fromkeys(checked_address(account, what="--account") for account in accounts))
+    require_directory_of(output, what="--output")
     chain = _chain(load_settings(config).chains, chain_id, config)
-    pinned, reading = asyncio.run(
-        _record(protocol, chain, config.parent, accounts=subjects, block=block, output=output)
+    pinned, reading = asyncio.run(_record(protocol, chain, config, accounts=subjects, block=block, output=output))
+    written = Written(
+        file=str(output),
+        protocol=protocol,
+        block=pinned,
+        accounts=len(subjects),
+        silos=len(reading.silos),
+        unread=len(reading.unread),
     )
     if as_json:
-        click.echo(encode_json({"file": str(output), "block": pinned, "silos": len(reading.silos)}))
+        click.echo(encode_json(written))
     else:
         click.echo(
-            f"{output}: {protocol} on chain {pinned.chain_id} at block {pinned.number}, {len(subjects)} accounts, "
-            f"{len(reading.silos)} silos, {len(reading.unread)} unread"
+            f"{output}: {protocol} on chain {pinned.chain_id} at block {pinned.number}, {written.accounts} accounts, "
+            f"{written.silos} silos, {written.unread} unread"
         )
 
 
 async def _record(
-    protocol: str, chain: Chain, directory: Path, *, accounts: tuple[Address, ...], block: int | None, output: Path
+    protocol: str, chain: Chain, config: Path, *, accounts: tuple[Address, ...], block: int | None, output: Path
 ) -> tuple[BlockReference, VenueReading]:
     venues = [venue for venue in configured_venues(chain) if venue.adapter.venue == protocol]
     if len(venues) != 1:
         raise InvalidData(
-            f"the settings configure {protocol} {len(venues)} times on chain {chain.chain_id}; exactly once is needed",
+            f"{config}: {protocol} is configured {len(venues)} times on chain {chain.chain_id}; once is needed",
             code="invalid_settings",
         )
     async with AsyncExitStack() as stack:
-        reader = (await open_chains(stack, [chain], directory))[chain.chain_id]
-        reference = await reader.head() if block is None else await reader.block(block)
-        pinned = await reader.pin(reference)
-        deployment = next(table for table in chain.venues if table.get("protocol") == protocol)
-        return pinned.block, await record(venues[0].adapter, pinned, accounts, output, deployment=deployment)
+        reader = (await open_chains(stack, [chain], config.parent))[chain.chain_id]
+        pinned = await pin(reader, block)
+        table = next(table for table in chain.venues if table.get("protocol") == protocol)
+        reading = await record(
+            venues[0].adapter,
+            pinned,
+            accounts,
+            output,
+            deployment={key: value for key, value in table.items() if key not in VENUE_KEYS},
+            assets={asset.address: asset.factor for asset in chain.assets},
+        )
+        return pinned.block, reading
 
 
 def _chain(chains: tuple[Chain, ...], chain_id: int | None, config: Path) -> Chain:

@@ -13,7 +13,8 @@ from adapters.markets.simulator import PriceWalk
 from devnet.launch import start_devnet
 from devnet.local_chain import Devnet
 from devnet.prices import set_prices
-from node.commands.run_node import operate, overridden
+from node.commands.run_node import Say, operate, overridden, require_free_port
+from node.key_files import make_directory
 from node.local_network import (
     FACTORS,
     ROUND_SECONDS,
@@ -24,17 +25,33 @@ from node.local_network import (
 )
 from node.rounds import RoundResult
 from node.service import StopRequest, stop_on_signals
+from node.settings import Api
 from node.telemetry import configure_logging
+from riskschema.errors import PlimsollError
 
 DEFAULT_DIRECTORY = Path("plimsoll-data") / "devnet"
 MARKET_SECONDS_PER_STEP = 900.0
 """Market time that passes between two price moves: fast enough to watch grades change."""
+SHOWN_USER = "edge-ether"
+"""Borrows close to the limit, so that its score moves."""
 
 
 def run_devnet(*, once: bool, data_directory: Path | None, port: int | None, as_json: bool) -> None:
-    """Start chain, contracts, users and node; run until Ctrl-C, or for one round."""
-    configure_logging(json=True if as_json else None)
-    asyncio.run(_run((data_directory or DEFAULT_DIRECTORY).resolve(), once=once, port=port))
+    """Start chain, contracts, users and node; run until Ctrl-C, or for one round.
+
+    Raises:
+        InvalidData: the port is taken.
+        FatalError: the data directory, its keys, or the local chain cannot be used.
+        TransientError: with `once`, why there was no round.
+        KeyboardInterrupt: stopped while starting, or with `once` before the round ended.
+    """
+    configure_logging(level="INFO" if as_json else "WARNING", json=True if as_json else None)
+    directory = (data_directory or DEFAULT_DIRECTORY).resolve()
+    make_directory(directory)
+    if not once:
+        api = Api()
+        require_free_port(api.host, api.port if port is None else port)
+    asyncio.run(_run(directory, once=once, port=port))
 
 
 async def _run(directory: Path, *, once: bool, port: int | None) -> None:
@@ -43,14 +60,19 @@ async def _run(directory: Path, *, once: bool, port: int | None) -> None:
     def say(line: str) -> None:
         click.echo(f"[{time.monotonic() - begin:5.1f} s] {line}", err=True)
 
-    stop = StopRequest()
-    async with stop_on_signals(stop), start_devnet(progress=say) as devnet:
+    async with start_devnet(progress=say) as devnet:
         say("deploying RiskOracle, simulating three years of prices, writing keys and settings")
         now = int(time.time()) - ROUND_SECONDS
         network = await asyncio.to_thread(prepare_local_network, devnet, directory, port=port, now=now)
-        settings = overridden(network.settings, data_directory=None, port=port)
-        guide = _Guide(devnet, network)
-        mover = asyncio.create_task(_move_prices(devnet, moving=not once))
+        await _operate(devnet, network, once=once, port=port, say=say)
+
+
+async def _operate(devnet: Devnet, network: LocalNetwork, *, once: bool, port: int | None, say: Say) -> None:
+    stop = StopRequest()
+    settings = overridden(network.settings, data_directory=None, port=port)
+    guide = _Guide(devnet, network)
+    async with stop_on_signals(stop):
+        mover = asyncio.create_task(_move_prices(devnet, moving=not once, say=say))
         try:
             await operate(
                 settings,
@@ -67,8 +89,15 @@ async def _run(directory: Path, *, once: bool, port: int | None) -> None:
                 await mover
 
 
-async def _move_prices(devnet: Devnet, *, moving: bool) -> None:
+async def _move_prices(devnet: Devnet, *, moving: bool, say: Say) -> None:
     """Let the simulated market walk: feeds answer the new prices, pools follow by real swaps."""
+    try:
+        await _walk(devnet, moving=moving)
+    except PlimsollError as error:
+        say(f"prices no longer move: {error.message}")
+
+
+async def _walk(devnet: Devnet, *, moving: bool) -> None:
     symbols = {factor: symbol for symbol, (factor, _) in FACTORS.items()}
     factors = await asyncio.to_thread(simulated_factors, devnet)
     walk = PriceWalk(factors, seed=int(time.time()), step_seconds=MARKET_SECONDS_PER_STEP)
@@ -100,10 +129,12 @@ class _Guide:
         click.echo(f"round {result.round}: {result.accounts} accounts{gas}", err=True)
 
     def _where_to_look(self, url: str) -> list[str]:
-        user = self._devnet.deployment.users[0].address
+        user = self._devnet.deployment.user(SHOWN_USER).address
         return [
             "",
             f"  try        curl -s {url}/v1/accounts/{user}",
+            f"  check it   curl -s {url}/v1/accounts/{user} | plimsoll verify - --rpc {self._devnet.url} "
+            f"--oracle {self._network.oracle}",
             f"  rounds     {url}/v1/rounds/latest   health {url}/readyz   metrics {url}/metrics",
             f"  chain      {self._devnet.url}  (chain id {self._devnet.deployment.chain_id})",
             f"  oracle     {self._network.oracle}  (RiskOracle)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,18 @@ from node.api_documents import (
     check_attestation,
     read_attestation,
 )
-from node.settings import read_text
-from riskschema.codec import MAX_DOCUMENT_BYTES, encode_json
-from riskschema.errors import FatalError, PlimsollError, ProtocolViolation
+from node.checksums import checked_address
+from node.commands.documents import name_of, read_document
+from riskschema.codec import encode_json
+from riskschema.errors import FatalError, InvalidData, PlimsollError, ProtocolViolation
 from riskschema.portfolio import BlockReference
-from riskschema.ports import Call, CallResult, CallReverted, PinnedReader
-from riskschema.units import Address, Hash32, parse_address
+from riskschema.ports import Call, CallResult, CallSuccess, PinnedReader
+from riskschema.units import Address, Hash32
 
 ACCOUNTS_ROOT = 3
 """Place of the accounts root in `IRiskOracle.RecentReport`."""
+GONE = frozenset({"UnknownRound", "Expired"})
+"""Reverts that say that a round is over, or was never accepted here."""
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,20 +50,30 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def verify_attestation(file: Path, *, rpc_url: str, oracle: str | None, as_json: bool) -> None:
-    """Check signatures, proof and on-chain root; print what holds."""
-    document = read_text(file, what="attestation", limit=MAX_DOCUMENT_BYTES).encode()
-    attestation = read_attestation(document, what=str(file))
+    """Check signatures, proof and on-chain root; print what holds.
+
+    Raises:
+        ProtocolViolation: something does not hold, named.
+        InvalidData: the file is no attestation, or there is no RiskOracle at the address.
+        TransientError: the endpoint failed: nothing is known.
+        FatalError: the endpoint serves another chain.
+    """
+    trusted = None if oracle is None else checked_address(oracle, what="--oracle")
+    document = read_document(file, what="attestation")
+    attestation = read_attestation(document, what=f"attestation {name_of(file)}")
     leaf = check_attestation(attestation)
-    trusted = None if oracle is None else parse_address(oracle, what="--oracle")
     result = asyncio.run(_verify(attestation, leaf, rpc_url, trusted))
     if as_json:
         click.echo(encode_json(result))
         return
     click.echo(f"valid: {result.subject} has score {result.score} in round {result.round}")
-    click.echo(f"  signatures   {result.signers}, checked by the contract's own verifier")
+    click.echo(f"  signatures   {result.signers}, of operators whose committee is the contract's")
     click.echo("  proof        leads from the leaf to the certified accounts root")
     click.echo(f"  on-chain     RiskOracle {result.oracle} on chain {result.chain_id} holds that root")
-    click.echo(f"               (asked at block {result.block}, observed at {result.observed_at})")
+    click.echo(f"               (asked at block {result.block})")
+    click.echo(f"  observed     {datetime.fromtimestamp(result.observed_at, UTC):%Y-%m-%d %H:%M:%S} UTC")
+    if trusted is None:
+        click.echo("The file named the contract: compare it with the one you trust, or give --oracle.", err=True)
 
 
 async def _verify(
@@ -73,7 +87,8 @@ async def _verify(
             return await _verify_at(destination, attestation, leaf, rpc_url)
         except FatalError as error:
             problem = error
-    raise problem or ProtocolViolation(f"the attestation is not meant for {trusted}", code="foreign")
+    meant = ", ".join(f"{each.oracle} on chain {each.chain_id}" for each in attestation.destinations) or "no contract"
+    raise problem or ProtocolViolation(f"the attestation is not for {trusted} but for {meant}", code="foreign")
 
 
 async def _verify_at(
@@ -114,6 +129,8 @@ async def _ask_contract(
     ]
     digest, recent, verified = await reader.call(calls)
     where = _where(oracle, reader.block)
+    if not (isinstance(digest, CallSuccess) and len(digest.data) == 32):
+        raise InvalidData(f"{where}: there is no such contract at this address", code="no_code")
     if _answer(digest, "configDigest", where) != header.config_digest:
         raise ProtocolViolation(f"{where} has another committee than the certificate names", code="foreign")
     if _answer(recent, "recentReport", where)[ACCOUNTS_ROOT] != header.accounts_root:
@@ -122,10 +139,17 @@ async def _ask_contract(
 
 
 def _answer(result: CallResult, function: str, where: str) -> Any:
-    if isinstance(result, CallReverted):
-        raise ProtocolViolation(f"{where} refuses {function}: {decode_revert(result.data)}", code="forged")
-    (answer,) = decode_result("RiskOracle", function, result.data)
-    return answer
+    if isinstance(result, CallSuccess):
+        (answer,) = decode_result("RiskOracle", function, result.data)
+        return answer
+    revert = decode_revert(result.data)
+    if revert.name in GONE:
+        raise ProtocolViolation(
+            f"{where} no longer holds this round ({revert}): it keeps recent rounds only; ask the node for a new "
+            "attestation",
+            code="stale",
+        )
+    raise ProtocolViolation(f"{where} refuses {function}: {revert}", code="forged")
 
 
 def _where(oracle: Address, block: BlockReference) -> str:
