@@ -1,0 +1,103 @@
+"""A node on the wall clock, as an operator runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from devnet.launch import launch
+from devnet.local_chain import Devnet
+from node.composition import open_node
+from node.rounds import RoundResult
+from node.service import StopRequest, run_rounds
+
+from .conftest import Prepare
+from .local_node import LocalNode
+
+pytestmark = pytest.mark.chain
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def running(tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalNode]:
+    """A network with a round every second on a chain that goes with the wall clock."""
+    monkeypatch.setattr("node.local_network.ROUND_SECONDS", 1)
+    with launch() as devnet:
+        yield prepare(devnet, tmp_path)
+
+
+async def test_rounds_go_on_while_a_transaction_waits_for_its_block(running: LocalNode) -> None:
+    stop = StopRequest()
+    results: list[RoundResult] = []
+
+    def note(result: RoundResult) -> None:
+        results.append(result)
+        mining(running.devnet, on=len(results) not in {1, 2, 3})
+        if len(results) >= 4 and result.transaction is not None:
+            stop.ask()
+
+    async with open_node(running.settings, running.directory) as node, asyncio.timeout(30):
+        await run_rounds(node, stop, on_round=note)
+        assert node.status.failures(node.clock.now()) == ()
+
+    certified, accepted = [result.round for result in results], running.accepted()
+    waiting = [result for result in results if result.transaction is None]
+    assert len(waiting) >= 2
+    assert waiting[0].round in accepted
+    assert certified[-1] in accepted
+    assert accepted.keys() <= set(certified)
+
+
+def mining(devnet: Devnet, *, on: bool) -> None:
+    devnet.anvil.rpc.request("evm_setAutomine", on)
+    if on:
+        devnet.anvil.mine()
+
+
+def test_a_stop_finishes_the_step_and_leaves_a_database_that_continues(running: LocalNode) -> None:
+    before = operate_until_stopped(running)
+    assert before
+    after = operate_until_stopped(running)
+    assert after[: len(before)] == before
+    assert len(after) > len(before)
+    assert all(len(reports) == 1 for reports in running.signed().values())
+    assert max(after) in running.accepted()
+
+
+def operate_until_stopped(network: LocalNode) -> list[int]:
+    """Run `plimsoll run` until it certified two more rounds, send SIGTERM; return the certified rounds."""
+    known = len(certified_rounds(network))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "node.cli", "run", "--config", str(network.network.config_file), "--port", "0"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while len(certified_rounds(network)) < known + 2 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 0, said
+    assert said.rstrip().endswith("stopped"), said
+    assert "Traceback" not in said
+    return certified_rounds(network)
+
+
+def certified_rounds(network: LocalNode) -> list[int]:
+    if not (network.directory / network.settings.database).exists():
+        return []
+    with closing(network.database()) as database:
+        if not database.execute("SELECT name FROM sqlite_master WHERE name = 'reports'").fetchall():
+            return []
+        rows = database.execute("SELECT round FROM reports WHERE certificate IS NOT NULL ORDER BY round")
+        return [number for (number,) in rows]
