@@ -68,7 +68,12 @@ def signing_digest(header: ReportHeader, destinations: Sequence[Destination]) ->
     Raises:
         InvalidData: the header or the destinations cannot be encoded.
     """
-    return keccak256(b"\x19\x01" + domain_separator(destinations) + report_hash(header))
+    return digest_in_domain(domain_separator(destinations), report_hash(header))
+
+
+def digest_in_domain(separator: bytes, report: bytes) -> bytes:
+    """Return keccak(0x1901 ‖ domain separator ‖ report hash)."""
+    return keccak256(b"\x19\x01" + separator + report)
 
 
 def sign_digest(digest: bytes, private_key: bytes) -> bytes:

@@ -6,7 +6,7 @@ import msgspec
 
 from attest.abi_types import Uint32
 from attest.committee import Committee, config_digest
-from attest.eip712 import domain_separator
+from attest.eip712 import digest_in_domain, domain_separator
 from attest.keccak import keccak256
 from attest.quorums import at_least_one_honest, available, byzantine, honest_majority
 from attest.typed_data import hash_struct
@@ -106,7 +106,7 @@ class AgreementRules(msgspec.Struct, frozen=True, kw_only=True):
 
     def share_digest(self, report_hash: bytes) -> bytes:
         """Return the 32 bytes that an attestation key signs for a report (EIP-712)."""
-        return keccak256(b"\x19\x01" + self.domain_separator + report_hash)
+        return digest_in_domain(self.domain_separator, report_hash)
 
 
 def leader_order(digest: bytes, n: int) -> tuple[int, ...]:

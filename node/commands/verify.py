@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import click
 import msgspec
 
 from adapters.chains import open_chain
+from attest.certificate import Certificate
+from attest.eip712 import digest_in_domain
 from attest.leaf import AccountLeaf
 from contracts.calls import decode_result, decode_revert, encode_call
 from node.api_documents import (
@@ -118,7 +121,7 @@ async def _verify_at(
 async def _ask_contract(
     reader: PinnedReader, oracle: Address, attestation: AttestationDocument, leaf: AccountLeaf
 ) -> int:
-    """Compare committee and root with the contract's own, and let it check the proof."""
+    """Compare committee and root with the contract's own, and let it check proof and signatures."""
     header = attested_certificate(attestation).header
     proof = tuple(node.to_bytes() for node in attestation.proof)
     no_limit = 2**63
@@ -126,8 +129,9 @@ async def _ask_contract(
         Call(oracle, encode_call("RiskOracle", "configDigest")),
         Call(oracle, encode_call("RiskOracle", "recentReport", header.round)),
         Call(oracle, encode_call("RiskOracle", "verifyAccount", header.round, leaf, proof, no_limit, 0)),
+        *(Call(oracle, encode_call("RiskOracle", name)) for name in ("verifier", "keySet", "domainSeparator")),
     ]
-    digest, recent, verified = await reader.call(calls)
+    digest, recent, verified, *committee = await reader.call(calls)
     where = _where(oracle, reader.block)
     if not (isinstance(digest, CallSuccess) and len(digest.data) == 32):
         raise InvalidData(f"{where}: there is no such contract at this address", code="no_code")
@@ -135,7 +139,22 @@ async def _ask_contract(
         raise ProtocolViolation(f"{where} has another committee than the certificate names", code="foreign")
     if _answer(recent, "recentReport", where)[ACCOUNTS_ROOT] != header.accounts_root:
         raise ProtocolViolation(f"{where} holds another root for round {header.round}", code="forged")
+    await _ask_verifier(reader, committee, attested_certificate(attestation), where)
     return int(_answer(verified, "verifyAccount", where))
+
+
+async def _ask_verifier(
+    reader: PinnedReader, committee: Sequence[CallResult], certificate: Certificate, where: str
+) -> None:
+    """Let the contract's verifier check the signatures with the keys that it keeps: the file may name any others."""
+    names = ("verifier", "keySet", "domainSeparator")
+    verifier, key_set, separator = (_answer(each, name, where) for each, name in zip(committee, names, strict=True))
+    digest = digest_in_domain(separator, certificate.report_hash)
+    signatures = b"".join(certificate.signatures)
+    call = encode_call("IQuorumVerifier", "verify", digest, key_set, certificate.bitmap, signatures)
+    (checked,) = await reader.call([Call(Address(verifier), call)])
+    if not isinstance(checked, CallSuccess):
+        raise ProtocolViolation(f"{where} refuses the signatures: {decode_revert(checked.data)}", code="forged")
 
 
 def _answer(result: CallResult, function: str, where: str) -> Any:
