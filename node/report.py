@@ -23,6 +23,7 @@ from riskschema.units import Hash32
 
 UINT128 = 2**128 - 1
 INT128 = 2**127 - 1
+INT256 = 2**255 - 1
 
 FLAG_BITS = {
     "history_simulated": 0,
@@ -154,12 +155,13 @@ def flag_bits(flags: Sequence[str]) -> int:
 def positions_commitment(config_digest: bytes, round_number: int, subject: bytes, portfolio: Portfolio) -> bytes:
     """Return the root over all positions, silo by silo in the portfolio's order.
 
-    A position's key is keccak of the silo's id, a zero byte and the instrument's JSON.
+    A position's key is keccak of the silo's id, a zero byte and the instrument's JSON. A quantity beyond its word is
+    capped: a token may tell any balance, and must not stop the report.
     """
     positions = [
         CommittedPosition(
             position=keccak256(silo.id.encode() + b"\0" + encode_json(position.instrument)),
-            quantity=int(position.quantity),
+            quantity=max(-INT256, min(int(position.quantity), INT256)),
         )
         for silo in portfolio.silos
         for position in silo.positions
