@@ -140,12 +140,12 @@ class Settings(Table, frozen=True, kw_only=True):
             raise ValueError("at least one [[chains]] table is needed")
         if len(set(ids)) != len(ids):
             raise ValueError("two [[chains]] tables have one chain_id")
-        feeds = [(feed.chain_id, feed.address) for feed in self.market.feeds]
-        for chain_id, address in feeds:
+        feeds = [(feed.chain_id, feed.factor) for feed in self.market.feeds]
+        for chain_id, factor in feeds:
             if chain_id not in ids:
                 raise ValueError(f"market.feeds: no [[chains]] table has chain_id {chain_id}")
-            if feeds.count((chain_id, address)) > 1:
-                raise ValueError(f"market.feeds: two tables of {address} on chain {chain_id}")
+            if feeds.count((chain_id, factor)) > 1:
+                raise ValueError(f"market.feeds: two feeds of {factor} on chain {chain_id}")
         if self.publish is not None and self.publish.chain_id not in ids:
             raise ValueError(f"publish: no [[chains]] table has chain_id {self.publish.chain_id}")
 

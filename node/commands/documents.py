@@ -16,13 +16,11 @@ def read_document(path: Path, *, what: str) -> bytes:
     """Return the bytes of a document; ``-`` reads standard input.
 
     Raises:
-        InvalidData: naming `what` and the path, if it cannot be read or is larger than 64 MiB.
+        InvalidData: naming `what` and the path, if it cannot be read, is empty, or is larger than 64 MiB.
     """
-    if path != STANDARD_INPUT:
-        return read_text(path, what=what, limit=MAX_DOCUMENT_BYTES).encode()
-    content = sys.stdin.buffer.read(MAX_DOCUMENT_BYTES + 1)
-    if len(content) > MAX_DOCUMENT_BYTES:
-        raise InvalidData(f"{what} -: larger than {MAX_DOCUMENT_BYTES} bytes", code="document_too_large")
+    content = _standard_input(what) if path == STANDARD_INPUT else _file(path, what)
+    if not content.strip():
+        raise InvalidData(f"{what} {name_of(path)}: is empty", code="invalid_document")
     return content
 
 
@@ -41,3 +39,14 @@ def require_directory_of(path: Path, *, what: str) -> None:
         raise InvalidData(f"{what} {path}: there is no directory {path.parent}", code="file_unreadable")
     if path.is_dir():
         raise InvalidData(f"{what} {path}: is a directory", code="file_unreadable")
+
+
+def _file(path: Path, what: str) -> bytes:
+    return read_text(path, what=what, limit=MAX_DOCUMENT_BYTES).encode()
+
+
+def _standard_input(what: str) -> bytes:
+    content = sys.stdin.buffer.read(MAX_DOCUMENT_BYTES + 1)
+    if len(content) > MAX_DOCUMENT_BYTES:
+        raise InvalidData(f"{what} -: larger than {MAX_DOCUMENT_BYTES} bytes", code="document_too_large")
+    return content

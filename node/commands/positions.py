@@ -13,6 +13,7 @@ from node.commands.output import portfolio_table, print_table
 from node.commands.pinning import pin
 from node.reading import configured_venues, open_chains, read_portfolios
 from node.settings import Settings, load_settings
+from node.telemetry import configure_logging
 from riskschema.codec import encode_json
 from riskschema.errors import InvalidData
 from riskschema.portfolio import Portfolio
@@ -26,6 +27,7 @@ def show_positions(address: str, config: Path, *, block: int | None, as_json: bo
         InvalidData: the address or the settings are wrong, or nothing is configured to be read.
         TransientError: an endpoint failed, or does not know the block.
     """
+    configure_logging(level="ERROR")  # what a command has to say is its message, not a log
     account = checked_address(address, what="ADDRESS")
     settings = load_settings(config)
     if block is not None and len(settings.chains) != 1:

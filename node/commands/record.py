@@ -16,6 +16,7 @@ from node.commands.documents import require_directory_of
 from node.commands.pinning import pin
 from node.reading import configured_venues, open_chains
 from node.settings import VENUE_KEYS, Chain, load_settings
+from node.telemetry import configure_logging
 from riskschema.codec import encode_json
 from riskschema.errors import InvalidData
 from riskschema.portfolio import BlockReference, VenueReading
@@ -49,6 +50,7 @@ def record_protocol(
         InvalidData: protocol, account, settings or output cannot be used; nothing is read.
         TransientError: the endpoint failed; nothing is written.
     """
+    configure_logging(level="ERROR")  # what a command has to say is its message, not a log
     load_protocol(protocol)
     subjects = tuple(dict.fromkeys(checked_address(account, what="--account") for account in accounts))
     require_directory_of(output, what="--output")

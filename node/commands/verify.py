@@ -25,6 +25,7 @@ from node.api_documents import (
 )
 from node.checksums import checked_address
 from node.commands.documents import name_of, read_document
+from node.telemetry import configure_logging
 from riskschema.codec import encode_json
 from riskschema.errors import FatalError, InvalidData, PlimsollError, ProtocolViolation
 from riskschema.portfolio import BlockReference
@@ -61,6 +62,7 @@ def verify_attestation(file: Path, *, rpc_url: str, oracle: str | None, as_json:
         TransientError: the endpoint failed: nothing is known.
         FatalError: the endpoint serves another chain.
     """
+    configure_logging(level="ERROR")  # what a command has to say is its message, not a log
     trusted = None if oracle is None else checked_address(oracle, what="--oracle")
     document = read_document(file, what="attestation")
     attestation = read_attestation(document, what=f"attestation {name_of(file)}")
