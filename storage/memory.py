@@ -119,9 +119,10 @@ class MemoryStore:
     async def prune(self, config_digest: Hash32, *, below_round: int) -> int:
         """Delete the rounds below `below_round` (never the latest certified); return how many."""
         latest = await self.latest_certified(config_digest)
+        settled = [(each.network, each.round) for each in self._transactions.values() if each.status not in UNSETTLED]
         doomed = {
             key
-            for key in (*self._messages, *self._reports)
+            for key in (*self._messages, *self._reports, *settled)
             if key[0] == config_digest and key[1] < below_round and (latest is None or key[1] != latest.round)
         }
         for key in doomed:

@@ -259,9 +259,11 @@ async def _oldest_rounds(
     connection: AsyncConnection, network: Hash32, below_round: int, spared: int | None
 ) -> list[int]:
     parts = []
-    for table in (MESSAGES, REPORTS):
+    for table in (MESSAGES, REPORTS, TRANSACTIONS):
         part = select(table.c.round).where(table.c.network == network, table.c.round < below_round)
+        if table is TRANSACTIONS:  # one that settles after its round was pruned
+            part = part.where(TRANSACTIONS.c.status.not_in(UNSETTLED))
         parts.append(part if spared is None else part.where(table.c.round != spared))
-    both = union(*parts).subquery()
-    query = select(both.c.round).order_by(both.c.round).limit(ROUNDS_PER_PRUNE)
+    rounds = union(*parts).subquery()
+    query = select(rounds.c.round).order_by(rounds.c.round).limit(ROUNDS_PER_PRUNE)
     return list((await connection.execute(query)).scalars())

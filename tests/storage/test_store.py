@@ -268,6 +268,16 @@ class StoreContract:
         assert await store.round_transaction(NETWORK, 31337, 2) is None
         assert await store.prune(NETWORK, below_round=5) == 0
 
+    async def test_what_settles_after_its_round_was_pruned_is_pruned_too(self, store: Store) -> None:
+        await store.put_report(report(), [])
+        await store.put_transaction(transaction())
+        assert await store.prune(NETWORK, below_round=5) == 1
+        await store.put_transaction(transaction(status="final"))
+        assert await store.prune(NETWORK, below_round=1) == 0
+        assert await store.round_transaction(NETWORK, 31337, 1) is not None
+        assert await store.prune(NETWORK, below_round=5) == 1
+        assert await store.round_transaction(NETWORK, 31337, 1) is None
+
 
 class TestMemoryStore(StoreContract):
     @pytest.fixture
