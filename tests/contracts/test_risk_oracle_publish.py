@@ -6,8 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from attest.abi_types import word_fields
 from attest.certificate import Certificate
 from attest.eip712 import CURVE_ORDER, Destination
+from attest.header import ReportHeader
 from contracts.calls import decode_event, encode_call, publish_call
 from riskschema.units import Address
 
@@ -17,6 +19,11 @@ Refuses = Callable[..., Any]
 
 # OpenZeppelin's ECDSA.RecoverError
 INVALID_SIGNATURE, INVALID_S = 1, 3
+FIELDS = ReportHeader.__struct_fields__
+
+
+def _field_name(index: int) -> str:
+    return FIELDS[index]
 
 
 def test_a_quorum_signed_report_is_accepted(oracle: Any) -> None:
@@ -146,6 +153,21 @@ def test_a_header_changed_after_signing_is_refused(oracle: Any, refuses: Refuses
     changed = msgspec.structs.replace(certificate.header, **{field: value})
     with refuses("WrongSigner"):
         oracle.publish(msgspec.structs.replace(certificate, header=changed), at=1_800_000_004)
+
+
+@pytest.mark.parametrize(
+    "index", [i for i, (_, kind) in enumerate(word_fields(ReportHeader)) if kind != "bytes32"], ids=_field_name
+)
+def test_a_word_outside_its_type_is_refused(oracle: Any, refuses: Refuses, index: int) -> None:
+    """The contract hashes the words as they come: one that it never reads must fail by the signatures."""
+    oracle.publish(oracle.certify(oracle.header(1)))
+    certificate = oracle.certify(oracle.header(5))
+    call = bytearray(publish_call(certificate))
+    call[4 + 32 * index] = 1
+    name = "WrongSigner" if index > FIELDS.index("valid_until") else "Unknown"
+    with refuses(name):
+        oracle.chain.send(oracle.contracts.oracle, bytes(call), at=certificate.header.observed_at + 1)
+    oracle.publish(certificate, at=certificate.header.observed_at + 2)
 
 
 def test_one_signature_less_than_a_quorum_is_refused(oracle: Any, refuses: Refuses) -> None:
