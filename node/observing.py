@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import structlog
 
 from attest.effects import Observe
 from attest.messages import Observation
 from attest.observing import block_numbers_to_name, word_observation
 from node.node import Node
+from node.parallel import in_parallel
 from riskschema.errors import TransientError
 from riskschema.market import FactorQuote
 from riskschema.portfolio import BlockReference
@@ -19,7 +18,7 @@ _log = structlog.get_logger("node.observing")
 
 
 async def observe(node: Node, asked: Observe) -> Observation:
-    """Look at all chains and market sources at once.
+    """Look at all chains, then at all market sources.
 
     Raises:
         TransientError: an endpoint or a source does not answer: this node abstains.
@@ -27,9 +26,8 @@ async def observe(node: Node, asked: Observe) -> Observation:
     """
     stride = node.rules.parameters.pin_stride
     observed = [node.chains[chain.chain_id] for chain in node.rules.committee.chains]
-    heads = asyncio.gather(*(_heads(chain, stride) for chain in observed))
-    quotes = asyncio.gather(*(source.quotes() for source in node.sources))
-    seen, answers = await asyncio.gather(heads, quotes)
+    seen = await in_parallel(_heads(chain, stride) for chain in observed)
+    answers = await in_parallel(source.quotes() for source in node.sources)
     quoted: dict[str, FactorQuote] = {}
     for quote in (quote for answer in answers for quote in answer):
         quoted.setdefault(quote.factor, quote)  # the first source that quotes a factor is this node's vote
@@ -52,5 +50,5 @@ async def observe(node: Node, asked: Observe) -> Observation:
 async def _heads(chain: ChainReader, stride: int) -> tuple[BlockReference, ...]:
     head = await chain.head()
     numbers = block_numbers_to_name(head.number, stride)
-    older = await asyncio.gather(*(chain.block(number) for number in numbers if number != head.number))
-    return (*older, head) if head.number in numbers else tuple(older)
+    older = await in_parallel(chain.block(number) for number in numbers if number != head.number)
+    return (*older, head) if head.number in numbers else older

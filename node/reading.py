@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -13,6 +12,7 @@ import msgspec
 
 from adapters.chains import open_chain
 from adapters.protocols import discover_protocols
+from node.parallel import in_parallel
 from node.settings import Chain, rpc_url
 from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData
@@ -121,8 +121,8 @@ async def discover_accounts(
         limit: Most accounts of all.
     """
     readable = [venue for venue in venues if venue.chain_id in readers]
-    found = await asyncio.gather(
-        *(venue.adapter.discover(readers[venue.chain_id], from_block=venue.from_block) for venue in readable)
+    found = await in_parallel(
+        venue.adapter.discover(readers[venue.chain_id], from_block=venue.from_block) for venue in readable
     )
     named = {
         account
@@ -166,7 +166,7 @@ async def read_portfolios(
     Raises:
         TransientError: an endpoint failed: this node cannot tell what others see, and abstains.
     """
-    readings = await asyncio.gather(*(_read_venue(venue, readers.get(venue.chain_id), accounts) for venue in venues))
+    readings = await in_parallel(_read_venue(venue, readers.get(venue.chain_id), accounts) for venue in venues)
     silos: dict[Address, list[Silo]] = defaultdict(list)
     unread: dict[Address, list[Unread]] = defaultdict(list)
     missing: dict[Address, int] = defaultdict(int)

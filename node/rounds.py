@@ -22,12 +22,13 @@ from node.assessing import AssessedRound, assess_round, market_state
 from node.hourly_prices import completed_hours, encode_hours
 from node.node import Node
 from node.observing import observe
+from node.parallel import in_parallel
 from node.reading import Reading, discover_accounts, read_portfolios
 from node.report import build_report
 from node.round_effects import find, the
 from node.transmitter import Landing
 from riskschema.errors import TransientError
-from riskschema.ports import PinnedReader, PublishedTransaction
+from riskschema.ports import PublishedTransaction
 from riskschema.rounds import RoundStep, StoredMessage, StoredReport
 from riskschema.units import Hash32
 
@@ -120,7 +121,8 @@ async def _kept_report(node: Node, round_number: int) -> ReportHeader | None:
 async def _read(node: Node, outcome: Outcome) -> Reading:
     if not outcome.pins:
         raise TransientError("no chain has a block recent enough to be pinned", code="chain_out")
-    readers: dict[int, PinnedReader] = {pin.chain_id: await node.chains[pin.chain_id].pin(pin) for pin in outcome.pins}
+    pinned = await in_parallel(node.chains[pin.chain_id].pin(pin) for pin in outcome.pins)
+    readers = {reader.block.chain_id: reader for reader in pinned}
     accounts = await discover_accounts(
         node.venues,
         readers,
