@@ -41,7 +41,8 @@ interface IRiskOracle {
     /// @param signatures As the committee's verifier reads them.
     function publish(ReportHeader calldata header, uint256 bitmap, bytes calldata signatures) external;
 
-    /// Revert unless `leaf` is in the accounts tree of `round` and recent and complete enough.
+    /// Revert unless `leaf` is in the accounts tree of `round` and recent and complete enough. Whose leaf it is
+    /// (`leaf.subject`) and what it says is for the caller to judge.
     /// @param maxAge Longest time since the observation, in seconds.
     /// @param minCoverage Venues (bits) that must have been read for this subject; with 0, unread debts count as none.
     /// @return observedAt Unix time of the observation.
