@@ -72,7 +72,7 @@ def verify_attestation(file: Path, *, rpc_url: str, oracle: str | None, as_json:
         click.echo(encode_json(result))
         return
     click.echo(f"valid: {result.subject} has score {result.score} in round {result.round}")
-    click.echo(f"  signatures   {result.signers}, of operators whose committee is the contract's")
+    click.echo(f"  signatures   {result.signers}, checked by the contract's own verifier")
     click.echo("  proof        leads from the leaf to the certified accounts root")
     click.echo(f"  on-chain     RiskOracle {result.oracle} on chain {result.chain_id} holds that root")
     click.echo(f"               (asked at block {result.block})")
