@@ -7,11 +7,13 @@ from pathlib import Path
 from attest.canonical_json import decode_canonical, encode_canonical
 from attest.committee import Committee, check_committee
 from attest.eip712 import Destination
+from attest.hourly_table import history_hash
 from attest.identity import IdentityKey
 from attest.keystore import LocalSigner
 from node.reading import ConfiguredVenue
 from node.settings import Settings, read_text
 from riskschema.errors import FatalError, InvalidData
+from riskschema.market import HourlyHistory
 from riskschema.units import Hash32
 
 MAX_COMMITTEE_BYTES = 1 << 20
@@ -58,6 +60,21 @@ def check_agreement(settings: Settings, committee: Committee, venues: tuple[Conf
                 "give that chain this genesis_hash in the settings",
                 code="invalid_settings",
             )
+
+
+def check_history(history: HourlyHistory, committee: Committee) -> None:
+    """Refuse a genesis history that is not the committee's: every report would differ.
+
+    Raises:
+        InvalidData: naming both hashes.
+    """
+    given = history_hash(history)
+    if given != committee.history_hash:
+        raise InvalidData(
+            f"market.history_file hashes to {Hash32(given)}, the committee asks for "
+            f"{Hash32(committee.history_hash)}: get the committee's history file",
+            code="invalid_settings",
+        )
 
 
 def operator_index(committee: Committee, signer: LocalSigner, identity: IdentityKey) -> int:

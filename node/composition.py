@@ -18,7 +18,7 @@ from attest.rules import AgreementRules
 from attest.state import AgreedState, genesis_state
 from attest.state_format import decode_state
 from contracts.calls import decode_revert
-from node.committee_file import check_agreement, destination_of, load_committee, operator_index
+from node.committee_file import check_agreement, check_history, destination_of, load_committee, operator_index
 from node.hourly_prices import HourlyPrices
 from node.node import Node, StepHook, SystemClock, no_hook, thread_executor
 from node.outbox import PublishLimits
@@ -63,6 +63,7 @@ async def open_node(
     parameters = load_parameters(_optional(directory, settings.parameters_file))
     venues = tuple(venue for chain in settings.chains for venue in configured_venues(chain))
     check_agreement(settings, committee, venues)
+    check_history(history, committee)
     destination = destination_of(settings, committee)
     status = NodeStatus(round_interval=committee.round_interval_seconds)
     metrics = Metrics(status)
