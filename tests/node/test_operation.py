@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -16,8 +16,10 @@ import pytest
 from devnet.launch import launch
 from devnet.local_chain import Devnet
 from node.composition import open_node
+from node.node import thread_executor
 from node.rounds import RoundResult
 from node.service import StopRequest, run_rounds
+from riskschema.rounds import RoundStep
 
 from .conftest import Prepare
 from .local_node import LocalNode
@@ -61,6 +63,50 @@ def mining(devnet: Devnet, *, on: bool) -> None:
     devnet.anvil.rpc.request("evm_setAutomine", on)
     if on:
         devnet.anvil.mine()
+
+
+async def test_a_round_that_takes_too_long_is_given_up_and_the_next_one_is_not(
+    running: LocalNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.service.LONGEST_ROUND_SECONDS", 0.0)
+    stop = StopRequest()
+    results: list[RoundResult] = []
+    stuck: set[int] = set()
+    reasons: set[str] = set()
+
+    async def hang_once(step: RoundStep, round_number: int) -> None:
+        reasons.update(node.status.ready(node.clock.now()))
+        if step is RoundStep.ASSESS and not stuck:
+            stuck.add(round_number)
+            await asyncio.sleep(3_600)
+        await stop.check(step, round_number)
+
+    def note(result: RoundResult) -> None:
+        results.append(result)
+        stop.ask()
+
+    async with open_node(running.settings, running.directory, before_step=hang_once) as node, asyncio.timeout(30):
+        await run_rounds(node, stop, on_round=note)
+    assert "deadline" in reasons
+    assert stuck.isdisjoint(result.round for result in results)
+    assert len(results) == 1
+
+
+async def test_heavy_work_that_was_given_up_does_not_add_up() -> None:
+    running_now, most = [0], [0]
+
+    def work() -> None:
+        running_now[0] += 1
+        most[0] = max(most[0], running_now[0])
+        time.sleep(0.1)
+        running_now[0] -= 1
+
+    with thread_executor() as executor:
+        for _ in range(3):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(executor.run(work), timeout=0.02)
+        await executor.run(work)
+    assert most == [1]
 
 
 def test_a_stop_finishes_the_step_and_leaves_a_database_that_continues(running: LocalNode) -> None:
