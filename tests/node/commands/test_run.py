@@ -1,0 +1,147 @@
+"""`plimsoll run --devnet`: what a newcomer sees, from the first line to Ctrl-C."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from riskschema.rounds import RoundStep
+
+from ..local_node import LocalNode
+from .conftest import Plimsoll
+
+pytestmark = pytest.mark.chain
+ROOT = Path(__file__).parents[3]
+PATIENCE = 90
+
+
+class Running:
+    """A `plimsoll run` in a process of its own."""
+
+    def __init__(self, *arguments: object) -> None:
+        command = [sys.executable, "-m", "node.cli", "run", *map(str, arguments)]
+        self.process = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.lines: list[str] = []
+
+    def read_until(self, pattern: str) -> re.Match[str]:
+        """Read what it says until a line matches."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip())
+            if found := re.search(pattern, line):
+                return found
+        raise AssertionError(f"ended without {pattern}: {self.lines}")
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> tuple[int, str]:
+        """Send a signal; return exit status and standard output."""
+        self.process.send_signal(number)
+        output, messages = self.process.communicate(timeout=PATIENCE)
+        self.lines += messages.splitlines()
+        return self.process.returncode, output
+
+
+@contextmanager
+def running(*arguments: object) -> Iterator[Running]:
+    node = Running(*arguments)
+    try:
+        yield node
+    finally:
+        node.process.kill()
+        node.process.communicate()
+
+
+def get(url: str) -> dict[str, object]:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return json.loads(answer.read())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory that several runs share."""
+    return tmp_path_factory.mktemp("data") / "devnet"
+
+
+def test_one_round_prints_one_object_and_nothing_else(data: Path) -> None:
+    command = [sys.executable, "-m", "node.cli", "run", "--devnet", "--once", "--data", str(data)]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    report = json.loads(line)
+    assert set(report) == {"round", "block", "accounts", "transaction", "gas", "signers", "seconds"}
+    assert report["accounts"] >= 20
+    assert report["signers"] == 1
+    assert report["gas"] > 0
+    assert re.fullmatch("0x[0-9a-f]{64}", report["transaction"])
+    assert list(report["seconds"]) == [step.value for step in RoundStep]
+    assert all("{" not in line for line in done.stderr.splitlines()), "a log line where nothing went wrong"
+
+
+def test_a_second_run_in_the_same_directory_shows_where_to_look_and_stops_at_ctrl_c(
+    data: Path, plimsoll: Plimsoll
+) -> None:
+    known = (data / "keys" / "public.json").read_text()
+    with running("--devnet", "--data", data, "--port", "0") as node:
+        url = node.read_until(r"curl -s (http://127\.0\.0\.1:\d+/v1/accounts/0x[0-9a-fA-F]{40})")[1]
+        answer = get(url)
+        assert answer["format"] == "plimsoll-account-1"
+        assert get(url.split("/v1/")[0] + "/readyz")
+        oracle = node.read_until(r"oracle +(0x[0-9a-f]{40})")[1]
+        assert "[guard_locked]" in plimsoll("run", "--config", data / "plimsoll.toml", "--once").refused()
+        first, second = (node.read_until(r"^round \d+: \d+ accounts") for _ in range(2))
+        begin = time.monotonic()
+        status, output = node.stop()
+        assert (status, output) == (0, "")
+        assert time.monotonic() - begin < 5, "a stop takes a moment, not a round"
+    assert oracle in json.dumps(answer)
+    assert first[0] != second[0]
+    assert node.lines[-1].endswith("stopped")
+    assert not [line for line in node.lines if "Traceback" in line or line.startswith("{")]
+    assert (data / "keys" / "public.json").read_text() == known
+
+
+def test_a_port_that_is_taken_is_refused_at_once(plimsoll: Plimsoll, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        message = plimsoll("run", "--devnet", "--data", tmp_path, "--port", port).refused()
+    assert f"127.0.0.1:{port}: Address already in use" in message
+    assert "--port 0" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_data_directory_that_is_a_file_is_refused(plimsoll: Plimsoll, tmp_path: Path, config: Path) -> None:
+    (tmp_path / "data").write_text("")
+    assert "cannot be made a directory" in plimsoll("run", "--devnet", "--data", tmp_path / "data").refused()
+    assert "cannot be made a directory" in plimsoll("run", "--config", config, "--data", tmp_path / "data").refused()
+
+
+@pytest.mark.parametrize(
+    ("replaced", "by", "names"),
+    [
+        ("[keys]", "[other]", "`other`"),
+        ('committee_file = "committee.json"', "", "committee_file is missing"),
+        ('history_file = "history.json"', "", "market.history_file is missing"),
+        ('committee_file = "committee.json"', 'committee_file = "nowhere.json"', "nowhere.json: No such file"),
+        ('attestation = "keys/attestation.json"', 'attestation = "keys/nowhere.json"', "keys/nowhere.json"),
+        ("from_block = 1", "from_block = 2", "make [[chains.venues]] the same"),
+    ],
+)
+def test_settings_of_a_node_that_do_not_fit_are_refused_before_anything_is_made(
+    plimsoll: Plimsoll, network: LocalNode, config: Path, tmp_path: Path, replaced: str, by: str, names: str
+) -> None:
+    text = config.read_text()
+    assert replaced in text
+    changed = network.directory / "changed.toml"
+    changed.write_text(text.replace(replaced, by))
+    message = plimsoll("run", "--config", changed, "--once", "--data", tmp_path / "data").refused()
+    changed.unlink()
+    assert names in message
+    assert not list((tmp_path / "data").glob("*.sqlite"))
