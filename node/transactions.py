@@ -28,7 +28,8 @@ class Fees(msgspec.Struct, frozen=True, kw_only=True):
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
     """What a replacement keeps of the transaction it replaces."""
 
-    to: Address
+    to: Address | None
+    """None creates a contract."""
     data: bytes
     gas: int
 
@@ -82,7 +83,7 @@ def sign_transaction(chain_id: int, nonce: int, payload: Payload, fees: Fees, si
     """
     fields: list[Rlp] = [
         *(_integer(value) for value in (chain_id, nonce, fees.max_priority_fee, fees.max_fee, payload.gas)),
-        payload.to.to_bytes(),
+        payload.to.to_bytes() if payload.to else b"",
         _integer(0),
         payload.data,
         [],
@@ -91,6 +92,11 @@ def sign_transaction(chain_id: int, nonce: int, payload: Payload, fees: Fees, si
     r, s = (int.from_bytes(signature[start : start + 32], "big") for start in (0, 32))
     raw = DYNAMIC_FEE + _encode([*fields, _integer(signature[64] - 27), _integer(r), _integer(s)])
     return SignedTransaction(raw=raw, hash=Hash32(keccak256(raw)))
+
+
+def created_address(sender: Address, nonce: int) -> Address:
+    """Return where a contract-creating transaction puts the contract (Ethereum yellow paper, equation 88)."""
+    return Address("0x" + keccak256(_encode([sender.to_bytes(), _integer(nonce)]))[12:].hex())
 
 
 def payload_of(raw: bytes) -> Payload:
@@ -106,7 +112,7 @@ def payload_of(raw: bytes) -> Payload:
     if raw[:1] != DYNAMIC_FEE or rest or len(fields) != _SIGNED_FIELDS:
         raise InvalidData("kept transaction: not a signed EIP-1559 transaction", code="malformed")
     gas, to, data = (field if isinstance(field, bytes) else b"" for field in (fields[4], fields[5], fields[7]))
-    return Payload(to=Address("0x" + to.hex()), data=data, gas=int.from_bytes(gas, "big"))
+    return Payload(to=Address("0x" + to.hex()) if to else None, data=data, gas=int.from_bytes(gas, "big"))
 
 
 def _eighth_more(value: int) -> int:
