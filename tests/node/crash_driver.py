@@ -56,9 +56,9 @@ class Armed:
         self.rounds = 0
 
     def note(self, result: RoundResult) -> None:
-        assert result.transaction is not None, result.landing
-        tell(landed=result.round)
-        self.rounds += 1
+        if result.transaction is not None:  # on a busy machine a transaction may land after its slot
+            tell(landed=result.round)
+            self.rounds += 1
 
     def kill(self) -> None:
         if self.rounds:

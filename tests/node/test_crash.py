@@ -26,7 +26,7 @@ from .conftest import Prepare
 from .crash_driver import ENDING, WRITES
 from .local_node import LocalNode
 
-pytestmark = pytest.mark.chain
+pytestmark = [pytest.mark.chain, pytest.mark.timeout(300)]  # the first process compiles the kernels
 
 DRIVER = Path(__file__).with_name("crash_driver.py")
 ROOT = Path(__file__).parents[2]
@@ -75,7 +75,7 @@ def killed(directory: Path, points: list[str]) -> list[dict[str, Any]]:
         capture_output=True,
         text=True,
         env=environment,
-        timeout=100,
+        timeout=250,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr[-3_000:]
