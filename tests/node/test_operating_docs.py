@@ -1,0 +1,113 @@
+"""docs/operating.md and docs/command-line.md say what the program does: every key, code, series, event and option."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+import msgspec
+import pytest
+
+from adapters.protocols import discover_protocols
+from node.cli import plimsoll
+from node.settings import Settings
+from node.status import NodeStatus
+from node.telemetry import Metrics
+from riskschema.codec import to_builtins
+from riskschema.reasons import REASONS
+
+ROOT = Path(__file__).parents[2]
+OPERATING = (ROOT / "docs" / "operating.md").read_text()
+COMMAND_LINE = (ROOT / "docs" / "command-line.md").read_text()
+
+
+def table(name: str) -> list[list[str]]:
+    """Return the cells of a marked table, without its head."""
+    block = OPERATING.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in block.strip().splitlines()]
+    return rows[2:]
+
+
+def settings_keys(kind: Any = Settings, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every key with its default as the table writes it."""
+    for field in msgspec.structs.fields(kind):
+        inner = struct_of(field.type)
+        if inner is not None:
+            yield from settings_keys(inner, f"{prefix}{field.name}.")
+        elif field.name != "venues":
+            yield f"{prefix}{field.name}", written_default(field)
+    if prefix == "chains.":
+        yield "chains.venues.protocol", ""
+        yield "chains.venues.label", "the protocol"
+        yield "chains.venues.from_block", "`0`"
+        for module in discover_protocols().values():
+            yield from settings_keys(module.Deployment, "chains.venues.")
+
+
+def struct_of(kind: Any) -> type[msgspec.Struct] | None:
+    for candidate in (kind, *get_args(kind)):
+        if isinstance(candidate, type) and issubclass(candidate, msgspec.Struct):
+            return candidate
+    return None
+
+
+def written_default(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return ""
+    default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+    if default is None:
+        return "none"
+    value = list(default) if isinstance(default, tuple) else to_builtins(default)
+    if isinstance(value, str):
+        text = re.sub(r"0+$", "", value) if "." in value and value[0].isdigit() else value
+        return f'`"{text}"`'
+    return f"`{value}`"
+
+
+def test_every_setting_is_explained_with_its_default() -> None:
+    documented = {row[0].strip("`"): row[1] for row in table("settings")}
+    assert documented == dict(settings_keys())
+    assert all(row[2] for row in table("settings"))
+
+
+def test_every_reason_is_explained() -> None:
+    wanted = [f"| `{reason.code}` | {reason.short} | {reason.long} |" for reason in REASONS.values()]
+    block = OPERATING.split("<!-- reasons -->")[1].split("<!-- /reasons -->")[0].strip().splitlines()
+    assert block[2:] == wanted, "replace the table by:\n" + "\n".join(wanted)
+
+
+def test_every_series_is_explained() -> None:
+    names = {family.name for family in Metrics(NodeStatus(round_interval=1)).registry.collect()}
+    assert {row[0].strip("`") for row in table("metrics")} == names
+
+
+def test_every_event_of_the_log_is_explained() -> None:
+    logged = re.compile(r"_log\.(?:info|warning|error|exception)\(\s*\"([^\"]+)\"")
+    sources = [path for folder in ("node", "adapters", "storage") for path in (ROOT / folder).rglob("*.py")]
+    events = {event for path in sources for event in logged.findall(path.read_text())}
+    assert {row[0].strip("`") for row in table("events")} == events
+
+
+def commands(group: click.Group = plimsoll, *path: str) -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, *path, name)
+        else:
+            yield " ".join((*path, name)), command
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands()))
+def test_every_command_is_described_with_all_its_options(name: str, command: click.Command) -> None:
+    sections = {part.split("\n")[0].strip("` "): part for part in COMMAND_LINE.split("\n## ")[1:]}
+    assert name in sections
+    options = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+    described = set(re.findall(r"`(--[a-z-]+)", sections[name]))
+    assert options - {"--json"} <= described
+    assert described <= options | {"--json"}
+
+
+def test_files_that_the_documents_name_exist() -> None:
+    for document in (OPERATING, COMMAND_LINE):
+        for target in re.findall(r"\]\(([^)#]+)\)", document):
+            assert (ROOT / "docs" / target).resolve().exists(), target
