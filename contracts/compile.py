@@ -8,15 +8,12 @@ import argparse
 import hashlib
 import json
 import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from devnet.compiler import SOLIDITY_FOLDER
-from devnet.errors import DevnetError
 from devnet.packages import default_cache, fetch_package
+from devnet.solc import run_solc
 
 SOURCES = Path(__file__).parent / "src"
 ARTIFACTS = Path(__file__).parent / "artifacts"
@@ -27,7 +24,6 @@ SETTINGS: dict[str, Any] = {
     "viaIR": True,
     "outputSelection": {"*": {"*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"]}},
 }
-TIMEOUT_SECONDS = 180
 
 _IMPORT = re.compile(r'^import .*"(?P<path>[^"]+)";$', re.MULTILINE)
 _OPENZEPPELIN = "@openzeppelin/contracts/"
@@ -43,12 +39,12 @@ def compile_contracts(*, cache: Path, extra_sources: Path | None = None) -> dict
     Raises:
         DevnetError: a package or Node.js is missing, or solc refuses a source.
     """
-    solc = fetch_package("solc-0_8_28", cache=cache, progress=_say) / "soljson.js"
+    solc = fetch_package("solc-0_8_28", cache=cache, progress=_say)
     openzeppelin = fetch_package("openzeppelin-contracts", cache=cache, progress=_say)
     sources = collect_sources(openzeppelin, extra_sources)
     request = {"language": "Solidity", "sources": sources, "settings": SETTINGS}
-    output = _run_solc(solc, json.dumps(request, sort_keys=True))
-    version = json.loads((solc.parent / "package.json").read_text())["version"]
+    output = run_solc(solc, json.dumps(request, sort_keys=True), warnings_are_errors=True)
+    version = json.loads((solc / "package.json").read_text())["version"]
     return {
         name: _artifact(name, file, contract, sources, version)
         for file, contracts in output["contracts"].items()
@@ -121,28 +117,6 @@ def _artifact(
         "bytecode": "0x" + contract["evm"]["bytecode"]["object"],
         "deployedBytecode": "0x" + contract["evm"]["deployedBytecode"]["object"],
     }
-
-
-def _run_solc(solc: Path, request: str) -> dict[str, Any]:
-    node = shutil.which("node")
-    if node is None:
-        raise DevnetError("node is not on the PATH; install Node.js 20 or newer")
-    try:
-        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
-            [node, str(SOLIDITY_FOLDER / "compile.mjs"), str(solc)],
-            input=request,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_SECONDS,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise DevnetError(f"solc failed: {error}") from error
-    output: dict[str, Any] = json.loads(done.stdout)
-    problems = [problem["formattedMessage"] for problem in output.get("errors", [])]
-    if problems:
-        raise DevnetError("solc refused the sources:\n" + "\n".join(problems))
-    return output
 
 
 def _resolve(name: str, path: str) -> str:

@@ -2,16 +2,13 @@
 
 import hashlib
 import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
-from devnet.errors import DevnetError
 from devnet.packages import Progress, appears_whole, cache_lock, fetch_package
+from devnet.solc import run_solc
 
 SOLIDITY_FOLDER = Path(__file__).parent / "solidity"
-COMPILE_TIMEOUT_SECONDS = 180
 SETTINGS = {
     "optimizer": {"enabled": True, "runs": 200},
     "evmVersion": "paris",
@@ -54,27 +51,7 @@ def _sources(morpho: Path) -> dict[str, dict[str, str]]:
 
 
 def _solc(request: str, *, cache: Path, progress: Progress) -> dict[str, dict[str, Any]]:
-    solc = fetch_package("solc-0_8_19", cache=cache, progress=progress) / "soljson.js"
-    node = shutil.which("node")
-    if node is None:
-        raise DevnetError("node is not on the PATH; install Node.js 20 or newer with npm")
-    try:
-        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
-            [node, str(SOLIDITY_FOLDER / "compile.mjs"), str(solc)],
-            input=request,
-            capture_output=True,
-            text=True,
-            timeout=COMPILE_TIMEOUT_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise DevnetError(f"solc 0.8.19 failed: {error}") from error
-    if done.returncode != 0:
-        raise DevnetError(f"solc 0.8.19 failed: {done.stderr.strip()[-600:]}")
-    output = json.loads(done.stdout)
-    errors = [e["formattedMessage"] for e in output.get("errors", []) if e["severity"] == "error"]
-    if errors:
-        raise DevnetError("solc 0.8.19 refused the sources:\n" + "\n".join(errors))
+    output = run_solc(fetch_package("solc-0_8_19", cache=cache, progress=progress), request)
     return {
         name: {"abi": contract["abi"], "bytecode": "0x" + contract["evm"]["bytecode"]["object"]}
         for file in output["contracts"].values()
