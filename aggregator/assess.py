@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import compress
 
 import msgspec
 import numpy as np
@@ -121,7 +122,7 @@ def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessme
     chance = touch_probability(
         int(touches.touches[index]), float(touches.multiplier[index]), context.arrays.blocks, parameters.probability
     )
-    floor = parameters.probability.unfollowed_floor_ppm if account.unfollowed else 0
+    floor = max((_unfollowed_floor(item, parameters) for item in account.silos), default=0)
     result = verdict(chance, liquidatable=liquidatable, floor_ppm=floor, model=parameters.probability)
     exposed = [terms for terms, size in zip(context.arrays.factors, gross, strict=True) if size]
     healths = [item.silo.health for item in account.silos if item.silo.health is not None]
@@ -169,7 +170,8 @@ def _silo_assessment(silo: int, item: ReadSilo, exponent: int, context: _Context
         parameters.probability,
     )
     liquidatable = health is not None and health < WAD
-    result = verdict(chance, liquidatable=liquidatable, floor_ppm=0, model=parameters.probability)
+    floor = _unfollowed_floor(item, parameters)
+    result = verdict(chance, liquidatable=liquidatable, floor_ppm=floor, model=parameters.probability)
     add_ons = _add_ons(margins.silo_gross[silo].tolist(), exponent, context)
     base = usd_ceiling(int(margins.silo_base[silo]), exponent)
     return SiloAssessment(
@@ -185,12 +187,19 @@ def _silo_assessment(silo: int, item: ReadSilo, exponent: int, context: _Context
     )
 
 
+def _unfollowed_floor(item: ReadSilo, parameters: Parameters) -> int:
+    return parameters.probability.unfollowed_floor_ppm if item.unfollowed else 0
+
+
 def _equity(silo: int, item: ReadSilo, exponent: int, context: _Context) -> Usd:
     begin, end = context.lists["positions"][silo], context.lists["positions"][silo + 1]
     rows, lots = view32(context.table.rows), view64(context.table.lots)
     mantissas = view32(context.arrays.market.mantissas)
     values = [int(lots[place]) * int(mantissas[rows[place], 0]) for place in range(begin, end)]
-    return silo_equity(item.holdings, values, exponent, context.prices)
+    if not item.unsettled:
+        return silo_equity(item.holdings, values, exponent, context.prices)
+    counted = list(compress(zip(item.holdings, values, strict=True), item.worth))
+    return silo_equity([held for held, _ in counted], [value for _, value in counted], exponent, context.prices)
 
 
 def _liquidation_prices(silo: int, item: ReadSilo, context: _Context) -> tuple[LiquidationPrice, ...]:

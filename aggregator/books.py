@@ -135,7 +135,16 @@ def rule_book(table: PositionTable, counted: Int8s) -> RuleBook:
 
 
 def rule_rows(arrays: RiskArrays) -> RuleRows:
-    """Return the rule rows of `arrays` with the extremes of each path."""
+    """Return the rule rows of `arrays` with the extremes of each path.
+
+    What is owed counts at least as it is now: bounds of stretched paths must not shrink a debt below zero.
+    """
     mantissas = view32(arrays.rule.mantissas)
     paths = mantissas[:, 1:].reshape(mantissas.shape[0], arrays.blocks, STEPS)
-    return RuleRows(mantissas=mantissas, lowest=paths.min(axis=2), highest=paths.max(axis=2))
+    now = mantissas[:, :1]
+    lowest, highest = paths.min(axis=2), paths.max(axis=2)
+    return RuleRows(
+        mantissas=mantissas,
+        lowest=np.where(now < 0, np.minimum(lowest, now), lowest),
+        highest=np.where(now > 0, np.maximum(highest, now), highest),
+    )

@@ -19,6 +19,8 @@ HOURS = 24
 STEPS = HOURS * 3
 SETS = 4
 THIRDS = (0.0, -1 / 3, 1 / 3, -2 / 3, 2 / 3, -1.0, 1.0)
+LARGEST_LOG_MOVE = 40.0
+"""Moves are cut at e^±40, far beyond where mantissas saturate, so that no ratio of two prices is 0/0 or ∞/∞."""
 
 
 class Columns(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,7 +150,8 @@ def _largest(groups: Sequence[str]) -> list[int]:
 
 
 def _exponential(values: Floats, scale: float) -> Floats:
-    flat = np.ascontiguousarray(values).reshape(-1)
+    reach = LARGEST_LOG_MOVE / scale
+    flat = np.clip(values, -reach, reach).reshape(-1)
     result = np.empty_like(flat)
     exp_each(flat, scale, result)
     return result.reshape(values.shape)

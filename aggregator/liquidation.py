@@ -17,6 +17,8 @@ class Sides(NamedTuple):
     collateral: float
     premium: float
     """Bonus on all collateral."""
+    required: float
+    """What the weighted collateral must cover: debts, with the margin on what is short."""
     debt: float
 
 
@@ -30,18 +32,19 @@ class Outcome(NamedTuple):
 @compiled
 def sides(silo: int, column: int, held: RuleBook, rows: RuleRows) -> Sides:
     """Return both sides of a silo in a column."""
-    weighted, collateral, premium, debt = 0.0, 0.0, 0.0, 0.0
+    weighted, collateral, premium, required, debt = 0.0, 0.0, 0.0, 0.0, 0.0
     for p in range(held.silo_terms[silo], held.silo_terms[silo + 1]):
         mantissa = rows.mantissas[held.rows[p], column]
-        counted = product(held.lots[p], mantissa)
-        if counted > 0:
-            worth = float(product(held.gross[p], mantissa))
-            weighted += float(counted)
+        counted = float(product(held.lots[p], mantissa))
+        worth = float(product(held.gross[p], mantissa))
+        if worth > 0.0:
+            weighted += counted
             collateral += worth
             premium += worth * (held.bonuses[p] / 1e6)
         else:
-            debt -= float(counted)
-    return Sides(weighted, collateral, premium, debt)
+            required -= counted
+            debt -= worth
+    return Sides(weighted, collateral, premium, required, debt)
 
 
 @compiled
@@ -64,10 +67,10 @@ def walk(silo: int, start: int, held: RuleBook, rows: RuleRows, maximum_steps: i
     for column in range(start, start + STEPS):
         now = sides(silo, column, held, rows)
         for _ in range(maximum_steps):
-            if now.debt * owed <= now.weighted * kept:
+            if now.required * owed <= now.weighted * kept:
                 break
-            if now.collateral <= 0.0:
-                return Outcome(loss, True)
+            if now.debt * owed <= 0.0 or now.collateral <= 0.0:
+                return Outcome(loss, now.debt * owed > 0.0)
             bonus = now.premium / now.collateral
             repaid = share * now.debt * owed
             seized, available = repaid * (1.0 + bonus), now.collateral * kept

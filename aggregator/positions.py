@@ -17,10 +17,12 @@ from aggregator.rules import LinearRule, RowInstrument, RuleTerm
 from aggregator.venues import read_rule
 from riskschema.arrays import ACCOUNT_LOTS_BITS, PositionTable, RiskArrays
 from riskschema.buffers import DType
-from riskschema.portfolio import USD, Portfolio, Silo, Unread
+from riskschema.instruments import Future, Perpetual
+from riskschema.portfolio import USD, MarginFraction, Portfolio, Silo, Unread
 from riskschema.units import WAD
 
 SMALLEST_EXPONENT = -20
+CONTRACTS = (Perpetual, Future)
 
 
 class ReadSilo(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +33,15 @@ class ReadSilo(msgspec.Struct, frozen=True, kw_only=True):
     """Priced positions and settlement cash, base units."""
     rule: LinearRule | None
     """None where nothing can be liquidated or the rule cannot be followed."""
+    unfollowed: bool = False
+    """Something owed has no price, or the rule is not known: the silo must not look safe."""
+    unsettled: bool = False
+    """What its contracts are measured against is not known: their moves count, their notional is no equity."""
+
+    @property
+    def worth(self) -> tuple[bool, ...]:
+        """Per holding: whether its value is part of the equity."""
+        return tuple(not (self.unsettled and isinstance(item, CONTRACTS)) for item, _ in self.holdings)
 
 
 class ReadAccount(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,8 +50,6 @@ class ReadAccount(msgspec.Struct, frozen=True, kw_only=True):
     portfolio: Portfolio
     silos: tuple[ReadSilo, ...]
     unread: tuple[Unread, ...]
-    unfollowed: bool
-    """Something owed has no price, or a silo's rule is not known: the account must not look safe."""
     flags: frozenset[str]
 
 
@@ -58,39 +67,54 @@ def _read_account(portfolio: Portfolio, quoted: frozenset[str]) -> ReadAccount:
     ordered = sorted(portfolio.silos, key=lambda silo: (silo.chain_id, silo.venue, silo.id))
     unread = list(portfolio.unread)
     flags = {"venue_unread"} if portfolio.unread else set()
-    silos, unfollowed = [], False
+    silos = []
     for silo in ordered:
         missing = _unpriced(silo, quoted)
         unread += [_unread(silo, "factor_unknown", f"no quote of factor {name}") for name in missing]
         if missing:
             flags.add("unpriced")
-        owing = any(p.quantity < 0 and not _priced(p.instrument, quoted) for p in silo.positions)
         rule = read_rule(silo)
         if rule is None:
             unread.append(_unread(silo, "rule_not_implemented", f"no rule for {_rule_name(silo)}"))
             flags.add("venue_unread")
-            unfollowed = unfollowed or silo.health is not None
-        lame = rule is not None and any(not _priced_term(term, quoted) for term in rule.terms if term.weighted < 0)
-        unfollowed = unfollowed or owing or lame
         silos.append(_read_silo(silo, rule, quoted))
     return ReadAccount(
         portfolio=portfolio,
         silos=tuple(silos),
         unread=tuple(unread),
-        unfollowed=unfollowed,
         flags=frozenset(flags),
     )
 
 
 def _read_silo(silo: Silo, rule: LinearRule | None, quoted: frozenset[str]) -> ReadSilo:
+    unfollowed, unsettled = _unfollowed(silo, rule, quoted), _unsettled(silo, rule, quoted)
     holdings: list[tuple[RowInstrument, int]] = [
         (p.instrument, int(p.quantity)) for p in silo.positions if _priced(p.instrument, quoted) and p.quantity
     ]
     if rule is not None:
-        holdings += [(cash, amount) for cash, amount in rule.settlement if _priced(cash, quoted)]
+        holdings += rule.settlement if not unsettled else ()
         kept = tuple(term for term in rule.terms if _priced_term(term, quoted))
         rule = msgspec.structs.replace(rule, terms=kept) if kept else None
-    return ReadSilo(silo=silo, holdings=tuple(holdings), rule=rule)
+    return ReadSilo(silo=silo, holdings=tuple(holdings), rule=rule, unfollowed=unfollowed, unsettled=unsettled)
+
+
+def _unfollowed(silo: Silo, rule: LinearRule | None, quoted: frozenset[str]) -> bool:
+    """Tell whether something that is owed, or can be, escapes the silo's rule."""
+    held = [p for p in silo.positions if p.quantity]
+    if any(p.quantity < 0 and not _priced(p.instrument, quoted) for p in held):
+        return True
+    if rule is None:
+        return silo.health is not None or any(p.quantity < 0 or isinstance(p.instrument, CONTRACTS) for p in held)
+    return any(term.weighted < 0 and not _priced_term(term, quoted) for term in rule.terms)
+
+
+def _unsettled(silo: Silo, rule: LinearRule | None, quoted: frozenset[str]) -> bool:
+    """Tell whether a contract lacks what it is measured against: its entry value, or a price of either."""
+    contracts = [p.instrument for p in silo.positions if p.quantity and isinstance(p.instrument, CONTRACTS)]
+    if rule is None or not isinstance(silo.rule, MarginFraction):
+        return bool(contracts)
+    parts = (*contracts, *(cash for cash, _ in rule.settlement))
+    return not all(_priced(part, quoted) for part in parts)
 
 
 def _rule_name(silo: Silo) -> str:

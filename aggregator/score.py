@@ -10,6 +10,10 @@ from aggregator.kernels import log10, power
 from aggregator.parameters import ProbabilityModel
 from riskschema.assessment import Grade
 
+DECADES = 4.0
+"""Decades of probability on the score's scale ..."""
+SAFEST = 1e-4
+"""... which ends here, at a score of 0."""
 GRADES: tuple[Grade, ...] = ("A", "BBB", "BB", "B", "CCC", "C")
 
 
@@ -24,8 +28,9 @@ class Verdict(msgspec.Struct, frozen=True):
 def touch_probability(touches: int, multiplier: float, blocks: int, model: ProbabilityModel) -> float:
     """Return the probability of a touch within the horizon.
 
-    With at least `tail_paths` touches it is their share. Below, the share of `tail_paths` is carried down by the power
-    law of returns at the multiplier λ of moves at which so many would touch: p = (k/B)·λ^-a. The two meet at λ = 1.
+    The share of paths that touch. Where fewer than `tail_paths` do, the share of `tail_paths` is also carried down by
+    the power law of returns at the multiplier λ of moves at which so many would touch, p = (k/B)·λ^-a, and the larger
+    of the two counts: what happened is not talked away. They meet at λ = 1.
 
     Args:
         touches: Paths that touch.
@@ -33,9 +38,15 @@ def touch_probability(touches: int, multiplier: float, blocks: int, model: Proba
         blocks: Number of paths B.
         model: The `probability` parameters.
     """
+    share = touches / blocks
     if touches >= model.tail_paths:
-        return touches / blocks
-    return model.tail_paths / blocks * power(max(multiplier, 1.0), -model.tail_exponent)
+        return share
+    return max(share, model.tail_paths / blocks * power(max(multiplier, 1.0), -model.tail_exponent))
+
+
+def safe_multiplier(blocks: int, model: ProbabilityModel) -> float:
+    """Return the multiplier λ from which on the power law gives a score of 0."""
+    return max(power(model.tail_paths / blocks / SAFEST, 1.0 / model.tail_exponent), 1.0)
 
 
 def verdict(probability: float, *, liquidatable: bool, floor_ppm: int, model: ProbabilityModel) -> Verdict:
@@ -54,6 +65,6 @@ def verdict(probability: float, *, liquidatable: bool, floor_ppm: int, model: Pr
     chance = max(min(probability, 1.0), floor_ppm / 1e6)
     ppm = min(math.ceil(chance * 1e6), 1_000_000)
     grade = next(name for name in GRADES if ppm <= getattr(model.grades, name))
-    decades = (log10(chance) + 4.0) / 4.0 if chance > 0.0 else 0.0
+    decades = (log10(chance) + DECADES) / DECADES if chance > 0.0 else 0.0
     score = math.floor(1000.0 * min(max(decades, 0.0), 1.0) + 0.5)
     return Verdict(max(ppm, model.published_floor_ppm), score, grade)

@@ -15,11 +15,10 @@ from aggregator.books import STEPS, Floats, Int8s, Int32s, Ints, RuleBook, RuleR
 from aggregator.compilation import compiled
 from aggregator.liquidation import walk
 from aggregator.parameters import Parameters
-from aggregator.sums import FOLD, LOW_MASK, fold, product
+from aggregator.score import safe_multiplier
+from aggregator.stretch import NEVER, multiplier, path_stretch, surplus_now
+from aggregator.sums import FOLD, LOW_MASK, fold
 from riskschema.arrays import PositionTable, RiskArrays
-
-NEVER = 1e30
-"""Multiplier of a path that cannot touch however far it is stretched."""
 
 
 class TouchResult(NamedTuple):
@@ -28,7 +27,7 @@ class TouchResult(NamedTuple):
     touches: Ints
     """Paths on which any counted silo of the account touches."""
     insolvencies: Ints
-    """Paths that leave any silo with debt and no collateral."""
+    """Paths that leave a counted silo with debt and no collateral."""
     multiplier: Floats
     """Factor on the moves at which the wanted rank of paths touches; below 1 when so many touch already."""
     loss: Floats
@@ -40,10 +39,13 @@ class TouchResult(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """Which smallest multiplier is wanted, and how long a liquidation walk may be in one column."""
+    """Which smallest multiplier is wanted, and how far to look."""
 
     rank: int
     steps: int
+    """Liquidations in one column."""
+    far: float
+    """Multipliers from here on need not be told apart: the score is 0."""
 
 
 class Paths(NamedTuple):
@@ -75,16 +77,6 @@ def bounds(rows: Int32s, lots: Ints, extremes: RuleRows, high: Ints, low: Ints) 
 
 
 @compiled
-def multiplier(surplus: int, lowest: int) -> float:
-    """Return the factor on a path's moves at which it just touches: λ with surplus + λ·(lowest - surplus) = 0."""
-    if surplus <= 0:
-        return 0.0
-    if lowest >= surplus:
-        return NEVER
-    return float(surplus) / (float(surplus) - float(lowest))
-
-
-@compiled
 def smallest(values: Floats, ranked: Floats) -> float:
     """Return the r-th smallest value, r the size of the scratch `ranked`; the largest if there are fewer."""
     rank, filled = ranked.size, 0
@@ -102,62 +94,40 @@ def smallest(values: Floats, ranked: Floats) -> float:
 
 
 @compiled
-def lowest_sum(silo: int, start: int, held: RuleBook, rows: RuleRows) -> int:
-    """Return the smallest weighted sum over the 72 columns from `start`."""
-    least = 1 << 62
-    for column in range(start, start + STEPS):
-        total = 0
-        for p in range(held.silo_terms[silo], held.silo_terms[silo + 1]):
-            total += product(held.lots[p], rows.mantissas[held.rows[p], column])
-        least = min(least, total)
-    return least
-
-
-@compiled
-def surplus_now(silo: int, held: RuleBook, rows: RuleRows) -> int:
-    """Return the weighted sum at base."""
-    total = 0
-    for p in range(held.silo_terms[silo], held.silo_terms[silo + 1]):
-        total += product(held.lots[p], rows.mantissas[held.rows[p], 0])
-    return total
-
-
-@compiled
-def stretch_paths(silo: int, surplus: int, held: RuleBook, rows: RuleRows, paths: Paths) -> float:
-    """Write each path's multiplier, exact up to the returned reach and a lower bound beyond.
+def stretch_paths(silo: int, held: RuleBook, rows: RuleRows, wanted: Wanted, paths: Paths) -> None:
+    """Write each path's multiplier, exact up to the wanted rank or `far`, and a lower bound beyond.
 
     The paths with the smallest bounds are walked first: the largest of their exact values cannot be below the wanted
     rank's, so walking every path bounded by it (and every path that may touch) makes the rank exact.
     """
     begin, end = held.silo_terms[silo], held.silo_terms[silo + 1]
+    surplus = surplus_now(silo, held, rows)
     bounds(held.rows[begin:end], held.lots[begin:end], rows, paths.bound, paths.low)
     for b in range(paths.bound.size):
         paths.stretch[b] = multiplier(surplus, paths.bound[b])
-    limit, reach = smallest(paths.stretch, paths.ranked), 1.0
+    limit, reach = min(smallest(paths.stretch, paths.ranked), wanted.far), 1.0
     for b in range(paths.bound.size):
         if paths.stretch[b] <= limit:
-            reach = max(reach, multiplier(surplus, lowest_sum(silo, 1 + b * STEPS, held, rows)))
+            reach = max(reach, path_stretch(silo, b, held, rows, wanted.far)[1])
     for b in range(paths.bound.size):
         if paths.stretch[b] <= reach:
-            paths.bound[b] = lowest_sum(silo, 1 + b * STEPS, held, rows)
-            paths.stretch[b] = multiplier(surplus, paths.bound[b])
-    return reach
+            paths.bound[b], paths.stretch[b] = path_stretch(silo, b, held, rows, wanted.far)
 
 
 @compiled
-def touch_silo(silo: int, held: RuleBook, rows: RuleRows, paths: Paths, steps: int) -> tuple[int, float]:
+def touch_silo(silo: int, held: RuleBook, rows: RuleRows, wanted: Wanted, paths: Paths) -> tuple[int, float]:
     """Return a silo's touches and what they cost in dollars over all paths; mark them in `paths`."""
     found, lost = 0, 0.0
-    stretch_paths(silo, surplus_now(silo, held, rows), held, rows, paths)
+    stretch_paths(silo, held, rows, wanted, paths)
     for b in range(paths.bound.size):
         if paths.bound[b] < 0:
             found += 1
-            outcome = walk(silo, 1 + b * STEPS, held, rows, steps)
+            outcome = walk(silo, 1 + b * STEPS, held, rows, wanted.steps)
             lost += outcome.loss * held.units[silo]
-            if outcome.insolvent:
-                paths.insolvent[b] = 1
             if held.counted[silo]:
                 paths.touched[b] = 1
+                if outcome.insolvent:
+                    paths.insolvent[b] = 1
         if held.counted[silo]:
             paths.joint[b] = min(paths.joint[b], paths.stretch[b])
     return found, lost
@@ -190,7 +160,7 @@ def touches(held: RuleBook, rows: RuleRows, wanted: Wanted, result: TouchResult)
         for silo in range(held.account_silos[account], held.account_silos[account + 1]):
             result.silo_multiplier[silo] = NEVER
             if held.silo_terms[silo] < held.silo_terms[silo + 1]:
-                found, lost = touch_silo(silo, held, rows, paths, wanted.steps)
+                found, lost = touch_silo(silo, held, rows, wanted, paths)
                 result.silo_touches[silo] = found
                 result.loss[account] += lost
                 result.silo_multiplier[silo] = smallest(paths.stretch, paths.ranked)
@@ -224,6 +194,7 @@ def account_touches(
         touched=np.zeros((accounts, arrays.blocks), dtype=np.int8),
     )
     model = parameters.probability
-    wanted = Wanted(rank=model.tail_paths, steps=parameters.liquidation.maximum_steps)
+    far = safe_multiplier(arrays.blocks, model)
+    wanted = Wanted(rank=model.tail_paths, steps=parameters.liquidation.maximum_steps, far=far)
     touches(held, rule_rows(arrays), wanted, result)
     return result

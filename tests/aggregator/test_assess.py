@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregator.arrays import arrays_digest_chunks
 from aggregator.assess import assess
+from riskschema.buffers import Column
 from riskschema.codec import encode_json
 from riskschema.instruments import Option, Perpetual, Token, UniswapV3Liquidity
 from riskschema.portfolio import MarginFraction, PortfolioMargin, Position, Unread
@@ -298,3 +300,90 @@ def test_a_market_with_history_is_used_and_flagged_as_simulated(lab, small_param
     market = lab.market(lab.history(["BTC", "ETH", "USDC"], 24 * 90))
     found = one(borrower, market, small_parameters)
     assert found.flags == ("history_simulated",)
+
+
+@pytest.mark.parametrize("contracts", [10, -10])
+def test_contracts_without_a_price_of_their_cash_are_no_equity(lab, parameters, contracts) -> None:
+    silo = perpetual_silo(lab, contracts, 3000)
+    rule = msgspec.structs.replace(silo.rule, numeraire="NOWHERE")
+    found = one(lab.portfolio(msgspec.structs.replace(silo, rule=rule)), lab.market(), parameters)
+    assert found.equity == 3000 * 10**8
+    assert found.initial_margin > 2000 * 10**8
+    assert (found.grade, "unpriced" in found.flags) == ("C", True)
+    assert found.silos[0].liquidation_probability > 300_000
+
+
+@pytest.mark.parametrize("health", [None, 2])
+def test_contracts_under_an_unknown_rule_are_neither_equity_nor_safe(lab, parameters, health) -> None:
+    silo = msgspec.structs.replace(
+        perpetual_silo(lab, 10, 3000),
+        rule=PortfolioMargin(numeraire="USD", model="x"),
+        health=health and lab.wad(health),
+    )
+    found = one(lab.portfolio(silo), lab.market(), parameters)
+    assert found.equity == 3000 * 10**8
+    assert found.grade == "C"
+    assert found.silos[0].liquidation_probability > 300_000
+
+
+def test_a_silo_with_a_debt_without_a_price_does_not_look_safe_either(lab, parameters) -> None:
+    silo = lab.lending({"ETH": 10, "CRV": -1})
+    quotes = tuple(quote for quote in lab.market().quotes if quote.factor != "CRV")
+    found = one(lab.portfolio(silo), msgspec.structs.replace(lab.market(), quotes=quotes), parameters)
+    assert found.silos[0].liquidation_probability == found.liquidation_probability > 300_000
+
+
+def test_a_short_that_is_liquidated_in_time_is_not_insolvent(lab, parameters) -> None:
+    """Six per cent of margin are left at liquidation: few hours jump over them, upward or downward."""
+    found = [one(lab.portfolio(perpetual_silo(lab, n, 3000)), lab.market(), parameters) for n in (10, -10)]
+    for item in found:
+        assert item.liquidation_probability > 50_000
+        assert item.insolvency_probability < item.liquidation_probability / 5
+
+
+def test_insolvency_is_never_likelier_than_liquidation(lab, parameters) -> None:
+    dust = lab.lending({"ETH": 0.0251, "USDC": -40}, venue="morpho_blue", bonus=10)
+    found = one(lab.portfolio(dust, lab.lending({"ETH": 10, "USDC": -100})), lab.market(), parameters)
+    assert found.insolvency_probability <= found.liquidation_probability
+
+
+def test_more_collateral_never_scores_worse(lab, parameters) -> None:
+    """Not even a mountain of something that may lose most of its value: it cannot lose more."""
+    volatile = msgspec.structs.replace(
+        lab.market(),
+        quotes=tuple(
+            msgspec.structs.replace(quote, annual_volatility=lab.wad(4) if quote.factor == "CRV" else None)
+            for quote in lab.market().quotes
+        ),
+    )
+    portfolios = [
+        lab.portfolio(lab.lending({"USDC": 10_000, "DAI": -4000} | ({"CRV": more} if more else {})), number=index + 1)
+        for index, more in enumerate((0, 1000, 10_000, 100_000, 10_000_000))
+    ]
+    scores = [item.score for item in assess(portfolios, volatile, parameters).assessments]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_violent_and_silent_markets_stay_finite(lab, parameters) -> None:
+    """A jump out of a silent year, rescaled to 10,000 % volatility, overflows a float; every ratio stays a number."""
+    calm = lab.history(["ETH", "USDC", "DAI"], 9_000, annual=0.001)
+    jump = {}
+    for name in ("close", "high", "low"):
+        cells = np.frombuffer(getattr(calm, name).data, dtype="<i8").reshape(3, -1).copy()
+        cells[:, 5000:] *= 10
+        jump[name] = Column(dtype="int64", shape=cells.shape, data=cells.tobytes())
+    history = msgspec.structs.replace(calm, **jump)
+    quotes = tuple(
+        msgspec.structs.replace(quote, annual_volatility=lab.wad(100)) if quote.factor in history.factors else quote
+        for quote in lab.market().quotes
+    )
+    market = msgspec.structs.replace(lab.market(), quotes=quotes, history=history)
+    option = Option(
+        venue="v", market="m", underlying="ETH", quote="DAI", right="put", strike=lab.wad(9), expiry=1_800_000_000
+    )
+    portfolio = lab.portfolio(
+        lab.lending({"ETH": 10, "USDC": -10_000}, numeraire="USDC"),
+        lab.wallet({"ETH": 1}, extra=[Position(instrument=option, quantity=Amount(WAD))]),
+    )
+    found = one(portfolio, market, parameters)
+    assert found.siloed_margin >= found.initial_margin >= found.net_margin > 0

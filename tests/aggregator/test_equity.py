@@ -1,6 +1,6 @@
 """Equity at full mark is exact wherever a price times a quantity is the value."""
 
-from decimal import Decimal
+from fractions import Fraction
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,10 +21,10 @@ def token(decimals: int, factor: str = "ETH") -> Token:
     decimals=st.integers(0, 30),
 )
 def test_a_token_is_worth_its_price_times_its_amount_rounded_down(quantity: int, price: int, decimals: int) -> None:
-    exact = Decimal(quantity).scaleb(-decimals) * Decimal(price).scaleb(-18)
+    exact = Fraction(quantity * price, 10 ** (decimals + 18))
     found = plain_value(token(decimals), quantity, {"ETH": Wad(price)})
     assert found is not None
-    assert 0 <= exact - Decimal(found).scaleb(-8) < Decimal("1e-8")
+    assert 0 <= exact - Fraction(found, 10**8) < Fraction(1, 10**8)
 
 
 def test_dollars_need_no_quote() -> None:

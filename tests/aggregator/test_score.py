@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.score import touch_probability, verdict
+from aggregator.score import safe_multiplier, touch_probability, verdict
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,19 @@ def test_farther_is_safer_by_the_cube(parameters, near: float, times: float) -> 
     model = parameters.probability
     first, second = (touch_probability(0, value, 1100, model) for value in (near, near * times))
     assert second == pytest.approx(first / times**3, rel=1e-9)
+
+
+def test_paths_that_touch_are_not_talked_away_by_a_far_tail(parameters) -> None:
+    model = parameters.probability
+    assert touch_probability(9, 4.0, 1100, model) == 9 / 1100
+    assert touch_probability(9, 1.0, 1100, model) == 10 / 1100
+
+
+def test_the_safe_multiplier_is_where_the_score_becomes_zero(parameters) -> None:
+    model = parameters.probability
+    far = safe_multiplier(1100, model)
+    scores = [
+        verdict(touch_probability(0, far * share, 1100, model), liquidatable=False, floor_ppm=0, model=model).score
+        for share in (0.9, 1.0, 2.0)
+    ]
+    assert scores[0] > 0 == scores[1] == scores[2]
