@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from node.settings import load_settings, rpc_url
+from node.settings import MAX_SETTINGS_BYTES, load_settings, rpc_url
 from riskschema.errors import InvalidData
 
 CHAIN = '[[chains]]\nchain_id = 1\nrpc_url = "http://127.0.0.1:8545"\n'
@@ -68,3 +68,102 @@ def test_an_endpoint_with_a_key_comes_from_its_file(tmp_path: Path) -> None:
     (tmp_path / "rpc").write_text("http://127.0.0.1:1/secret\n")
     settings = load_settings(write(tmp_path, '[[chains]]\nchain_id = 1\nrpc_url_file = "rpc"\n'))
     assert rpc_url(settings.chains[0], tmp_path) == "http://127.0.0.1:1/secret"
+
+
+WALLET = '[[chains.venues]]\nprotocol = "wallet"\n'
+CHECKSUMMED = "0x2f39d218133AFaB8F2B819B1066c7E434Ad94E9e"
+
+
+def venue(protocol: str, **fields: str) -> str:
+    return f'[[chains.venues]]\nprotocol = "{protocol}"\n' + "".join(
+        f'{key} = "{text}"\n' for key, text in fields.items()
+    )
+
+
+@pytest.mark.parametrize("spelling", [CHECKSUMMED, CHECKSUMMED.lower(), "0x" + CHECKSUMMED[2:].upper()])
+def test_addresses_are_taken_in_any_right_spelling(tmp_path: Path, spelling: str) -> None:
+    settings = load_settings(write(tmp_path, CHAIN + venue("aave_v3", addresses_provider=spelling)))
+    assert settings.chains[0].venues[0]["addresses_provider"] == spelling
+
+
+def test_a_mistyped_checksum_is_refused_with_its_path_and_the_right_one(tmp_path: Path) -> None:
+    message = refusal(tmp_path, CHAIN + venue("aave_v3", addresses_provider=CHECKSUMMED.replace("AFaB", "AfaB")))
+    assert "$.chains[0].venues[0].addresses_provider" in message
+    assert CHECKSUMMED in message
+
+
+@pytest.mark.parametrize("url", ["ws://127.0.0.1:8545", "127.0.0.1:8545", "", "file:///etc/passwd"])
+def test_an_endpoint_that_is_no_http_address_is_refused(tmp_path: Path, url: str) -> None:
+    assert "rpc_url must begin with http" in refusal(tmp_path, f'[[chains]]\nchain_id = 1\nrpc_url = "{url}"\n')
+
+
+def test_an_empty_endpoint_file_is_refused_by_its_path(tmp_path: Path) -> None:
+    (tmp_path / "rpc").write_text("")
+    settings = load_settings(write(tmp_path, '[[chains]]\nchain_id = 1\nrpc_url_file = "rpc"\n'))
+    with pytest.raises(InvalidData, match=r"rpc: empty"):
+        rpc_url(settings.chains[0], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        WALLET + WALLET,
+        venue("aave_v3", addresses_provider=CHECKSUMMED) * 2,
+        venue("aave_v3", addresses_provider=CHECKSUMMED)
+        + venue("aave_v3", label="again", addresses_provider=CHECKSUMMED),
+        venue("aave_v3") * 2,
+    ],
+)
+def test_one_place_read_twice_is_refused_since_everything_would_count_twice(tmp_path: Path, twice: str) -> None:
+    assert "venues[0] and venues[1] both read" in refusal(tmp_path, CHAIN + twice)
+
+
+def test_two_deployments_of_one_protocol_may_be_read(tmp_path: Path) -> None:
+    other = venue("aave_v3", label="aave_prime", addresses_provider="0x" + "12" * 20)
+    settings = load_settings(write(tmp_path, CHAIN + venue("aave_v3", addresses_provider=CHECKSUMMED) + other))
+    assert len(settings.chains[0].venues) == 2
+
+
+def test_a_token_with_two_factors_is_refused(tmp_path: Path) -> None:
+    asset = f'[[chains.assets]]\naddress = "0x{"1" * 40}"\nfactor = "ETH"\n'
+    assert "two [[chains.assets]] tables of 0x1111" in refusal(tmp_path, CHAIN + asset + asset)
+
+
+def test_two_feeds_of_one_factor_on_one_chain_are_refused(tmp_path: Path) -> None:
+    feeds = "".join(
+        f'[[market.feeds]]\nchain_id = 1\naddress = "0x{digit * 40}"\nfactor = "ETH"\n' for digit in ("1", "2")
+    )
+    assert "two feeds of ETH on chain 1" in refusal(tmp_path, CHAIN + feeds)
+
+
+def test_a_destination_on_an_unknown_chain_is_refused(tmp_path: Path) -> None:
+    publish = f'[publish]\nchain_id = 5\noracle = "0x{"1" * 40}"\n'
+    assert "publish: no [[chains]] table has chain_id 5" in refusal(tmp_path, CHAIN + publish)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("[api]\nport = 65536\n", "$.api.port"),
+        ("[api]\nport = '8547'\n", "$.api.port"),
+        ("keep_rounds = 1\n", "$.keep_rounds"),
+        ("[publish]\nchain_id = 1\n", "`oracle`"),
+        ("[keys]\nattestation = 'a'\n", "`identity`"),
+        ("[surprise]\n", "`surprise`"),
+    ],
+)
+def test_each_table_is_checked(tmp_path: Path, text: str, names: str) -> None:
+    above = text if not text.startswith("[") else ""
+    assert names in refusal(tmp_path, above + CHAIN + (text if not above else ""))
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "inf", "86401"])
+def test_a_time_that_is_none_is_refused(tmp_path: Path, timeout: str) -> None:
+    assert "timeout" in refusal(tmp_path, CHAIN + f"timeout = {timeout}\n")
+
+
+def test_a_file_that_is_too_large_or_no_text_is_refused(tmp_path: Path) -> None:
+    assert "larger than" in refusal(tmp_path, "#" * (MAX_SETTINGS_BYTES + 1))
+    (tmp_path / "plimsoll.toml").write_bytes(b"\xff")
+    with pytest.raises(InvalidData, match="not UTF-8"):
+        load_settings(tmp_path / "plimsoll.toml")

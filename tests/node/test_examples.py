@@ -1,0 +1,83 @@
+"""docs/examples are complete, and their mainnet addresses are the ones they claim to be."""
+
+import json
+from pathlib import Path
+
+import pytest
+from eth_abi.abi import encode
+from jsonschema import Draft202012Validator
+
+from attest.keccak import keccak256
+from node.checksums import checksummed
+from node.reading import configured_venues
+from node.settings import load_settings
+from riskschema.codec import decode_json
+from riskschema.market import MarketState
+from riskschema.portfolio import Portfolio
+from riskschema.units import Address
+
+DOCS = Path(__file__).parents[2] / "docs"
+MAINNET = DOCS / "examples" / "mainnet.toml"
+USDC, USDT = "0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48", "0xdAC17F958D2ee523a2206206994597C13D831ec7"
+WETH, WBTC = "0xC02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2", "0x2260FAC5E5542a773Aa44fBCfeDf7C193bc2C599"
+WSTETH = "0x7f39C581F595B53c5cb19bD0b3f8dA6c935E2Ca0"
+ADAPTIVE_CURVE = "0x870aC11D48B15DB9a138Cf899d20F13F79Ba00BC"
+MARKETS = (
+    (USDC, WBTC, "0xDddd770BADd886dF3864029e4B377B5F6a2B6b83", 86 * 10**16),
+    (USDT, WBTC, "0x008bF4B1cDA0cc9f0e882E0697f036667652E1ef", 86 * 10**16),
+    (USDC, WSTETH, "0x48F7E36EB6B826B2dF4B2E630B62Cd25e89E40e2", 86 * 10**16),
+    (WETH, WSTETH, "0x2a01EB9496094dA03c4E364Def50f5aD1280AD72", 945 * 10**15),
+)
+"""Loan token, collateral, oracle and threshold, in the order of the example."""
+
+
+def test_the_mainnet_settings_make_an_adapter_of_every_protocol() -> None:
+    (chain,) = load_settings(MAINNET).chains
+    labels = [venue.label for venue in configured_venues(chain)]
+    assert labels == ["aave_v3:1", "morpho_blue:1", "uniswap_v3:1", "wallet:1"]
+    assert chain.chain_id == 1
+
+
+def test_every_mainnet_factor_has_a_feed_and_every_feed_a_token() -> None:
+    settings = load_settings(MAINNET)
+    mapped = {asset.factor for asset in settings.chains[0].assets}
+    assert mapped == {feed.factor for feed in settings.market.feeds}
+
+
+def test_every_mainnet_address_is_written_with_its_checksum() -> None:
+    words = MAINNET.read_text().replace('"', " ").split()
+    addresses = [word for word in words if word.startswith("0x") and len(word) == 42 and word != "0xADDRESS"]
+    assert len(addresses) > 15
+    assert all(checksummed(Address(address)) == address for address in addresses)
+
+
+def test_every_morpho_market_id_is_the_hash_of_its_parameters() -> None:
+    hashes = [
+        "0x" + keccak256(encode(["address"] * 4 + ["uint256"], [loan, held, oracle, ADAPTIVE_CURVE, lltv])).hex()
+        for loan, held, oracle, lltv in MARKETS
+    ]
+    venue = next(table for table in load_settings(MAINNET).chains[0].venues if table["protocol"] == "morpho_blue")
+    assert venue["markets"] == hashes
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "schema"), [("portfolio", Portfolio, "portfolio"), ("market", MarketState, "market_state")]
+)
+def test_the_documents_follow_the_published_schema(name: str, kind: type, schema: str) -> None:
+    content = (DOCS / "examples" / f"{name}.json").read_bytes()
+    Draft202012Validator(json.loads((DOCS / "schema" / f"{schema}.json").read_text())).validate(json.loads(content))
+    decode_json(content, kind, what=name)
+
+
+def test_the_health_of_the_example_follows_from_its_terms() -> None:
+    portfolio = decode_json((DOCS / "examples" / "portfolio.json").read_bytes(), Portfolio, what="portfolio")
+    for silo in portfolio.silos:
+        if silo.health is None:
+            continue
+        collateral = debt = 0.0
+        for position, term in zip(silo.positions, silo.rule.terms, strict=True):
+            token = getattr(position.instrument, "token", position.instrument)
+            value = position.quantity / 10**token.decimals * term.price / 10**18
+            collateral += max(value, 0.0) * term.weight / 10**18
+            debt += max(-value, 0.0)
+        assert silo.health / 10**18 == pytest.approx(collateral / debt, abs=1e-9)
