@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
@@ -31,11 +30,17 @@ def _example(*lines: str) -> str:
     return "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
 
 
-def _version() -> str:
+def _print_version(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+    if not asked or context.resilient_parsing:
+        return
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - takes as long as click itself
+
     try:
-        return version("plimsoll")
+        found = version("plimsoll")
     except PackageNotFoundError:
-        return "from a source tree"
+        found = "from a source tree"
+    click.echo(f"plimsoll, version {found}")
+    context.exit()
 
 
 @click.group(
@@ -45,7 +50,14 @@ def _version() -> str:
         "plimsoll assess --portfolio docs/examples/portfolio.json --market docs/examples/market.json",
     ),
 )
-@click.version_option(_version(), prog_name="plimsoll")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
 def plimsoll() -> None:
     """Cross-protocol DeFi risk: read positions, compute one margin and one score, attest them.
 
