@@ -83,8 +83,8 @@ def require_free_port(host: str, port: int) -> None:
             probe.bind((host, port))
     except OSError as error:
         raise InvalidData(
-            f"api: cannot listen on {host}:{port}: {error.strerror or error}; choose another port with --port, or "
-            "--port 0 for any free one",
+            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another port with --port, or --port 0 "
+            "for any free one",
             code="invalid_settings",
         ) from error
 

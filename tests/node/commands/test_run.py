@@ -117,6 +117,21 @@ def test_a_port_that_is_taken_is_refused_at_once(plimsoll: Plimsoll, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_local_chain_alone_tells_its_addresses_and_stops_at_ctrl_c(plimsoll: Plimsoll) -> None:
+    command = [sys.executable, "-m", "node.cli", "devnet"]
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[1]
+        port = int(url.rpartition(":")[2])
+        told = [process.stdout.readline().split()[0] for _ in range(20)]
+        assert f"127.0.0.1:{port}: Address already in use" in plimsoll("devnet", "--port", port).refused()
+        process.send_signal(signal.SIGINT)
+        _, messages = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert {"WETH", "aave", "morpho", "market", "uniswap", "user"} <= set(told)
+    assert messages.strip().endswith("stopped")
+
+
 def test_a_data_directory_that_is_a_file_is_refused(plimsoll: Plimsoll, tmp_path: Path, config: Path) -> None:
     (tmp_path / "data").write_text("")
     assert "cannot be made a directory" in plimsoll("run", "--devnet", "--data", tmp_path / "data").refused()
