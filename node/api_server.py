@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,6 +16,9 @@ from node.api_problems import Problem
 from riskschema.errors import InvalidData
 
 MAX_CONNECTIONS = 1024
+FILES_PER_CONNECTION = 4
+"""Of the files that the process may open, connections take a quarter at most: however many strangers come, the guard,
+the database and the endpoints find theirs."""
 FIRST_REQUEST_SECONDS = 10.0
 """A connection without a whole request by then is dropped."""
 IDLE_SECONDS = 30.0
@@ -50,11 +54,14 @@ async def listen(runner: web.AppRunner, host: str, port: int) -> AsyncIterator[L
     Raises:
         InvalidData: the address cannot be listened on.
     """
-    loop, manager = asyncio.get_running_loop(), runner.server
+    loop, manager, most = asyncio.get_running_loop(), runner.server, connection_limit()
     if manager is None:
         raise RuntimeError("the runner is not set up")
     try:
-        listener = await loop.create_server(lambda: ApiProtocol(manager, loop), host, port, backlog=256)
+        # as many as the backlog are accepted at a time, before the first of them can be dropped
+        listener = await loop.create_server(
+            lambda: ApiProtocol(manager, loop, most), host, port, backlog=max(most // 4, 1)
+        )
     except OSError as error:
         reason = error.strerror or str(error)
         raise InvalidData(f"api: cannot listen on {host}:{port}: {reason}", code="invalid_settings") from error
@@ -64,12 +71,18 @@ async def listen(runner: web.AppRunner, host: str, port: int) -> AsyncIterator[L
         listener.close()
 
 
+def connection_limit() -> int:
+    """Return how many connections may be open at a time under the limit of open files of this process."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_CONNECTIONS if files == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, files // FILES_PER_CONNECTION)
+
+
 class ApiProtocol(web.RequestHandler):
-    """One connection."""
+    """One connection of at most `most`."""
 
-    __slots__ = ("_first_request",)
+    __slots__ = ("_first_request", "_most")
 
-    def __init__(self, manager: web.Server, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, manager: web.Server, loop: asyncio.AbstractEventLoop, most: int) -> None:
         super().__init__(
             manager,
             loop=loop,
@@ -80,13 +93,14 @@ class ApiProtocol(web.RequestHandler):
             lingering_time=1.0,
         )
         self.access_logger = None
+        self._most = most
         self._first_request: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or drop it when there are too many."""
         super().connection_made(transport)
         self._first_request = self._loop.call_later(FIRST_REQUEST_SECONDS, self._drop_silent)
-        if self._manager is not None and len(self._manager.connections) > MAX_CONNECTIONS:
+        if self._manager is not None and len(self._manager.connections) > self._most:
             self.force_close()
             transport.close()
 

@@ -12,6 +12,7 @@ from attest.certificate import Certificate, decode_certificate
 from attest.committee import Committee, round_at
 from attest.guard import Guard, guard_path, open_guard
 from attest.identity import IdentityKey
+from attest.keccak import keccak256
 from attest.keystore import LocalSigner, open_identity, open_keystore
 from attest.rounds import RoundMachine
 from attest.rules import AgreementRules
@@ -104,7 +105,10 @@ async def open_node(
             groups={feed.factor: feed.group for feed in settings.market.feeds},
             hourly_prices=hourly_prices,
             parameters=parameters,
-            model=Model(parameters_hash=parameters.hash, version=parameters.model_version),
+            model=Model(
+                parameters_hash=Hash32(keccak256(parameters.hash.to_bytes() + rules.parameters_hash)),
+                version=parameters.model_version,
+            ),
             executor=executor,
             store=store,
             guard=guard,

@@ -54,6 +54,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """Which parameters and version of the model made the arrays."""
 
     parameters_hash: Hash32
+    """Of the model's and the agreement's parameters together."""
     version: int
 
 
@@ -66,6 +67,7 @@ def build_report(
     assessments: Sequence[Assessment],
     array_rows: Sequence[bytes],
     model: Model,
+    breakers: int = 0,
 ) -> Report:
     """Return header and leaves; equal inputs give equal bytes.
 
@@ -77,6 +79,7 @@ def build_report(
         assessments: One per portfolio.
         array_rows: Canonical bytes of every row of the risk arrays.
         model: Parameters and version used.
+        breakers: The header's bitmap of circuit breakers.
     """
     leaves = [
         account_leaf(config_digest, outcome.round, portfolio, assessment, coverage)
@@ -101,7 +104,7 @@ def build_report(
         account_count=len(leaves),
         feed_count=0,
         coverage_ppm=reading.coverage_ppm,
-        breaker_flags=0,
+        breaker_flags=breakers,
     )
     stored = [
         StoredLeaf(

@@ -11,14 +11,15 @@ from functools import partial
 
 import msgspec
 
+from aggregator.state import encode_memory
 from attest.certificate import Certificate, encode_certificate
 from attest.effects import CertificateReady, Effects, Observe, OutcomeReady, Send, SignShare
 from attest.header import ReportHeader, decode_header, encode_header
 from attest.hourly import HourRow
 from attest.outcome import Outcome
-from attest.state import AgreedState, step
+from attest.state import AgreedState, step, with_sections
 from attest.state_format import encode_state
-from node.assessing import AssessedRound, assess_round, market_state
+from node.assessing import MEMORY_SECTION, AssessedRound, assess_round, market_state, remember
 from node.hourly_prices import completed_hours, encode_hours
 from node.node import Node
 from node.observing import observe
@@ -66,16 +67,18 @@ async def run_round(node: Node, effects: Effects, *, until_landed: bool = False)
     node.seconds.clear()
     ready = find(effects, OutcomeReady) or await _agree(node, effects)
     outcome = ready.outcome
-    state = step(ready.parent_state, outcome)
     hours = completed_hours(ready.parent_state.hours, outcome)
+    state = step(ready.parent_state, outcome)
+    history = node.hourly_prices.at(state.hours, hours)
+    memory = await node.executor.run(remember, ready.parent_state, history, node)
+    state = with_sections(state, {MEMORY_SECTION: encode_memory(memory)})
 
     header = await _kept_report(node, outcome.round)
     if header is None:
         async with node.step(RoundStep.READ, outcome.round):
             reading = await _read(node, outcome)
         async with node.step(RoundStep.ASSESS, outcome.round):
-            history = node.hourly_prices.at(state.hours, hours)
-            assessed = await assess_round(node, reading, market_state(outcome, history, node.groups))
+            assessed = await assess_round(node, reading, market_state(outcome, history, node.groups), memory)
         async with node.step(RoundStep.REPORT, outcome.round):
             header = await _report(node, outcome, state, reading, assessed)
 
@@ -146,6 +149,7 @@ async def _report(
         assessments=assessed.assessments,
         array_rows=assessed.array_rows,
         model=node.model,
+        breakers=assessed.breakers,
     )
     report = await node.executor.run(build)
     stored = StoredReport(
