@@ -78,7 +78,7 @@ def build_arrays(
     order = {item.quote.factor: index for index, item in enumerate(factors)}
     places, exposures = _exposures(values, exponents, order)
     paths = msgspec.structs.replace(pricer, columns=columns.paths)
-    rule_values = [_rule_values(row, paths) for row in ruled.values()]
+    rule_values = (_rule_values(row, paths) for row in ruled.values())  # one at a time: a row is 600 kB before rounding
     return RiskArrays(
         as_of=market.as_of,
         parameters_hash=str(parameters.hash),
@@ -113,12 +113,14 @@ def _rule_values(row: RuleRow, pricer: Pricer) -> UnitValues:
     return UnitValues(values=values, reference=answer, exposures=())
 
 
-def _row_table(keys: tuple[str, ...], values: list[UnitValues], width: int) -> tuple[RowTable, list[int]]:
+def _row_table(keys: tuple[str, ...], values: Iterable[UnitValues], width: int) -> tuple[RowTable, list[int]]:
     """Quantise rows: a lot is the power of two of base units whose reference value lies in [2^-27, 2^-26) USD."""
-    mantissas = np.zeros((len(values), width), dtype=np.int32)
-    exponents = [lot_exponent(item.reference) for item in values]
-    saturated = np.zeros(len(values), dtype=np.int8)
-    for index, (item, exponent) in enumerate(zip(values, exponents, strict=True)):
+    mantissas = np.zeros((len(keys), width), dtype=np.int32)
+    exponents: list[int] = []
+    saturated = np.zeros(len(keys), dtype=np.int8)
+    for index, item in enumerate(values):
+        exponent = lot_exponent(item.reference)
+        exponents.append(exponent)
         scaled = np.rint(np.ldexp(item.values, exponent - VALUE_EXPONENT))
         saturated[index] = bool(np.any(np.abs(scaled) > MANTISSA_LIMIT))
         mantissas[index] = np.clip(scaled, -MANTISSA_LIMIT, MANTISSA_LIMIT).astype(np.int32)

@@ -60,7 +60,8 @@ class _Context(msgspec.Struct, frozen=True, kw_only=True):
 def assess(portfolios: Sequence[Portfolio], market: MarketState, parameters: Parameters) -> AssessmentBatch:
     """Return margin, probability, score and explanation of every portfolio.
 
-    The same inputs give the same bytes on every machine; an account's result does not depend on the others.
+    The same inputs give the same bytes on every machine, in any order of accounts. What others hold enters an account's
+    result only through the set of factors of the batch: the grid and the correlation stress are made for all of them.
 
     Args:
         portfolios: What was read of each subject.

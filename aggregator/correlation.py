@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregator.compilation import compiled
 from aggregator.kernels import power
 from aggregator.parameters import Correlation
 
@@ -18,6 +19,18 @@ GROUPS = ("btc", "eth", "large", "other", "stablecoin")
 def _ordered_sum(values: Floats) -> Floats:
     """Sum along the last axis strictly from left to right: the same bits whatever the vector width."""
     return np.asarray(np.cumsum(values, axis=-1)[..., -1])
+
+
+@compiled
+def weighted_products(moves: Floats, weights: Floats, result: Floats) -> None:
+    """Write Σ weight·move_i·move_j of every two lines of `moves`, summed in order."""
+    for i in range(moves.shape[0]):
+        for j in range(i + 1):
+            total = 0.0
+            for block in range(moves.shape[1]):
+                total += weights[block] * (moves[i, block] * moves[j, block])
+            result[i, j] = total
+            result[j, i] = total
 
 
 def fitted(moves: Floats, model: Correlation) -> tuple[Floats, Floats]:
@@ -33,9 +46,7 @@ def fitted(moves: Floats, model: Correlation) -> tuple[Floats, Floats]:
     fade = power(0.5, 1.0 / model.half_life_days)
     weights = np.cumprod(np.full(blocks, fade))[::-1]
     products = np.empty((count, count))
-    for i in range(count):
-        for j in range(i + 1):
-            products[i, j] = products[j, i] = _ordered_sum(weights * (moves[i] * moves[j]))
+    weighted_products(np.ascontiguousarray(moves), weights, products)
     deviations = np.sqrt(np.maximum(np.diagonal(products), 1e-300))
     correlation = np.clip(products / deviations[:, None] / deviations[None, :], -1.0, 1.0)
     pairs = [float(correlation[i, j]) for i in range(count) for j in range(i)]
@@ -45,6 +56,7 @@ def fitted(moves: Floats, model: Correlation) -> tuple[Floats, Floats]:
     return shrunk, deviations / math.sqrt(float(_ordered_sum(weights)))
 
 
+@compiled
 def cholesky(matrix: Floats) -> Floats:
     """Return the lower triangular factor by Cholesky-Banachiewicz, sums in index order.
 
@@ -54,13 +66,13 @@ def cholesky(matrix: Floats) -> Floats:
     lower = np.zeros_like(matrix)
     for i in range(size):
         for j in range(i + 1):
-            rest = float(matrix[i, j])
+            rest = matrix[i, j]
             for k in range(j):
-                rest -= float(lower[i, k]) * float(lower[j, k])
+                rest -= lower[i, k] * lower[j, k]
             if i == j:
                 lower[i, i] = math.sqrt(rest) if rest > 1e-12 else 1e-6
             else:
-                lower[i, j] = rest / float(lower[j, j])
+                lower[i, j] = rest / lower[j, j]
     return lower
 
 

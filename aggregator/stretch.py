@@ -110,8 +110,11 @@ def path_stretch(silo: int, path: int, held: RuleBook, rows: RuleRows, limit: fl
     """
     lowest = lowest_sum(silo, 1 + path * STEPS, held, rows)
     straight = multiplier(surplus_now(silo, held, rows), lowest)
-    if straight <= 1.0 or straight <= first_kink(silo, path, held, rows):
+    bent = first_kink(silo, path, held, rows)
+    if straight <= max(bent, 1.0):
         return lowest, straight
+    if bent >= limit:
+        return lowest, limit
     nearest = limit
     for column in range(1 + path * STEPS, 1 + (path + 1) * STEPS):
         nearest = min(nearest, bent_stretch(silo, column, held, rows, nearest))

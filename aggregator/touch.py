@@ -95,7 +95,7 @@ def smallest(values: Floats, ranked: Floats) -> float:
 
 @compiled
 def stretch_paths(silo: int, held: RuleBook, rows: RuleRows, wanted: Wanted, paths: Paths) -> None:
-    """Write each path's multiplier, exact up to the wanted rank or `far`, and a lower bound beyond.
+    """Write each path's multiplier, exact up to the wanted rank or to `far`, and a lower bound beyond.
 
     The paths with the smallest bounds are walked first: the largest of their exact values cannot be below the wanted
     rank's, so walking every path bounded by it (and every path that may touch) makes the rank exact.
@@ -111,7 +111,7 @@ def stretch_paths(silo: int, held: RuleBook, rows: RuleRows, wanted: Wanted, pat
             reach = max(reach, path_stretch(silo, b, held, rows, wanted.far)[1])
     for b in range(paths.bound.size):
         if paths.stretch[b] <= reach:
-            paths.bound[b], paths.stretch[b] = path_stretch(silo, b, held, rows, wanted.far)
+            paths.bound[b], paths.stretch[b] = path_stretch(silo, b, held, rows, reach)
 
 
 @compiled
