@@ -7,13 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from aggregator.assess import assess as assess_portfolios
+from aggregator.parameters import load_parameters
 from riskschema.assessment import Assessment
-from riskschema.codec import MAX_DOCUMENT_BYTES, decode_json
+from riskschema.codec import MAX_DOCUMENT_BYTES, decode_json, encode_json
+from riskschema.errors import InvalidData
+from riskschema.market import MarketState
+from riskschema.portfolio import Portfolio
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "docs" / "examples"
 PORTFOLIO = json.loads((EXAMPLES / "portfolio.json").read_text())
 MARKET = json.loads((EXAMPLES / "market.json").read_text())
+PARAMETERS = load_parameters()
 HOUR = 3_600
 REMOVED = object()
 
@@ -263,3 +271,35 @@ def test_a_history_file_that_cannot_be_read_is_named(assess, tmp_path):
 
 def test_a_parameter_file_that_cannot_be_read_is_named(assess, tmp_path):
     assert "nowhere.toml" in assess(PORTFOLIO, MARKET, "--parameters", tmp_path / "nowhere.toml").refused()
+
+
+ODD: list[Any] = [
+    *("0", "-1", "0.5", "1e5", "", "NaN", "Infinity", "1" + "0" * 40, "1" + "0" * 76, "-1" + "0" * 76, "USD", "ETH"),
+    *(None, True, 0, -1, 2**53, 10**30, 1.5, [], {}, "x" * 200, "0.000000000000000001", "0x" + "00" * 20),
+]
+
+
+def places(tree: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the way to every value of a document."""
+    children = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    return [place for key, value in children for place in ((*way, key), *places(value, (*way, key)))]
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_whatever_is_odd_in_the_documents_is_assessed_or_refused_and_never_a_traceback(data: st.DataObject) -> None:
+    documents = {"portfolio": PORTFOLIO, "market": MARKET}
+    name = data.draw(st.sampled_from(sorted(documents)))
+    for _ in range(data.draw(st.integers(1, 3))):
+        known = places(documents[name])
+        if known:
+            to = data.draw(st.sampled_from([*ODD, REMOVED]))
+            documents[name] = changed(documents[name], *data.draw(st.sampled_from(known)), to=to)
+    try:
+        portfolio = decode_json(json.dumps(documents["portfolio"]).encode(), Portfolio, what="portfolio")
+        market = decode_json(json.dumps(documents["market"]).encode(), MarketState, what="market")
+        (assessment,) = assess_portfolios((portfolio,), market, PARAMETERS).assessments
+    except InvalidData as error:
+        assert error.message
+    else:
+        assert decode_json(encode_json(assessment), Assessment, what="assessment") == assessment
