@@ -22,6 +22,8 @@ the database and the endpoints find theirs."""
 FIRST_REQUEST_SECONDS = 10.0
 """A connection without a whole request by then is dropped."""
 IDLE_SECONDS = 30.0
+STALLED_SECONDS = 30.0
+"""A client that takes nothing of its answers for so long is dropped."""
 MAX_LINE = 4096
 MAX_HEADERS = 64
 
@@ -80,7 +82,7 @@ def connection_limit() -> int:
 class ApiProtocol(web.RequestHandler):
     """One connection of at most `most`."""
 
-    __slots__ = ("_first_request", "_most")
+    __slots__ = ("_first_request", "_most", "_stalled")
 
     def __init__(self, manager: web.Server, loop: asyncio.AbstractEventLoop, most: int) -> None:
         super().__init__(
@@ -95,6 +97,7 @@ class ApiProtocol(web.RequestHandler):
         self.access_logger = None
         self._most = most
         self._first_request: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or drop it when there are too many."""
@@ -106,9 +109,22 @@ class ApiProtocol(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget the connection."""
-        if self._first_request is not None:
-            self._first_request.cancel()
+        for timer in (self._first_request, self._stalled):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Wait for the client to take what was sent, but not for ever."""
+        super().pause_writing()
+        if self.transport is not None:
+            self._stalled = self._loop.call_later(STALLED_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on: the client has taken something."""
+        if self._stalled is not None:
+            self._stalled.cancel()
+        super().resume_writing()
 
     def handle_error(
         self,

@@ -33,6 +33,7 @@ def test_every_code_on_the_page_is_a_reason():
             "first request of a connection, idle connection, answer",
             [api_server.FIRST_REQUEST_SECONDS, api_server.IDLE_SECONDS, api.REQUEST_SECONDS],
         ),
+        ("answer of which the client takes nothing", [api_server.STALLED_SECONDS]),
         ("answers kept encoded", [api_answers.MAX_ANSWERS, api_answers.MAX_ANSWER_BYTES / 2**20]),
     ],
 )

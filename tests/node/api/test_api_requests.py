@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -171,6 +172,47 @@ async def test_connections_beyond_the_limit_are_dropped_and_those_within_it_go_o
             writer.close()
 
     assert [answer[:15] for answer in answers] == [b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK", b""]
+
+
+async def test_connections_leave_files_to_the_rest_of_the_node(world, monkeypatch):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    monkeypatch.setattr(api_server, "FILES_PER_CONNECTION", soft // 2)
+    assert api_server.connection_limit() == 2
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, hard))
+    assert api_server.connection_limit() == api_server.MAX_CONNECTIONS
+
+
+async def ask_without_listening(writer: asyncio.StreamWriter) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000)
+            await asyncio.sleep(0.02)
+            await writer.drain()
+
+
+async def test_a_client_that_takes_nothing_of_its_answers_is_dropped(world, monkeypatch):
+    monkeypatch.setattr(api_server, "STALLED_SECONDS", 0.1)
+    async with serve(world.app()) as listening:
+        reader, writer = await asyncio.open_connection(listening.host, listening.port, limit=1_000)
+        with pytest.raises(ConnectionError):
+            await ask_without_listening(writer)
+        writer.close()
+        del reader  # it was there to be full
+
+
+async def test_a_client_that_takes_its_answers_slowly_gets_them_all(world, monkeypatch):
+    monkeypatch.setattr(api_server, "STALLED_SECONDS", 0.5)
+    asked = 300
+    async with serve(world.app()) as listening:
+        reader, writer = await asyncio.open_connection(listening.host, listening.port, limit=1_000)
+        writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * asked)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        taken = b""
+        while part := await reader.read(200_000):
+            taken += part
+            await asyncio.sleep(0.002)
+        writer.close()
+    assert taken.count(b"HTTP/1.1 200 OK") == asked + 1
 
 
 class SlowStore(MemoryStore):
