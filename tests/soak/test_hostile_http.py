@@ -1,0 +1,101 @@
+"""A minute of hostile HTTP against a running node: rounds go on and the node stays ready."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+
+from tests.soak.hostile_http import (
+    Crowd,
+    babble,
+    drip,
+    drip_after_a_good_start,
+    hammer,
+    knock_and_run,
+    never_read,
+    say_nothing,
+)
+from tests.soak.node_process import NodeProcess, running_network
+from tests.soak.rows import Tally
+
+pytestmark = [pytest.mark.soak, pytest.mark.chain, pytest.mark.timeout(3_600), pytest.mark.xdist_group("node")]
+
+SEED = 22
+WITHIN_THE_LIMIT_SECONDS = 45
+BEYOND_THE_LIMIT_SECONDS = 20
+USUAL_OPEN_FILES = 1_024
+"""Soft limit of a process on most systems: neither the database nor an endpoint may go without."""
+PATIENCE = 5.0
+
+
+@contextmanager
+def many_files() -> Iterator[None]:
+    """Let this process have as many connections as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20_000) if hard > 0 else 20_000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def probe(url: str, seconds: float, pause: float = 0.5) -> list[int]:
+    """Ask whether the node is ready, on a new connection each time; 0 stands for no answer in time."""
+    answers = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        timeout = aiohttp.ClientTimeout(total=PATIENCE)
+        try:
+            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"{url}/readyz") as response:
+                answers.append(response.status)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            answers.append(0)
+        await asyncio.sleep(pause)
+    return answers
+
+
+async def attacked(node: NodeProcess, crowd: Crowd, url: str, seconds: float) -> tuple[list[int], float]:
+    """Return the answers to a well-meant client, and the landed reports per second."""
+    before, begin = len(node.landed()), time.monotonic()
+    answers = await probe(url, seconds)
+    assert node.running, node.tell()
+    return answers, (len(node.landed()) - before) / (time.monotonic() - begin)
+
+
+async def test_rounds_go_on_and_the_node_stays_ready_while_it_is_attacked(
+    tmp_path: Path, scale: float, tally: Tally
+) -> None:
+    with running_network(tmp_path, seed=SEED) as node, many_files():
+        node.start(open_files=USUAL_OPEN_FILES)
+        url = node.url()
+        node.wait_for_landed(3, seconds=60)
+        parts = urlsplit(url)
+        crowd = Crowd(parts.hostname or "", parts.port or 0, seed=SEED)
+        for attack, clients in ((drip, 50), (say_nothing, 40), (never_read, 40), (drip_after_a_good_start, 40)):
+            crowd.send(attack, clients)
+        for attack, clients in ((babble, 15), (knock_and_run, 5), (hammer, 5)):
+            crowd.send(attack, clients)
+        within, rate_within = await attacked(node, crowd, url, max(WITHIN_THE_LIMIT_SECONDS * scale, 15))
+        crowd.send(say_nothing, 1_500)
+        beyond, rate_beyond = await attacked(node, crowd, url, max(BEYOND_THE_LIMIT_SECONDS * scale, 15))
+        await crowd.go_home()
+        after = await probe(url, 10)
+        node.wait_for_landed(3, seconds=30)
+        node.stop()
+    tally.seeds = str(SEED)
+    tally.count(attacks=sum(crowd.done.values()), ready_probes=len(within) + len(beyond) + len(after))
+    tally.count(landed_per_second=f"{rate_within:.2f}, beyond the limit {rate_beyond:.2f}")
+    tally.count(answered_beyond_the_limit=f"{sum(each == 200 for each in beyond)} of {len(beyond)}")
+    assert set(within) == {200}, within
+    assert set(beyond) <= {0, 200}, beyond
+    assert set(after) == {200}, after
+    assert rate_within > 0.5
+    assert rate_beyond > 0.5
