@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -15,6 +17,8 @@ from riskschema.codec import decode_json, encode_json
 from riskschema.errors import InvalidData
 from riskschema.market import MarketState
 from riskschema.portfolio import Portfolio
+
+PATIENCE_SECONDS = 4.0
 
 HistoryFiles = Mapping[str, Sequence[Path]]
 
@@ -41,7 +45,8 @@ def assess_files(
         read_document(portfolio_file, what="portfolio"), Portfolio, what=f"portfolio {name_of(portfolio_file)}"
     )
     market = decode_json(read_document(market_file, what="market"), MarketState, what=f"market {name_of(market_file)}")
-    assessment = _assess(portfolio, market, files, parameters_file)
+    with _patience():
+        assessment = _assess(portfolio, market, files, parameters_file)
     if as_json:
         click.echo(encode_json(assessment))
     else:

@@ -1,6 +1,7 @@
 """`plimsoll assess`: a document of a user is assessed, or refused by the name of the field, and nothing is printed."""
 
 import json
+from contextlib import suppress
 from copy import deepcopy
 from decimal import Decimal
 from pathlib import Path
@@ -295,11 +296,8 @@ def test_whatever_is_odd_in_the_documents_is_assessed_or_refused_and_never_a_tra
         if known:
             to = data.draw(st.sampled_from([*ODD, REMOVED]))
             documents[name] = changed(documents[name], *data.draw(st.sampled_from(known)), to=to)
-    try:
+    with suppress(InvalidData):
         portfolio = decode_json(json.dumps(documents["portfolio"]).encode(), Portfolio, what="portfolio")
         market = decode_json(json.dumps(documents["market"]).encode(), MarketState, what="market")
         (assessment,) = assess_portfolios((portfolio,), market, PARAMETERS).assessments
-    except InvalidData as error:
-        assert error.message
-    else:
         assert decode_json(encode_json(assessment), Assessment, what="assessment") == assessment
