@@ -72,6 +72,18 @@ def history_files(named: Sequence[str]) -> HistoryFiles:
     return dict(files)
 
 
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Say what takes so long when it does."""
+    said = "compiling the numeric kernels; this happens once ..."
+    timer = threading.Timer(PATIENCE_SECONDS, click.echo, [said], {"err": True})
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def _assess(portfolio: Portfolio, market: MarketState, files: HistoryFiles, parameters_file: Path | None) -> Assessment:
     from aggregator.assess import assess  # noqa: PLC0415
     from aggregator.parameters import load_parameters  # noqa: PLC0415
