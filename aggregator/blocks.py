@@ -113,6 +113,8 @@ def _factor(
     history = market.history
     if history is not None and history.simulated:
         flags.add("history_simulated")
+    if history is not None and quote.factor in history.filled:
+        flags.add("history_filled")
     default = hourly(parameters.volatility.default_annual.of(quote.group))
     found = measured.get(quote.factor)
     if found is None:

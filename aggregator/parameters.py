@@ -234,6 +234,11 @@ class Parameters(ParameterValues, frozen=True, kw_only=True, forbid_unknown_fiel
 
     hash: Hash32
 
+    @property
+    def history_window_hours(self) -> int:
+        """Hours of history that the blocks and the volatility at their starts are made of."""
+        return self.paths.maximum_blocks * self.paths.stride_hours + self.volatility.warm_up_hours + 1
+
 
 def parse_parameters(document: bytes, *, what: str) -> Parameters:
     """Read a parameter file.

@@ -46,17 +46,28 @@ def history_hash(history: HourlyHistory) -> bytes:
     writer.items(history.factors, lambda each, factor: each.text(factor))
     for column in (history.close, history.high, history.low):
         writer.blob(column.data)
+    if history.filled:  # a history without holes has the hash it had before holes were told
+        writer.items(history.filled, lambda each, factor: each.text(factor))
     return keccak256(writer.finish())
 
 
-def extend_history(history: HourlyHistory, rows: Iterable[HourRow]) -> HourlyHistory:
+def extend_history(
+    history: HourlyHistory, rows: Iterable[HourRow], *, window_hours: int | None = None
+) -> HourlyHistory:
     """Append completed hours to a table; factors that the table does not have are left out.
+
+    Args:
+        history: The table so far.
+        rows: Hours that follow its last.
+        window_hours: How many of the newest hours are looked at for filled ones; all, if not given. Those of `history`
+            itself count until its last hour has left the window.
 
     Raises:
         InvalidData: a row does not follow the last hour, or lacks a factor of the table.
     """
     cells: tuple[list[list[int]], ...] = tuple([[] for _ in history.factors] for _ in range(3))
     hours = history.hours
+    filled = {factor: hours for factor in history.filled}
     for row in rows:
         if row.hour != history.first_hour + hours * HOUR:
             raise InvalidData(f"the hour {row.hour} does not follow the table's last", code="invalid_document")
@@ -66,10 +77,14 @@ def extend_history(history: HourlyHistory, rows: Iterable[HourRow]) -> HourlyHis
                 raise InvalidData(f"the hour {row.hour} has no price of {factor}", code="invalid_document")
             for column, cell in zip(cells, (price.close, price.high, price.low), strict=True):
                 column[line].append(cell)
+            if price.filled:
+                filled[factor] = hours + 1
         hours += 1
     columns = (history.close, history.high, history.low)
     close, high, low = (_appended(column, added) for column, added in zip(columns, cells, strict=True))
-    return msgspec.structs.replace(history, close=close, high=high, low=low)
+    oldest = 0 if window_hours is None else hours - window_hours
+    named = tuple(factor for factor in history.factors if filled.get(factor, 0) > oldest)
+    return msgspec.structs.replace(history, close=close, high=high, low=low, filled=named)
 
 
 def verify_rows(genesis_root: bytes, rows: Iterable[HourRow], memory: HourlyMemory) -> None:

@@ -77,7 +77,7 @@ async def open_node(
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         store = await stack.enter_async_context(open_store(data / settings.database))
         state, certificate = await _resume(store, rules, history)
-        hourly_prices = HourlyPrices(history, committee.history_hash)
+        hourly_prices = HourlyPrices(history, committee.history_hash, parameters.history_window_hours)
         hourly_prices.load(await store.hours(Hash32(rules.config_digest)), state.hours)
         now = max(int(clock.now()), committee.genesis_time)
         first_round = max(guard.enter(rules.config_digest, round_at(committee, now)), state.round + 1)

@@ -19,10 +19,12 @@ class HourlyPrices:
     Args:
         genesis: The committee's genesis history.
         genesis_root: Its hash, where the commitment of every state begins.
+        window_hours: How far back filled hours are told.
     """
 
-    def __init__(self, genesis: HourlyHistory, genesis_root: bytes) -> None:
+    def __init__(self, genesis: HourlyHistory, genesis_root: bytes, window_hours: int) -> None:
         self._genesis = genesis
+        self._window_hours = window_hours
         self._genesis_root = genesis_root
         self._rows: dict[int, HourRow] = {}
         self._table = genesis
@@ -62,7 +64,7 @@ class HourlyPrices:
                 raise _unusable(f"{len(rows)} of the {memory.count} hours that the network agreed on are there")
             try:
                 verify_rows(self._genesis_root, rows, memory)
-                self._table = extend_history(self._genesis, rows)
+                self._table = extend_history(self._genesis, rows, window_hours=self._window_hours)
             except InvalidData as error:
                 raise _unusable(error.message) from error
             self._table_root = memory.root

@@ -66,6 +66,8 @@ class HourlyHistory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     low: Column
     simulated: bool
     """True when any part was made by the simulator."""
+    filled: tuple[FactorId, ...] = ()
+    """Factors with hours that repeat the close before them because nothing was observed."""
 
     def __post_init__(self) -> None:
         """Refuse columns whose shapes disagree."""
@@ -78,6 +80,8 @@ class HourlyHistory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError("history columns must have one line per factor")
         if len(set(self.factors)) != len(self.factors):
             raise ValueError("two lines of one factor in the history")
+        if not set(self.filled) <= set(self.factors) or len(set(self.filled)) != len(self.filled):
+            raise ValueError("filled must name factors of the history, each once")
         close, high, low = (_prices(column) for column in (self.close, self.high, self.low))
         if close and min(low) <= 0:
             raise ValueError("low must be positive in every hour")

@@ -34,7 +34,7 @@ class LoadedHistory(msgspec.Struct, frozen=True, kw_only=True):
 
     history: HourlyHistory
     filled: tuple[FilledHours, ...]
-    """Only factors with missing hours: an assessment carries the flag ``history_filled`` for them."""
+    """Only factors with missing hours, as in `history.filled`."""
 
 
 def load_history(files: Mapping[FactorId, Sequence[Path]]) -> LoadedHistory:
@@ -67,6 +67,7 @@ def load_history(files: Mapping[FactorId, Sequence[Path]]) -> LoadedHistory:
         high=_column(high),
         low=_column(low),
         simulated=False,
+        filled=tuple(gap.factor for gap in filled),
     )
     return LoadedHistory(history=history, filled=tuple(filled))
 

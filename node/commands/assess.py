@@ -89,16 +89,9 @@ def _assess(portfolio: Portfolio, market: MarketState, files: HistoryFiles, para
     from aggregator.parameters import load_parameters  # noqa: PLC0415
 
     parameters = load_parameters(parameters_file)
-    filled: frozenset[str] = frozenset()
     if files:
         from adapters.markets.history import load_history  # noqa: PLC0415
 
-        loaded = load_history(files)
-        market = msgspec.structs.replace(market, history=loaded.history)
-        filled = frozenset(item.factor for item in loaded.filled)
+        market = msgspec.structs.replace(market, history=load_history(files).history)
     (assessment,) = assess((portfolio,), market, parameters).assessments
-    exposed = {contribution.factor for contribution in assessment.explanation}
-    if filled & exposed:
-        flags = tuple(sorted({*assessment.flags, "history_filled"}))
-        assessment = msgspec.structs.replace(assessment, flags=flags)
     return assessment

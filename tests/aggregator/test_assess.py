@@ -387,3 +387,10 @@ def test_violent_and_silent_markets_stay_finite(lab, parameters) -> None:
     )
     found = one(portfolio, market, parameters)
     assert found.siloed_margin >= found.initial_margin >= found.net_margin > 0
+
+
+def test_filled_hours_are_flagged_for_those_who_are_exposed(lab, small_parameters) -> None:
+    history = msgspec.structs.replace(lab.history(["BTC", "ETH"], 3000), filled=("ETH",))
+    market = lab.market(history)
+    batch = assess([lab.portfolio(lab.wallet({name: 1})) for name in ("BTC", "ETH")], market, small_parameters)
+    assert ["history_filled" in item.flags for item in batch.assessments] == [False, True]

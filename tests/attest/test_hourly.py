@@ -178,6 +178,21 @@ def test_an_hour_that_does_not_follow_or_lacks_a_factor_is_not_appended() -> Non
         extend_history(genesis_history(), (msgspec.structs.replace(first, prices=first.prices[:1]),))
 
 
+def test_filled_hours_are_told_until_they_leave_the_window() -> None:
+    memory = run((10, prices(100, 10)), (HOUR, prices(101)), (2 * HOUR, prices(102)), (3 * HOUR, prices(103, 11)))
+    rows = memory.recent
+    marked = [index for index, row in enumerate(rows) for price in row.prices if price.filled]
+    assert len(rows) == 3
+    assert marked
+    age = len(rows) - marked[-1]
+    assert extend_history(genesis_history(), rows).filled == ("ETH",)
+    assert extend_history(genesis_history(), rows, window_hours=age).filled == ("ETH",)
+    assert extend_history(genesis_history(), rows, window_hours=age - 1).filled == ()
+    gappy = msgspec.structs.replace(genesis_history(), filled=("BTC",))
+    assert extend_history(gappy, rows, window_hours=len(rows) + 1).filled == ("BTC", "ETH")
+    assert extend_history(gappy, rows, window_hours=len(rows)).filled == ("ETH",)
+
+
 def test_a_genesis_history_needs_an_hour() -> None:
     history = genesis_history()
     empty = Column(dtype="int64", shape=(2, 0), data=b"")
@@ -197,9 +212,11 @@ def test_the_history_hash_covers_every_column_and_name() -> None:
         {"factors": ("BTC", "SOL")},
         {"first_hour": 3_600},
         {"simulated": False},
+        {"filled": ("BTC",)},
+        {"filled": ("BTC", "ETH")},
     ):
         hashes.add(history_hash(msgspec.structs.replace(history, **change)))
-    assert len(hashes) == 7
+    assert len(hashes) == 9
 
 
 def test_prices_are_rounded_down_to_the_unit_of_the_history_and_never_to_zero() -> None:

@@ -55,6 +55,8 @@ def test_a_quote_may_carry_its_own_volatility():
         ({"high": series(price=4)}, "nor close high"),
         ({"factors": ("ETH", "ETH")} | dict.fromkeys(("close", "high", "low"), series(factors=2)), "two lines"),
         ({"factors": ("ETH", "BTC")}, "one line per factor"),
+        ({"filled": ("BTC",)}, "filled must name factors"),
+        ({"filled": ("ETH", "ETH")}, "each once"),
     ],
 )
 def test_a_history_whose_columns_disagree_is_refused(change, message):

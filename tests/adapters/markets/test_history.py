@@ -80,6 +80,7 @@ def test_a_missing_hour_repeats_the_close_before_it_and_is_reported(tmp_path: Pa
     assert lines(loaded.history.high)[0] == [100.5, 101.5, 101, 101, 104.5, 105.5, 105, 107.5]
     assert lines(loaded.history.low)[0] == [99.5, 100.5, 101, 101, 103.5, 104.5, 105, 106.5]
     assert loaded.filled == (FilledHours(factor="ONE", hours=3, longest=2),)
+    assert loaded.history.filled == ("ONE",)
 
 
 def test_a_hole_where_the_common_hours_begin_is_filled_from_before_them(tmp_path: Path) -> None:
