@@ -67,7 +67,7 @@ def extend_history(
     """
     cells: tuple[list[list[int]], ...] = tuple([[] for _ in history.factors] for _ in range(3))
     hours = history.hours
-    filled = {factor: hours for factor in history.filled}
+    filled = dict.fromkeys(history.filled, hours)
     for row in rows:
         if row.hour != history.first_hour + hours * HOUR:
             raise InvalidData(f"the hour {row.hour} does not follow the table's last", code="invalid_document")
