@@ -23,7 +23,8 @@ def factor_add_on(gross: float, terms: FactorTerms, parameters: Parameters) -> A
     """Return the add-ons for unwinding `gross` dollars of one factor.
 
     liquidity = N·[half-spread + impact·N + ES·(√max(1, h/24) - 1)] with h = N/(participation·hourly volume) (Almgren,
-    Chriss, 2000, for the holding time); concentration = k·N·max(0, N/open size - θ)^1.5; oracle = N·confidence.
+    Chriss, 2000, for the holding time); concentration = k·N·max(0, N/open size - θ)^1.5; oracle = N·confidence. Liquidity
+    and concentration together are at most N: getting out of a position costs no more than the position.
 
     Args:
         gross: Size of the exposure in dollars, not netted between silos.
@@ -35,9 +36,10 @@ def factor_add_on(gross: float, terms: FactorTerms, parameters: Parameters) -> A
     unwinding = terms.half_spread + terms.impact_per_usd * gross + terms.shortfall * longer
     model = parameters.concentration
     excess = max(0.0, gross / (terms.hourly_volume * 24.0 * model.days_of_volume) - model.threshold)
+    liquidity = gross * min(unwinding, 1.0)
     return AddOn(
         factor=terms.factor,
-        liquidity=gross * unwinding,
-        concentration=model.factor * gross * excess * math.sqrt(excess),
+        liquidity=liquidity,
+        concentration=min(model.factor * gross * excess * math.sqrt(excess), gross - liquidity),
         oracle=gross * terms.confidence,
     )

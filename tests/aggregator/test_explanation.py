@@ -126,3 +126,15 @@ def test_factors_of_options_have_no_single_liquidation_price(lab) -> None:
     assert [item.factor for item in found] == []
     found = liquidation_prices(rule, [-120, 60, 100, 0], prices, frozenset(lab.assets))
     assert [(item.factor, int(item.price)) for item in found] == [("BTC", 6 * WAD // 10)]
+
+
+@given(st.floats(1e-9, 1e200))
+def test_getting_out_never_costs_more_than_the_position(parameters, gross: float) -> None:
+    found = factor_add_on(gross, TERMS, parameters)
+    assert 0 <= found.liquidity + found.concentration <= gross * (1 + 1e-15)
+    usd_from_dollars(found.concentration)
+
+
+def test_a_position_larger_than_its_market_needs_at_most_itself_on_top(lab, parameters) -> None:
+    (found,) = assess([lab.portfolio(lab.wallet({"LINK": 1e15}))], lab.market(), parameters).assessments
+    assert found.initial_margin < 2 * found.equity
