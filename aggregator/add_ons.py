@@ -23,8 +23,8 @@ def factor_add_on(gross: float, terms: FactorTerms, parameters: Parameters) -> A
     """Return the add-ons for unwinding `gross` dollars of one factor.
 
     liquidity = N·[half-spread + impact·N + ES·(√max(1, h/24) - 1)] with h = N/(participation·hourly volume) (Almgren,
-    Chriss, 2000, for the holding time); concentration = k·N·max(0, N/open size - θ)^1.5; oracle = N·confidence. Liquidity
-    and concentration together are at most N: getting out of a position costs no more than the position.
+    Chriss, 2000, for the holding time); concentration = k·N·max(0, N/open size - θ)^1.5; oracle = N·confidence.
+    Liquidity and concentration together are at most N: getting out of a position costs no more than the position.
 
     Args:
         gross: Size of the exposure in dollars, not netted between silos.
