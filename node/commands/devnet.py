@@ -21,17 +21,17 @@ def run_chain(*, port: int, as_json: bool) -> None:
     """
     require_free_port("127.0.0.1", port)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with launch(port=port, progress=lambda line: click.echo(line, err=True)) as devnet:
-        if as_json:
-            click.echo(to_json(devnet.deployment))
-        else:
-            click.echo(f"chain     {devnet.url}  (chain id {devnet.deployment.chain_id})")
-            _print_addresses(devnet.deployment)
-        click.echo(f"{devnet.url} runs until Ctrl-C.", err=True)
-        try:
+    try:
+        with launch(port=port, progress=lambda line: click.echo(line, err=True)) as devnet:
+            if as_json:
+                click.echo(to_json(devnet.deployment))
+            else:
+                click.echo(f"chain     {devnet.url}  (chain id {devnet.deployment.chain_id})")
+                _print_addresses(devnet.deployment)
+            click.echo(f"{devnet.url} runs until Ctrl-C.", err=True)
             threading.Event().wait()
-        except KeyboardInterrupt:
-            click.echo("stopped", err=True)
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
 
 
 def _print_addresses(deployment: Deployment) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stamina
 
 from devnet.local_chain import Devnet
 from node.cli import main
@@ -126,3 +127,10 @@ def silent_endpoint() -> Iterator[str]:
     """The URL of a port that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=16) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture(autouse=True)
+def quick_retries() -> Iterator[None]:
+    """Ask a broken endpoint twice, without waiting in between."""
+    with stamina.set_testing(True, attempts=2):
+        yield
