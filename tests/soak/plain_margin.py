@@ -1,0 +1,242 @@
+"""Margins recomputed from the published arrays alone, in plain Python with exact fractions: a second implementation.
+
+It shares no code with the engine: columns are read as bytes, the parameter file as text, formulas are those of
+docs/risk-model.md. Column values are integers, rounded down as the format says; after that nothing is rounded.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from riskschema.arrays import FactorTerms, PositionTable, RiskArrays
+from riskschema.buffers import Column
+
+STEPS = 72
+LETTERS = {"int8": "b", "int32": "i", "int64": "q"}
+PARAMETERS = Path(__file__).parents[2] / "aggregator" / "parameters.toml"
+FITTED, LONG_RUN = 0, 3
+
+
+def integers(column: Column) -> list[int]:
+    """Return a column's integers, little-endian."""
+    found = array(LETTERS[column.dtype])
+    found.frombytes(column.data)
+    return found.tolist()
+
+
+def parameters() -> dict[str, Any]:
+    """Return the parameter file with exact numbers."""
+    return tomllib.loads(PARAMETERS.read_text(), parse_float=Fraction)
+
+
+@dataclass(frozen=True)
+class Node:
+    """Sums of a set of positions, in units of value."""
+
+    values: list[int]
+    deltas: dict[int, Fraction]
+    gross: Fraction
+
+    def __add__(self, other: Node) -> Node:
+        deltas = {key: self.deltas.get(key, 0) + other.deltas.get(key, 0) for key in self.deltas | other.deltas}
+        values = [one + another for one, another in zip(self.values, other.values, strict=True)]
+        return Node(values, deltas, self.gross + other.gross)
+
+
+@dataclass(frozen=True)
+class Margin:
+    """An account's figures: dollars, or counts."""
+
+    unit: Fraction
+    """Dollars per unit of value."""
+    array_equity: Fraction
+    positions: int
+    lots: int
+    """Sum of the sizes of the positions."""
+    worst_grid_loss: Fraction
+    silo_bases: list[Fraction]
+    siloed: Fraction
+    unified: Fraction
+    net: Fraction
+    silo_gross: list[dict[int, Fraction]]
+    """Size of the exposure per silo and factor, dollars."""
+    touches: int
+
+
+class PlainMargin:
+    """Recomputes any account of one set of arrays."""
+
+    def __init__(self, arrays: RiskArrays, table: PositionTable) -> None:
+        self._model = parameters()
+        self._arrays = arrays
+        width = arrays.market.mantissas.shape[1]
+        self._market = _lines(arrays.market.mantissas, width)
+        self._rule = _lines(arrays.rule.mantissas, arrays.rule.mantissas.shape[1])
+        self._places, self._exposures = integers(arrays.exposure_factors), integers(arrays.exposures)
+        self._columns = {name: integers(getattr(table, name)) for name in table.__struct_fields__}
+        self._first_stress = 1 + len(arrays.grid)
+        self._first_block = self._first_stress + len(arrays.stress)
+        percent = self._model["shortfall"]["tail_percent"]
+        self._tail = Fraction(arrays.blocks * percent, 100)
+
+    def account(self, index: int) -> Margin:
+        """Return the figures of one account."""
+        columns, offsets = self._columns, self._model["offsets"]
+        unit = Fraction(2) ** (columns["account_exponents"][index] - 29)
+        silos = range(*columns["account_silos"][index : index + 2])
+        held = range(columns["silo_positions"][silos[0]], columns["silo_positions"][silos[-1] + 1])
+        nodes = {silo: self._silo(silo) for silo in silos}
+        touched = self._touched(silos)
+        bases = {silo: self._base(nodes[silo]) for silo in silos}
+
+        def close(children: list[tuple[Node, Fraction]], credit: Fraction) -> tuple[Node, Fraction]:
+            node = sum((child for child, _ in children[1:]), children[0][0])
+            parts = sum((amount for _, amount in children), Fraction(0))
+            if len(children) == 1:
+                return node, parts
+            credit = min(credit, self._standing(node, touched))
+            return node, parts - credit * max(parts - self._base(node), 0)
+
+        chains: dict[int, dict[int, list[tuple[Node, Fraction]]]] = {}
+        crossed: dict[int, int] = {}
+        for silo in silos:
+            venue = columns["silo_venues"][silo]
+            crossed[venue] = columns["silo_crossed"][silo]
+            chain = chains.setdefault(columns["silo_chains"][silo], {})
+            chain.setdefault(venue, []).append((nodes[silo], bases[silo]))
+        closed = []
+        for venues in chains.values():
+            inner = [
+                close(held, Fraction(1) if crossed[venue] else offsets["within_venue"])
+                for venue, held in venues.items()
+            ]
+            closed.append(close(inner, offsets["within_chain"]))
+        whole, unified = close(closed, offsets["across_chains"])
+        return Margin(
+            unit=unit,
+            array_equity=whole.values[0] * unit,
+            positions=len(held),
+            lots=sum(abs(columns["lots"][place]) for place in held),
+            worst_grid_loss=self._worst(whole, 1, self._first_stress) * unit,
+            silo_bases=[bases[silo] * unit for silo in silos],
+            siloed=sum(bases.values(), Fraction(0)) * unit,
+            unified=unified * unit,
+            net=self._base(whole) * unit,
+            silo_gross=[self._gross(silo, unit) for silo in silos],
+            touches=len(touched),
+        )
+
+    def _silo(self, silo: int) -> Node:
+        columns, deltas, gross = self._columns, dict[int, Fraction](), Fraction(0)
+        held = range(*columns["silo_positions"][silo : silo + 2])
+        lines = [(columns["lots"][place], self._market[columns["rows"][place]]) for place in held]
+        for factor, delta in self._slots(held):
+            deltas[factor] = deltas.get(factor, Fraction(0)) + delta
+            gross += abs(delta)
+        return Node(_weighted(lines, len(self._market[0])), deltas, gross)
+
+    def _slots(self, held: Sequence[int]) -> list[tuple[int, Fraction]]:
+        rows, lots = self._columns["rows"], self._columns["lots"]
+        slots = [(2 * rows[place] + side, lots[place]) for place in held for side in (0, 1)]
+        return [
+            (self._places[slot], Fraction(lot * self._exposures[slot], 2**24))
+            for slot, lot in slots
+            if self._places[slot] >= 0
+        ]
+
+    def _gross(self, silo: int, unit: Fraction) -> dict[int, Fraction]:
+        sizes: dict[int, Fraction] = {}
+        for factor, delta in self._slots(range(*self._columns["silo_positions"][silo : silo + 2])):
+            sizes[factor] = sizes.get(factor, Fraction(0)) + abs(delta) * unit
+        return sizes
+
+    def _base(self, node: Node) -> Fraction:
+        shortfall, floor = self._model["shortfall"], self._model["delta_floor"]
+        weight, stress = shortfall["weight"], self._worst(node, self._first_stress, self._first_block)
+        tails = [max(self._expected_shortfall(node, variant), 0) for variant in range(4)]
+        net = sum((abs(delta) for delta in node.deltas.values()), Fraction(0))
+        return max(
+            *(weight * tail + (1 - weight) * stress for tail in tails[:LONG_RUN]),
+            shortfall["long_run_floor"] * tails[LONG_RUN],
+            Fraction(self._worst(node, 1, self._first_stress)),
+            floor["net"] * net + floor["hedged"] * (node.gross - net),
+        )
+
+    def _worst(self, node: Node, begin: int, end: int) -> int:
+        return max(0, node.values[0] - min(node.values[begin:end], default=node.values[0]))
+
+    def _losses(self, node: Node, variant: int) -> list[int]:
+        begin = self._first_block + variant * self._arrays.blocks
+        return [node.values[0] - value for value in node.values[begin : begin + self._arrays.blocks]]
+
+    def _expected_shortfall(self, node: Node, variant: int) -> Fraction:
+        """Mean of the worst blocks, the last counted in part."""
+        ordered = sorted(self._losses(node, variant), reverse=True)
+        whole = math.floor(self._tail)
+        part = (self._tail - whole) * ordered[whole]
+        return (sum(ordered[:whole]) + part) / self._tail
+
+    def _standing(self, node: Node, touched: set[int]) -> Fraction:
+        """Share of the tail's paths on which no silo is liquidated, in whole parts per thousand."""
+        losses = self._losses(node, FITTED)
+        tail = sorted(range(len(losses)), key=lambda block: (-losses[block], block))[: math.ceil(self._tail)]
+        return Fraction(1_000 * sum(block not in touched for block in tail) // len(tail), 1_000)
+
+    def _touched(self, silos: Sequence[int]) -> set[int]:
+        """Return the paths on which a silo that owes enough to count is liquidatable at any step."""
+        model, columns = self._model["probability"], self._columns
+        owed = {silo: self._owed(silo) for silo in silos}
+        least = max(model["minimum_debt_usd"], model["minimum_debt_share"] * sum(owed.values()))
+        touched: set[int] = set()
+        for silo in (silo for silo in silos if owed[silo] >= least):
+            terms = range(*columns["silo_terms"][silo : silo + 2])
+            sums = [0] * (1 + self._arrays.blocks * STEPS)
+            for place in terms:
+                lots, line = columns["term_lots"][place], self._rule[columns["term_rows"][place]]
+                sums = [total + (lots * mantissa >> 24) for total, mantissa in zip(sums, line, strict=True)]
+            for block in range(self._arrays.blocks if terms else 0):
+                begin = 1 + block * STEPS
+                if min(sums[begin : begin + STEPS]) < 0:
+                    touched.add(block)
+        return touched
+
+    def _owed(self, silo: int) -> Fraction:
+        columns = self._columns
+        account = next(index for index, begin in enumerate(columns["account_silos"][1:]) if silo < begin)
+        unit = Fraction(2) ** (columns["account_exponents"][account] - 29)
+        held = range(*columns["silo_positions"][silo : silo + 2])
+        values = [columns["lots"][place] * self._market[columns["rows"][place]][0] >> 24 for place in held]
+        return -sum(min(value, 0) for value in values) * unit
+
+
+def add_ons(gross: dict[int, Fraction], factors: Sequence[FactorTerms], model: dict[str, Any]) -> float:
+    """Return liquidity, concentration and oracle add-ons of exposures in dollars."""
+    total = 0.0
+    for place, size in gross.items():
+        terms, amount = factors[place], float(size)
+        hours = amount / (float(model["liquidity"]["participation"]) * terms.hourly_volume)
+        longer = math.sqrt(max(1.0, hours / 24)) - 1
+        total += amount * (terms.half_spread + terms.impact_per_usd * amount + terms.shortfall * longer)
+        open_size = terms.hourly_volume * 24 * model["concentration"]["days_of_volume"]
+        excess = max(0.0, amount / open_size - float(model["concentration"]["threshold"]))
+        total += float(model["concentration"]["factor"]) * amount * excess**1.5 + amount * terms.confidence
+    return total
+
+
+def _lines(column: Column, width: int) -> list[list[int]]:
+    flat = integers(column)
+    return [flat[begin : begin + width] for begin in range(0, len(flat), width)]
+
+
+def _weighted(lines: list[tuple[int, list[int]]], width: int) -> list[int]:
+    sums = [0] * width
+    for lots, line in lines:
+        sums = [total + lots * mantissa for total, mantissa in zip(sums, line, strict=True)]
+    return [total >> 24 for total in sums]
