@@ -80,7 +80,11 @@ class Anvil:
 
     def reorganise(self, depth: int) -> None:
         """Replace the last `depth` blocks by empty ones with other hashes."""
+        # another miner: an empty block of the same second would have the same hash again
+        miner = self.rpc.request("eth_getBlockByNumber", "latest", False)["miner"]
+        self.rpc.request("anvil_setCoinbase", f"0x{int(miner, 16) ^ 1:040x}")
         self.rpc.request("anvil_reorg", depth, [])
+        self.rpc.request("anvil_setCoinbase", miner)
 
     def impersonate(self, account: str) -> None:
         """Let `eth_sendTransaction` send for an account whose key nobody holds; fund it with gas."""
