@@ -6,7 +6,7 @@ find_python() {
   local name
   for name in python3.13 python3.12 python3.11 python3; do
     if command -v "$name" >/dev/null 2>&1 &&
-      "$name" -c 'import sys; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 14))' 2>/dev/null; then
+      "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
       command -v "$name"
       return
     fi
@@ -14,9 +14,13 @@ find_python() {
   return 1
 }
 
+python_found() {
+  command -v python3 >/dev/null 2>&1 && python3 --version 2>&1 | sed 's/^/python3 is /' || echo "there is no python3"
+}
+
 check_requirements() {
   local missing=()
-  PYTHON=$(find_python) || missing+=("Python 3.11 (from 3.11.4), 3.12 or 3.13 (python3, with venv)")
+  PYTHON=$(find_python) || missing+=("Python 3.11, 3.12 or 3.13 with venv ($(python_found))")
   if ! command -v node >/dev/null 2>&1; then
     missing+=("Node.js 20 or newer (node)")
   elif ! node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))'; then

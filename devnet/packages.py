@@ -12,6 +12,7 @@ import hmac
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import tarfile
 import tomllib
@@ -19,13 +20,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from devnet.errors import DevnetError
 
 Progress = Callable[[str], None]
 
 NPM_TIMEOUT_SECONDS = 300
+NPM_MANNERS = ("--loglevel=error", "--no-progress", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000")
+"""npm says why it failed, and does not wait a minute before it does."""
+NPM_ADVICE = "Check the network, and the registry and proxy of `npm config list`, then run the same command again."
 TARBALL_LIMIT_BYTES = 64_000_000
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
@@ -119,9 +123,24 @@ def unpack(tarball: Path, package: Package, target: Path) -> None:
                 total += member.size
                 if total > package.unpacked_limit:
                     raise DevnetError(f"{package.spec}: unpacks to more than {package.unpacked_limit} bytes")
-                archive.extract(member, target, filter="data")
+                _extract(archive, member, target)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise DevnetError(f"{package.spec}: cannot unpack the tarball: {error}") from error
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+    # By hand: `extract(filter=...)` is missing from Python 3.11.0 to 3.11.3. Links never come here.
+    name = PurePosixPath(member.name)
+    if name.is_absolute() or ".." in name.parts:
+        raise tarfile.ExtractError(f"{member.name!r} lies outside the package")
+    content = archive.extractfile(member)
+    if content is None:
+        raise tarfile.ExtractError(f"{member.name!r} has no content")
+    path = target.joinpath(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with content, path.open("wb") as stream:
+        shutil.copyfileobj(content, stream)
+    path.chmod(0o755 if member.mode & stat.S_IXUSR else 0o644)
 
 
 def fetch_package(key: str, *, cache: Path, progress: Progress) -> Path:
@@ -201,9 +220,9 @@ def _download(package: Package, target: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise DevnetError("npm is not on the PATH; install Node.js 20 or newer with npm")
-    command = [npm, "pack", package.spec, "--ignore-scripts", "--silent", "--pack-destination", "."]
+    command = [npm, "pack", package.spec, "--ignore-scripts", "--pack-destination", ".", *NPM_MANNERS]
     with appears_whole(target) as scratch:
-        _run(command, what=f"npm pack {package.spec}", folder=scratch)
+        _run(command, what=f"npm pack {package.spec}", folder=scratch, advice=NPM_ADVICE)
         tarballs = list(scratch.glob("*.tgz"))
         if len(tarballs) != 1:
             raise DevnetError(f"npm pack {package.spec} wrote {len(tarballs)} tarballs, expected 1")
@@ -212,7 +231,7 @@ def _download(package: Package, target: Path) -> None:
         tarballs[0].unlink()
 
 
-def _run(command: list[str], *, what: str, folder: Path | None = None) -> str:
+def _run(command: list[str], *, what: str, folder: Path | None = None, advice: str = "") -> str:
     try:
         done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
             command,
@@ -223,9 +242,10 @@ def _run(command: list[str], *, what: str, folder: Path | None = None) -> str:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise DevnetError(f"{what} failed: {error}") from error
+        raise DevnetError(f"{what} failed: {error}. {advice}".rstrip()) from error
     if done.returncode != 0:
-        raise DevnetError(f"{what} failed: {done.stderr.strip()[-600:]}")
+        said = "\n".join(done.stderr.strip().splitlines()[:4])[:600] or f"exit status {done.returncode}"
+        raise DevnetError(f"{what} failed: {said}\n{advice}".rstrip())
     return done.stdout
 
 

@@ -167,6 +167,29 @@ def test_links_are_not_unpacked(tmp_path: Path) -> None:
     assert not (tmp_path / "target" / "package" / "passwd").is_symlink()
 
 
+def test_programs_stay_executable_and_nothing_else_becomes_so(tmp_path: Path) -> None:
+    archive = tmp_path / "modes.tgz"
+    with tarfile.open(archive, "w:gz") as content:
+        for name, mode in (("program", 0o6777), ("text", 0o666)):
+            member = tarfile.TarInfo(f"package/bin/{name}")
+            member.mode = mode
+            content.addfile(member)
+
+    unpack(archive, package_of(b""), tmp_path / "target")
+
+    modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "target" / "package" / "bin").iterdir()}
+    assert modes == {"program": 0o755, "text": 0o644}
+
+
+def test_a_failing_npm_is_quoted_with_what_to_do(npm: Path, tmp_path: Path) -> None:
+    (npm / "npm").write_text("#!/bin/sh\necho 'npm error code ECONNREFUSED' >&2\nexit 1\n")
+
+    with pytest.raises(
+        DevnetError, match=r"(?s)npm pack @x/thing@1\.0\.0 failed: npm error code ECONNREFUSED.*registry"
+    ):
+        fetch(package_of(b""), cache=tmp_path / "cache", progress=quiet)
+
+
 def test_a_package_larger_than_its_limit_is_refused(tmp_path: Path) -> None:
     archive = tmp_path / "large.tgz"
     archive.write_bytes(tarball(package__a=bytes(600), package__b=bytes(600)))
