@@ -7,6 +7,7 @@ docs/risk-model.md. Column values are integers, rounded down as the format says;
 from __future__ import annotations
 
 import math
+import sys
 import tomllib
 from array import array
 from collections.abc import Sequence
@@ -24,11 +25,13 @@ PARAMETERS = Path(__file__).parents[2] / "aggregator" / "parameters.toml"
 FITTED, LONG_RUN = 0, 3
 
 
-def integers(column: Column) -> list[int]:
-    """Return a column's integers, little-endian."""
+def integers(column: Column) -> array[int]:
+    """Return a column's integers, which are little-endian."""
     found = array(LETTERS[column.dtype])
     found.frombytes(column.data)
-    return found.tolist()
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found
 
 
 def parameters() -> dict[str, Any]:
@@ -230,12 +233,12 @@ def add_ons(gross: dict[int, Fraction], factors: Sequence[FactorTerms], model: d
     return total
 
 
-def _lines(column: Column, width: int) -> list[list[int]]:
+def _lines(column: Column, width: int) -> list[array[int]]:
     flat = integers(column)
     return [flat[begin : begin + width] for begin in range(0, len(flat), width)]
 
 
-def _weighted(lines: list[tuple[int, list[int]]], width: int) -> list[int]:
+def _weighted(lines: list[tuple[int, array[int]]], width: int) -> list[int]:
     sums = [0] * width
     for lots, line in lines:
         sums = [total + lots * mantissa for total, mantissa in zip(sums, line, strict=True)]

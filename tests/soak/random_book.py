@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 
 import msgspec
@@ -44,15 +44,13 @@ LARGEST_HISTORY_PRICE = 9_000_000.0
 class RandomBook:
     """Draws a market, and portfolios that hold its factors."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, known: Mapping[str, tuple[Group, float]] | None = None) -> None:
+        """Draw the factors, or take those that are `known` by name, with group and price."""
         self._random = Random(seed)
-        names = [f"F{index}" for index in range(self._random.randint(2, 8))]
-        self._prices = {name: 10 ** self._random.uniform(-5, 5) for name in names}
-        self._groups = {name: self._random.choice(GROUPS) for name in names}
-        for name, group in self._groups.items():
-            if group == "stablecoin":
-                self._prices[name] = self._random.uniform(0.9, 1.1)
-        self._tokens = {name: self._token(index, name) for index, name in enumerate(names)}
+        drawn = known or dict(self._factor(f"F{index}") for index in range(self._random.randint(2, 8)))
+        self._prices = {name: price for name, (_, price) in drawn.items()}
+        self._groups = {name: group for name, (group, _) in drawn.items()}
+        self._tokens = {name: self._token(index, name) for index, name in enumerate(drawn)}
 
     def market(self, *, hours: int = 0) -> MarketState:
         """Return the market; with `hours` it has a history of them."""
@@ -70,6 +68,11 @@ class RandomBook:
             self._random.choice(kinds)(account, f"silo {index}") for index in range(self._random.randint(1, 5))
         )
         return Portfolio(subject=account, silos=silos)
+
+    def _factor(self, name: str) -> tuple[str, tuple[Group, float]]:
+        group = self._random.choice(GROUPS)
+        stable = group == "stablecoin"
+        return name, (group, self._random.uniform(0.9, 1.1) if stable else 10 ** self._random.uniform(-5, 5))
 
     def _token(self, index: int, name: str) -> Token:
         decimals = self._random.choice([0, 2, 6, 8, 18, 18, 18, 24])

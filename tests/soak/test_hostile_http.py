@@ -25,6 +25,7 @@ from tests.soak.hostile_http import (
 )
 from tests.soak.node_process import NodeProcess, running_network
 from tests.soak.rows import Tally
+from tests.soak.test_node_endurance import MOST_MORE_FILES, PROC, open_files
 
 pytestmark = [pytest.mark.soak, pytest.mark.chain, pytest.mark.timeout(3_600), pytest.mark.xdist_group("node")]
 
@@ -77,6 +78,7 @@ async def test_rounds_go_on_and_the_node_stays_ready_while_it_is_attacked(
         node.start(open_files=USUAL_OPEN_FILES)
         url = node.url()
         node.wait_for_landed(3, seconds=60)
+        quiet = open_files(node.pid) if PROC.exists() else 0
         parts = urlsplit(url)
         crowd = Crowd(parts.hostname or "", parts.port or 0, seed=SEED)
         for attack, clients in ((drip, 50), (say_nothing, 40), (never_read, 40), (drip_after_a_good_start, 40)):
@@ -88,12 +90,15 @@ async def test_rounds_go_on_and_the_node_stays_ready_while_it_is_attacked(
         beyond, rate_beyond = await attacked(node, crowd, url, max(BEYOND_THE_LIMIT_SECONDS * scale, 15))
         await crowd.go_home()
         after = await probe(url, 10)
+        files = [quiet, open_files(node.pid)] if PROC.exists() else [0, 0]
         node.wait_for_landed(3, seconds=30)
         node.stop()
     tally.seeds = str(SEED)
     tally.count(attacks=sum(crowd.done.values()), ready_probes=len(within) + len(beyond) + len(after))
     tally.count(landed_per_second=f"{rate_within:.2f}, beyond the limit {rate_beyond:.2f}")
     tally.count(answered_beyond_the_limit=f"{sum(each == 200 for each in beyond)} of {len(beyond)}")
+    tally.count(open_files=f"{files[0]} → {files[1]}")
+    assert files[1] <= files[0] + MOST_MORE_FILES
     assert set(within) == {200}, within
     assert set(beyond) <= {0, 200}, beyond
     assert set(after) == {200}, after

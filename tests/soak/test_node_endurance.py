@@ -10,7 +10,7 @@ from statistics import median
 import aiohttp
 import pytest
 
-from tests.soak.node_process import NodeProcess, running_network
+from tests.soak.node_process import running_network
 from tests.soak.rows import Tally
 
 pytestmark = [pytest.mark.soak, pytest.mark.chain, pytest.mark.timeout(3_600), pytest.mark.xdist_group("node")]
@@ -19,7 +19,7 @@ SEED = 21
 SECONDS = 330
 SETTLED_AFTER = 60
 """Seconds in which caches and pools fill up."""
-MOST_GROWTH_MIB = 16
+MOST_GROWTH_MIB = 8
 MOST_MORE_FILES = 8
 PROC = Path("/proc/self/statm")
 
@@ -45,7 +45,7 @@ async def test_memory_and_open_files_do_not_grow_while_rounds_go_on(tmp_path: Pa
         begin, samples = time.monotonic(), []
         while (elapsed := time.monotonic() - begin) < max(SECONDS * scale, 30):
             samples.append((elapsed, resident_mib(node.pid), open_files(node.pid)))
-            await ask_what_wallets_ask(url, node)
+            await ask(url)
             await asyncio.sleep(1.0)
         landed = len(node.landed()) - landed
         node.stop()
@@ -65,11 +65,9 @@ async def test_memory_and_open_files_do_not_grow_while_rounds_go_on(tmp_path: Pa
     assert landed > 0.9 * elapsed - 2
 
 
-async def ask_what_wallets_ask(url: str, node: NodeProcess) -> None:
-    """Ask for some accounts, as somebody does all the time."""
+async def ask(url: str) -> None:
+    """Ask what a monitor asks; answers about accounts are left out, which the API keeps up to a bound of its own."""
     async with aiohttp.ClientSession() as session:
-        for user in node.devnet.deployment.users[:5]:
-            async with session.get(f"{url}/v1/accounts/{user.address}") as response:
-                assert response.status == 200
-        async with session.get(f"{url}/readyz") as response:
-            assert response.status == 200, await response.text()
+        for path in ("/readyz", "/metrics", "/v1/rounds/latest"):
+            async with session.get(url + path) as response:
+                assert response.status == 200, await response.text()
