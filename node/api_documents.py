@@ -204,14 +204,13 @@ def account_document(certified: CertifiedReport, leaf: StoredLeaf, committee: Co
         InvalidData: the kept leaf or assessment does not decode.
     """
     header = certified.certificate.header
-    words = msgspec.json.decode(encode_canonical(_account_leaf(leaf.leaf)))
     return AccountDocument(
         subject=leaf.subject,
         round=certified.report.round,
         report_hash=certified.report.report_hash,
         observed_at=header.observed_at,
         valid_until=header.valid_until,
-        leaf=from_builtins(words, LeafDocument, what="leaf"),
+        leaf=_leaf_document(_account_leaf(leaf.leaf)),
         assessment=decode_json(leaf.assessment, Assessment, what="assessment"),
         attestation=attestation_document(certified, leaf, committee),
     )
@@ -242,10 +241,26 @@ def read_attestation(document: bytes, *, what: str) -> AttestationDocument:
 
     Raises:
         InvalidData: naming the field that is wrong.
+        ProtocolViolation: an account's answer shows other values than its attestation holds.
     """
     kinds = cast("type[AttestationDocument | AccountDocument]", AttestationDocument | AccountDocument)
     answer = decode_json(document, kinds, what=what)
-    return answer.attestation if isinstance(answer, AccountDocument) else answer
+    if isinstance(answer, AttestationDocument):
+        return answer
+    _check_what_is_shown(answer)
+    return answer.attestation
+
+
+def _check_what_is_shown(answer: AccountDocument) -> None:
+    """Compare what people read with what is proved; of the assessment, only this much is in the leaf."""
+    attestation, shown = answer.attestation, answer.assessment
+    leaf = _account_leaf(bytes.fromhex(attestation.leaf[2:]))
+    _agree(answer.leaf == _leaf_document(leaf), "the leaf that is shown is not the attested one")
+    for name in ("subject", "round", "report_hash"):
+        _agree(getattr(answer, name) == getattr(attestation, name), f"{name} is not that of the attestation")
+    read = (shown.subject, shown.score, shown.liquidation_probability, shown.insolvency_probability)
+    attested = (attestation.subject, leaf.score, leaf.liquidation_probability_ppm, leaf.insolvency_probability_ppm)
+    _agree(read == attested, "the assessment is not the attested one")
 
 
 def attested_certificate(attestation: AttestationDocument) -> Certificate:
@@ -281,6 +296,10 @@ def check_attestation(attestation: AttestationDocument) -> AccountLeaf:
     proof = [node.to_bytes() for node in attestation.proof]
     _agree(verify_proof(leaf_hash(leaf), proof, header.accounts_root), "the proof does not lead to the accounts root")
     return leaf
+
+
+def _leaf_document(leaf: AccountLeaf) -> LeafDocument:
+    return from_builtins(msgspec.json.decode(encode_canonical(leaf)), LeafDocument, what="leaf")
 
 
 def _account_leaf(encoded: bytes) -> AccountLeaf:

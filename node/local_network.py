@@ -49,9 +49,9 @@ HISTORY_HOURS = 3 * 365 * 24
 HISTORY_SEED = 20
 POOL_MAX_SCORE = 500
 POOL_MAX_AGE = 600
+"""Choices of the demonstration network; an operator's own are in the committee file and the settings."""
 WEI_PER_ANSWER = 10**10
 """Feeds answer with 8 decimals, prices have 18."""
-"""Choices of the demonstration network; an operator's own are in the committee file and the settings."""
 
 
 class LocalNetwork(msgspec.Struct, frozen=True, kw_only=True):

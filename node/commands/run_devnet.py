@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import shlex
+import shutil
+import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -27,7 +32,7 @@ from node.rounds import RoundResult
 from node.service import StopRequest, stop_on_signals
 from node.settings import Api
 from node.telemetry import configure_logging
-from riskschema.errors import PlimsollError
+from riskschema.errors import FatalError, PlimsollError
 
 DEFAULT_DIRECTORY = Path("plimsoll-data") / "devnet"
 MARKET_SECONDS_PER_STEP = 900.0
@@ -41,7 +46,7 @@ def run_devnet(*, once: bool, data_directory: Path | None, port: int | None, as_
 
     Raises:
         InvalidData: the port is taken.
-        FatalError: the data directory, its keys, or the local chain cannot be used.
+        FatalError: the data directory, its keys, or the local chain cannot be used, or another run uses the directory.
         TransientError: with `once`, why there was no round.
         KeyboardInterrupt: stopped while starting, or with `once` before the round ended.
     """
@@ -51,7 +56,30 @@ def run_devnet(*, once: bool, data_directory: Path | None, port: int | None, as_
     if not once:
         api = Api()
         require_free_port(api.host, api.port if port is None else port)
-    asyncio.run(_run(directory, once=once, port=port))
+    with _only_run_in(directory):
+        asyncio.run(_run(directory, once=once, port=port))
+
+
+@contextmanager
+def _only_run_in(directory: Path) -> Iterator[None]:
+    """Keep a second run from writing its own chain's settings over those of a running one.
+
+    Raises:
+        FatalError: another run uses the directory, or nothing can be written there.
+    """
+    path = directory / "lock"
+    try:
+        lock = path.open("w")
+    except OSError as error:
+        raise FatalError(f"{path}: cannot be written: {error.strerror}", code="file_unreadable") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FatalError(
+                f"another run uses {directory}: stop it, or choose another directory with --data", code="guard_locked"
+            ) from error
+        yield
 
 
 async def _run(directory: Path, *, once: bool, port: int | None) -> None:
@@ -133,7 +161,7 @@ class _Guide:
         return [
             "",
             f"  try        curl -s {url}/v1/accounts/{user}",
-            f"  check it   curl -s {url}/v1/accounts/{user} | plimsoll verify - --rpc {self._devnet.url} "
+            f"  check it   curl -s {url}/v1/accounts/{user} | {_program()} verify - --rpc {self._devnet.url} "
             f"--oracle {self._network.oracle}",
             f"  rounds     {url}/v1/rounds/latest   health {url}/readyz   metrics {url}/metrics",
             f"  chain      {self._devnet.url}  (chain id {self._devnet.deployment.chain_id})",
@@ -143,3 +171,11 @@ class _Guide:
             "  Ctrl-C stops everything.",
             "",
         ]
+
+
+def _program() -> str:
+    """Return how to call this program: the environment that `./run` makes is not on the PATH."""
+    program = Path(sys.executable).with_name("plimsoll")
+    if shutil.which("plimsoll") == str(program) or not program.exists():
+        return "plimsoll"
+    return shlex.quote(str(program))

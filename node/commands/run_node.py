@@ -135,7 +135,7 @@ async def operate(
         require_free_port(settings.api.host, settings.api.port)
     async with AsyncExitStack() as stack:
         node = await stack.enter_async_context(open_node(settings, directory, before_step=stop.check))
-        say("loading the numeric kernels (the first time they are compiled, which takes a minute)")
+        say("loading the numeric kernels (the first time they are compiled, which takes up to a minute)")
         await warm_up(node)
         if not once:
             app = create_app(

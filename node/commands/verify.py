@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,13 @@ GONE = frozenset({"UnknownRound", "Expired"})
 """Reverts that say that a round is over, or was never accepted here."""
 
 
+class _Refusal(msgspec.Struct, frozen=True):
+    """The part of a problem document that people read."""
+
+    type: str
+    detail: str
+
+
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """What was checked, and holds."""
 
@@ -65,6 +73,7 @@ def verify_attestation(file: Path, *, rpc_url: str, oracle: str | None, as_json:
     configure_logging(level="ERROR")  # what a command has to say is its message, not a log
     trusted = None if oracle is None else checked_address(oracle, what="--oracle")
     document = read_document(file, what="attestation")
+    _refuse_a_refusal(document, file)
     attestation = read_attestation(document, what=f"attestation {name_of(file)}")
     leaf = check_attestation(attestation)
     result = asyncio.run(_verify(attestation, leaf, rpc_url, trusted))
@@ -79,6 +88,20 @@ def verify_attestation(file: Path, *, rpc_url: str, oracle: str | None, as_json:
     click.echo(f"  observed     {datetime.fromtimestamp(result.observed_at, UTC):%Y-%m-%d %H:%M:%S} UTC")
     if trusted is None:
         click.echo("The file named the contract: compare it with the one you trust, or give --oracle.", err=True)
+
+
+def _refuse_a_refusal(document: bytes, file: Path) -> None:
+    """Name what a node had to say when it answered no attestation, as in ``curl ... | plimsoll verify -``.
+
+    Raises:
+        InvalidData: the document is a node's problem document.
+    """
+    with suppress(msgspec.DecodeError):
+        refusal = msgspec.json.decode(document, type=_Refusal)
+        if refusal.type.startswith("urn:plimsoll:problem:"):
+            raise InvalidData(
+                f"attestation {name_of(file)}: the node refused: {refusal.detail[:200]!r}", code="invalid_document"
+            )
 
 
 async def _verify(

@@ -106,6 +106,26 @@ async def test_a_leaf_with_a_better_score_is_refused(world, alice, bob):
 
 
 @pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("leaf", {"score": "1"}, "the leaf that is shown"),
+        ("leaf", {"equity": "1"}, "the leaf that is shown"),
+        ("assessment", {"score": 1}, "the assessment is not the attested one"),
+        ("assessment", {"liquidation_probability": 0.000001}, "the assessment is not the attested one"),
+        (None, {"round": 8}, "round is not that of the attestation"),
+        (None, {"subject": "0x" + "ee" * 20}, "subject is not that of the attestation"),
+    ],
+)
+async def test_an_answer_that_shows_other_values_than_it_proves_is_refused(world, alice, bob, part, change, message):
+    await world.certify(7, alice, bob, score=900)
+    _, body = await fetch(world, f"/v1/accounts/{alice}")
+    (body if part is None else body[part]).update(change)
+
+    with pytest.raises(ProtocolViolation, match=message):
+        read_attestation(json.dumps(body).encode(), what="forged.json")
+
+
+@pytest.mark.parametrize(
     ("change", "named"),
     [
         ({"leaf": "0xABC"}, "$.leaf"),

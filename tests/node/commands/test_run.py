@@ -96,6 +96,10 @@ def test_a_second_run_in_the_same_directory_shows_where_to_look_and_stops_at_ctr
         assert get(url.split("/v1/")[0] + "/readyz")
         oracle = node.read_until(r"oracle +(0x[0-9a-f]{40})")[1]
         assert "[guard_locked]" in plimsoll("run", "--config", data / "plimsoll.toml", "--once").refused()
+        settings = (data / "plimsoll.toml").read_text()
+        other = plimsoll("run", "--devnet", "--data", data, "--once").refused()
+        assert f"another run uses {data}: stop it, or choose another directory with --data" in other
+        assert (data / "plimsoll.toml").read_text() == settings, "still those of the chain that runs"
         first, second = (node.read_until(r"^round \d+: \d+ accounts") for _ in range(2))
         begin = time.monotonic()
         status, output = node.stop()
