@@ -73,24 +73,31 @@ def bent_stretch(silo: int, column: int, held: RuleBook, rows: RuleRows, limit: 
     Kink by kink: a term beyond its own is worth nothing and leaves the sum.
     """
     begin, end = held.silo_terms[silo], held.silo_terms[silo + 1]
-    kinks = np.empty(end - begin)
-    values, moves = np.empty(end - begin, dtype=np.int64), np.empty(end - begin, dtype=np.int64)
-    level, slope, passed = 0, 0, 0.0
+    level, slope, owed = 0, 0, NEVER
     for p in range(begin, end):
-        row, place = held.rows[p], p - begin
-        kinks[place] = kink(rows.mantissas[row, 0], rows.mantissas[row, column])
-        values[place] = product(held.lots[p], rows.mantissas[row, 0])
-        moves[place] = product(held.lots[p], rows.mantissas[row, column]) - values[place]
-        level += values[place]
-        slope += moves[place]
+        now, then = rows.mantissas[held.rows[p], 0], rows.mantissas[held.rows[p], column]
+        value = product(held.lots[p], now)
+        level += value
+        slope += product(held.lots[p], then) - value
+        if value < 0:
+            owed = min(owed, kink(now, then))
+    if owed >= limit and multiplier(level, level + slope) >= limit:  # kinks of collateral only lift the sum
+        return limit
+    kinks, passed = np.empty(end - begin), 0.0
+    values, moves = np.empty(end - begin, dtype=np.int64), np.empty(end - begin, dtype=np.int64)
+    for p in range(begin, end):
+        now, then, place = rows.mantissas[held.rows[p], 0], rows.mantissas[held.rows[p], column], p - begin
+        kinks[place] = kink(now, then)
+        values[place] = product(held.lots[p], now)
+        moves[place] = product(held.lots[p], then) - values[place]
     order = np.argsort(kinks, kind="mergesort")
     for index in range(order.size + 1):
-        crossing = limit
-        if slope < -2 * (end - begin):  # beyond what rounding leaves of terms that are gone
-            crossing = max(float(level) / -float(slope), passed)
-        following = kinks[order[index]] if index < order.size else limit
-        if crossing <= following or following >= limit:
-            return min(crossing, limit)
+        following = min(kinks[order[index]], limit) if index < order.size else limit
+        rounding = 2.0 * (end - begin) * (1.0 + following)  # of the products; a sum that ends at 0 does not touch
+        if slope < 0 and float(level) + following * float(slope) < -rounding:
+            return min(max(float(level) / -float(slope), passed), following)
+        if following >= limit:
+            return limit
         passed = following
         level -= values[order[index]]
         slope -= moves[order[index]]
