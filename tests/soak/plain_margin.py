@@ -226,10 +226,11 @@ def add_ons(gross: dict[int, Fraction], factors: Sequence[FactorTerms], model: d
         terms, amount = factors[place], float(size)
         hours = amount / (float(model["liquidity"]["participation"]) * terms.hourly_volume)
         longer = math.sqrt(max(1.0, hours / 24)) - 1
-        total += amount * (terms.half_spread + terms.impact_per_usd * amount + terms.shortfall * longer)
+        unwinding = terms.half_spread + terms.impact_per_usd * amount + terms.shortfall * longer
         open_size = terms.hourly_volume * 24 * model["concentration"]["days_of_volume"]
         excess = max(0.0, amount / open_size - float(model["concentration"]["threshold"]))
-        total += float(model["concentration"]["factor"]) * amount * excess**1.5 + amount * terms.confidence
+        crowding = float(model["concentration"]["factor"]) * excess**1.5
+        total += amount * (min(unwinding + crowding, 1.0) + terms.confidence)
     return total
 
 

@@ -23,7 +23,7 @@ from tests.soak.hostile_http import (
     never_read,
     say_nothing,
 )
-from tests.soak.node_process import NodeProcess, running_network
+from tests.soak.node_process import NodeProcess, running_network, wait_for
 from tests.soak.rows import Tally
 from tests.soak.test_node_endurance import MOST_MORE_FILES, PROC, open_files
 
@@ -90,15 +90,14 @@ async def test_rounds_go_on_and_the_node_stays_ready_while_it_is_attacked(
         beyond, rate_beyond = await attacked(node, crowd, url, max(BEYOND_THE_LIMIT_SECONDS * scale, 15))
         await crowd.go_home()
         after = await probe(url, 10)
-        files = [quiet, open_files(node.pid)] if PROC.exists() else [0, 0]
+        if PROC.exists():  # a connection that was kept open for another request goes after half a minute
+            wait_for(lambda: open_files(node.pid) <= quiet + MOST_MORE_FILES or None, 60, node.tell)
         node.wait_for_landed(3, seconds=30)
         node.stop()
     tally.seeds = str(SEED)
     tally.count(attacks=sum(crowd.done.values()), ready_probes=len(within) + len(beyond) + len(after))
     tally.count(landed_per_second=f"{rate_within:.2f}, beyond the limit {rate_beyond:.2f}")
     tally.count(answered_beyond_the_limit=f"{sum(each == 200 for each in beyond)} of {len(beyond)}")
-    tally.count(open_files=f"{files[0]} → {files[1]}")
-    assert files[1] <= files[0] + MOST_MORE_FILES
     assert set(within) == {200}, within
     assert set(beyond) <= {0, 200}, beyond
     assert set(after) == {200}, after
