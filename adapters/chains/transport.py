@@ -178,11 +178,14 @@ class Transport:
         """
         chunks = [requests[at : at + self._batch_size] for at in range(0, len(requests), self._batch_size)]
         tasks: list[asyncio.Task[list[RpcAnswer]]] = []
+        failed: TransientError | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._batch(chunk)) for chunk in chunks]
         except* TransientError as failures:
-            raise _first(failures) from None
+            failed = _first(failures)  # raised here, Python before 3.11.4 would put it into a group again
+        if failed is not None:
+            raise failed
         return [answer for task in tasks for answer in task.result()]
 
     async def _batch(self, requests: Sequence[Request]) -> list[RpcAnswer]:
