@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aggregator.add_ons import AddOn, factor_add_on
 from aggregator.arrays import build_arrays
-from aggregator.buffers import view32, view64
+from aggregator.buffers import view8, view32, view64
 from aggregator.equity import silo_equity
 from aggregator.explanation import Part, explain, liquidation_prices, only_factor
 from aggregator.margin import MarginResult, account_margins, silo_debts
@@ -155,7 +155,7 @@ def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessme
             exponent=exponent,
             add_ons=add_ons,
         ),
-        flags=tuple(sorted(account.flags.union(*(terms.flags for terms in exposed)))),
+        flags=tuple(sorted(account.flags.union(_cut_short(first, last, context), *(terms.flags for terms in exposed)))),
         unread=account.unread,
         blocks=account.portfolio.blocks,
     )
@@ -190,6 +190,15 @@ def _silo_assessment(silo: int, item: ReadSilo, exponent: int, context: _Context
 
 def _unfollowed_floor(item: ReadSilo, parameters: Parameters) -> int:
     return parameters.probability.unfollowed_floor_ppm if item.unfollowed else 0
+
+
+def _cut_short(first: int, last: int, context: _Context) -> frozenset[str]:
+    """Say whether a row that the silos use has values cut at the mantissa's limit: losses may be understated."""
+    begin, end = context.lists["positions"][first], context.lists["positions"][last]
+    terms, more = context.lists["terms"][first], context.lists["terms"][last]
+    market = view8(context.arrays.market.saturated)[view32(context.table.rows)[begin:end]]
+    rule = view8(context.arrays.rule.saturated)[view32(context.table.term_rows)[terms:more]]
+    return frozenset({"saturated"} if market.any() or rule.any() else ())
 
 
 def _equity(silo: int, item: ReadSilo, exponent: int, context: _Context) -> Usd:

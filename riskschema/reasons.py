@@ -95,6 +95,11 @@ _ALL = (
         "venue unread",
         "Part of the portfolio could not be read; the result is a lower bound of risk.",
     ),
+    Reason(
+        "saturated",
+        "values cut",
+        "In some scenario an instrument is worth more than the arrays can hold; the loss or gain there is larger.",
+    ),
     Reason("unpriced", "unpriced position", "A position has no price and is left out of every sum."),
     # agreement
     Reason("forged", "forged", "A signature or proof does not verify."),

@@ -394,3 +394,15 @@ def test_filled_hours_are_flagged_for_those_who_are_exposed(lab, small_parameter
     market = lab.market(history)
     batch = assess([lab.portfolio(lab.wallet({name: 1})) for name in ("BTC", "ETH")], market, small_parameters)
     assert ["history_filled" in item.flags for item in batch.assessments] == [False, True]
+
+
+def test_an_account_whose_instrument_outgrows_the_arrays_is_flagged_and_no_other(lab, parameters) -> None:
+    put = Option(
+        venue="v", market="m", underlying="ETH", quote="USD", right="put", strike=lab.wad(40_000), expiry=1_702_592_000
+    )
+    short = lab.portfolio(lab.wallet({"ETH": 1}, extra=[Position(instrument=put, quantity=Amount(-WAD))]), number=1)
+    plain = lab.portfolio(lab.wallet({"ETH": 1}), number=2)
+    market = msgspec.structs.replace(lab.market(), as_of=1_700_000_000)
+    flagged, other = assess([short, plain], market, parameters).assessments
+    assert "saturated" in flagged.flags
+    assert "saturated" not in other.flags
