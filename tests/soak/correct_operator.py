@@ -7,7 +7,6 @@ highest certificate it knows; it serves the state after any report that it signe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
@@ -26,7 +25,6 @@ from attest.effects import (
 from attest.eip712 import sign_digest
 from attest.envelope import read_envelope
 from attest.guard import Guard
-from attest.guard_file import MarkRow
 from attest.header import ReportHeader
 from attest.messages import Observation, ReportReference
 from attest.proposals import reference_of
@@ -35,10 +33,14 @@ from attest.rules import AgreementRules
 from attest.state import AgreedState, genesis_state
 from riskschema.errors import ProtocolViolation, TransientError
 from tests.attest.round_kit import genesis_history, identity, private_key, report, signer_address
+from tests.attest.test_rounds_hostile import memory
+from tests.soak.disk import Disk
 from tests.soak.laws import Laws
 from tests.soak.wire import Message, Parcel, PassedCertificate, StateAnswer, StateRequest
 
 SLOWEST_ASSESSMENT = 4.0
+EXAMINED_EVERY = 20
+"""Messages: to look at all that a machine remembers before and after is slow."""
 
 
 class Crash(Exception):
@@ -63,45 +65,6 @@ class Surroundings(Protocol):
         """Send to one."""
 
 
-class MemoryGuardFile:
-    """The guard's file without a disk; `attest.guard_file` has its own tests of crashes."""
-
-    complete = True
-
-    def __init__(self) -> None:
-        self._rows: dict[bytes, MarkRow] = {}
-
-    def row(self, config_digest: bytes) -> MarkRow | None:
-        """Return the mark of a configuration."""
-        return self._rows.get(config_digest)
-
-    def write(self, row: MarkRow) -> None:
-        """Keep a mark."""
-        self._rows[row.config_digest] = row
-
-    def close(self) -> None:
-        """Do nothing: there is no lock."""
-
-
-@dataclass
-class Disk:
-    """What a crash leaves."""
-
-    marks: MemoryGuardFile = field(default_factory=MemoryGuardFile)
-    messages: dict[tuple[int, int, int], bytes] = field(default_factory=dict)
-    """By round, kind and sender, in the order they were stored."""
-    reports: dict[ReportReference, tuple[ReportHeader, AgreedState]] = field(default_factory=dict)
-    certificates: dict[int, Certificate] = field(default_factory=dict)
-
-    def last_certified(self) -> tuple[Certificate, AgreedState] | None:
-        """Return the highest certificate whose report is here."""
-        for number in sorted(self.certificates, reverse=True):
-            kept = self.reports.get(reference_of(self.certificates[number]))
-            if kept is not None:
-                return self.certificates[number], kept[1]
-        return None
-
-
 class CorrectOperator:
     """A round machine, its driver and its disk."""
 
@@ -116,6 +79,7 @@ class CorrectOperator:
         self._now = 0
         self._assessing: list[tuple[float, ReportHeader, AgreedState]] = []
         self._passed = 0
+        self._taken = 0
 
     def tick(self, now: float) -> None:
         """Let a second go by."""
@@ -193,7 +157,14 @@ class CorrectOperator:
         self._around.laws.bounded(machine)
 
     def _keep_and_count(self, machine: RoundMachine, payload: bytes) -> Effects:
-        effects = machine.on_message(payload)
+        self._taken += 1
+        before = memory(machine) if self._taken % EXAMINED_EVERY == 0 else None
+        try:
+            effects = machine.on_message(payload)
+        except ProtocolViolation:
+            if before is not None:
+                self._around.laws.refused(before, memory(machine))
+            raise
         envelope = read_envelope(payload)
         self.disk.messages.setdefault((envelope.round, envelope.kind, envelope.sender), payload)
         return effects

@@ -32,6 +32,8 @@ class Laws:
         self.certified: dict[int, bytes] = {}
         """Report hash by round."""
         self.checks = 0
+        self.examined = 0
+        """Refused messages before and after which everything remembered was compared."""
 
     def observed(self, round_number: int, observation: Observation) -> None:
         """Note what a correct operator saw."""
@@ -81,6 +83,11 @@ class Laws:
     def accuses(self, evidence: Equivocation) -> None:
         """No correct operator is ever shown to contradict itself, whatever it went through."""
         self._demand(evidence.sender in self._faulty, f"evidence against operator {evidence.sender}, which is correct")
+
+    def refused(self, before: object, after: object) -> None:
+        """A message that is refused changes nothing."""
+        self.examined += 1
+        self._demand(before == after, "a refused message changed what a machine remembers")
 
     def bounded(self, machine: RoundMachine) -> None:
         """A machine's memory stays within its bounds, whatever is sent."""

@@ -10,18 +10,7 @@ from random import Random
 import msgspec
 
 from riskschema.buffers import Column
-from riskschema.instruments import (
-    Claim,
-    Debt,
-    Future,
-    Instrument,
-    Option,
-    Perpetual,
-    Token,
-    UniswapV2Share,
-    UniswapV3Liquidity,
-    WrappedToken,
-)
+from riskschema.instruments import Claim, Debt, Instrument, Option, WrappedToken
 from riskschema.market import FactorQuote, Group, HourlyHistory, MarketState
 from riskschema.portfolio import (
     CollateralTerm,
@@ -33,8 +22,8 @@ from riskschema.portfolio import (
     WeightedCollateral,
 )
 from riskschema.units import Address, Amount, Usd, Wad
+from tests.soak.random_instruments import AS_OF, RandomInstruments, wad
 
-AS_OF = 1_700_000_000
 FIRST_HOUR = 1_600_000_000 // 3_600 * 3_600
 GROUPS: tuple[Group, ...] = ("btc", "eth", "large", "other", "stablecoin")
 CHAINS = (1, 10, 42_161)
@@ -50,7 +39,7 @@ class RandomBook:
         drawn = known or dict(self._factor(f"F{index}") for index in range(self._random.randint(2, 8)))
         self._prices = {name: price for name, (_, price) in drawn.items()}
         self._groups = {name: group for name, (group, _) in drawn.items()}
-        self._tokens = {name: self._token(index, name) for index, name in enumerate(drawn)}
+        self._draw = RandomInstruments(self._random, self._prices)
 
     def market(self, *, hours: int = 0) -> MarketState:
         """Return the market; with `hours` it has a history of them."""
@@ -73,10 +62,6 @@ class RandomBook:
         group = self._random.choice(GROUPS)
         stable = group == "stablecoin"
         return name, (group, self._random.uniform(0.9, 1.1) if stable else 10 ** self._random.uniform(-5, 5))
-
-    def _token(self, index: int, name: str) -> Token:
-        decimals = self._random.choice([0, 2, 6, 8, 18, 18, 18, 24])
-        return Token(chain_id=1, address=Address(f"0x{index + 1:040x}"), symbol=name, decimals=decimals, factor=name)
 
     def _quote(self, name: str) -> FactorQuote:
         price = self._prices[name]
@@ -118,12 +103,11 @@ class RandomBook:
         venue, market = self._random.choice(["aave_v3", "morpho_blue", "other"]), str(self._random.randint(0, 3))
         positions, terms, size = [], [], self._size()
         for _ in range(self._random.randint(1, 3)):
-            held = self._collateral(venue, market)
+            held = self._draw.collateral(venue, market)
             positions.append(self._position(held, size * self._random.random()))
             terms.append(self._term(held, numeraire, weight=self._random.choice([0.0, 0.5, 0.8, 0.93])))
         for _ in range(self._random.randint(0, 2)):
-            token = self._random.choice(list(self._tokens.values()))
-            owed = Debt(token=token, venue=venue, market=market, annual_rate=wad(self._random.uniform(0, 0.5)))
+            owed = self._draw.debt(venue, market)
             positions.append(self._position(owed, -size * self._random.random() * 0.9))
             terms.append(self._term(owed, numeraire, weight=1.0))
         return Silo(
@@ -149,18 +133,12 @@ class RandomBook:
         )
         positions, entry = [], 0.0
         for factor in names:
-            fields = {"venue": "perps", "market": factor, "base": factor, "quote": quote, "payoff": payoff}
-            if self._random.random() < 0.7:
-                contract: Instrument = Perpetual(**fields, annual_funding_rate=wad(self._random.uniform(-0.5, 0.5)))  # type: ignore[arg-type]
-            else:
-                contract = Future(**fields, expiry=AS_OF + self._random.randint(3_600, 10**7))  # type: ignore[arg-type]
+            contract = self._draw.contract(payoff, factor, quote)
             size = self._size() * self._random.choice([1, -1])
-            unit = self._prices[factor] if payoff == "linear" else self._prices[quote]
-            quantity = size / unit
-            moved = self._random.uniform(0.8, 1.2)
+            positions.append(self._position(contract, size))
             # the numeraire is the quote of linear contracts, the base coin of inverse ones
-            entry += (size / self._prices[quote] if payoff == "linear" else size / self._prices[base]) * moved
-            positions.append(Position(instrument=contract, quantity=Amount(int(quantity * 10**18))))
+            numeraire = self._prices[quote] if payoff == "linear" else self._prices[base]
+            entry += size / numeraire * self._random.uniform(0.8, 1.2)
         return Silo(
             id=name,
             venue="perps",
@@ -177,7 +155,8 @@ class RandomBook:
 
     def _wallet(self, account: Address, name: str) -> Silo:
         """What backs nothing: tokens, liquidity, options."""
-        makers = [self._plain, self._pool_share, self._range, self._option, self._wrapped]
+        draw = self._draw
+        makers = [draw.token, draw.pool_share, draw.range, draw.option, draw.wrapped]
         positions = []
         for _ in range(self._random.randint(1, 4)):
             held = self._random.choice(makers)()
@@ -193,78 +172,9 @@ class RandomBook:
             positions=tuple(positions),
         )
 
-    def _collateral(self, venue: str, market: str) -> Instrument:
-        token = self._random.choice(list(self._tokens.values()))
-        if self._random.random() < 0.15:
-            return self._wrapped()
-        if self._random.random() < 0.1:
-            return self._range()
-        return Claim(token=token, venue=venue, market=market, annual_rate=wad(self._random.uniform(0, 0.3)))
-
-    def _plain(self) -> Instrument:
-        return self._random.choice(list(self._tokens.values()))
-
-    def _wrapped(self) -> Instrument:
-        token, underlying = self._pair()
-        return WrappedToken(token=token, underlying=underlying, index=wad(self._random.uniform(0.5, 2)))
-
-    def _pool_share(self) -> Instrument:
-        token0, token1 = self._pair()
-        return UniswapV2Share(
-            chain_id=1,
-            pool=Address("0x" + "a1" * 20),
-            token0=token0,
-            token1=token1,
-            liquidity_per_share=wad(self._random.uniform(0.1, 10)),
-        )
-
-    def _range(self) -> Instrument:
-        """A range around the price, or off it."""
-        token0, token1 = self._pair()
-        ratio = self._prices[token0.factor] / self._prices[token1.factor] * 10.0 ** (token1.decimals - token0.decimals)
-        centre = int(math.log(ratio) / math.log(1.0001)) + self._random.randint(-3_000, 3_000)
-        lower = min(max(centre - self._random.randint(10, 5_000), -887_000), 886_000)
-        return UniswapV3Liquidity(
-            chain_id=1,
-            pool=Address("0x" + "a2" * 20),
-            token0=token0,
-            token1=token1,
-            tick_lower=lower,
-            tick_upper=lower + self._random.randint(10, 900),
-        )
-
-    def _option(self) -> Instrument:
-        underlying, quote = self._random.choice(list(self._prices)), self._random.choice(list(self._prices))
-        strike = self._prices[underlying] / self._prices[quote] * self._random.uniform(0.5, 2)
-        return Option(
-            venue="options",
-            market="m",
-            underlying=underlying,
-            quote=quote,
-            right=self._random.choice(["call", "put"]),
-            strike=wad(max(strike, 1e-17)),
-            expiry=AS_OF + self._random.randint(1, 10**7),
-        )
-
-    def _pair(self) -> tuple[Token, Token]:
-        first, second = self._random.sample(list(self._tokens.values()), 2)
-        return first, second
-
     def _position(self, held: Instrument, dollars: float) -> Position:
         """Hold about so many dollars: exactly how many does not matter."""
-        match held:
-            case Token():
-                unit = self._prices[held.factor] / 10.0**held.decimals
-            case Claim() | Debt() | WrappedToken():
-                unit = self._prices[held.token.factor] / 10.0**held.token.decimals
-            case UniswapV2Share() | UniswapV3Liquidity():
-                one, two = (self._prices[each.factor] / 10.0**each.decimals for each in (held.token0, held.token1))
-                unit = math.sqrt(one * two)
-            case Option():
-                unit = self._prices[held.underlying] / 10.0**18
-            case _:
-                raise AssertionError(held)
-        quantity = int(dollars / unit)
+        quantity = int(dollars / self._draw.dollars_per_unit(held))
         return Position(instrument=held, quantity=Amount(quantity if quantity or dollars < 0 else 1))
 
     def _term(self, held: Instrument, numeraire: str, *, weight: float) -> CollateralTerm:
@@ -283,11 +193,6 @@ class RandomBook:
         return 10 ** self._random.choice(
             [self._random.uniform(-2, 2), self._random.uniform(2, 7), self._random.uniform(7, 11)]
         )
-
-
-def wad(value: float) -> Wad:
-    """Return a number in 18 decimals."""
-    return Wad(int(value * 10**18))
 
 
 def multiplied(portfolio: Portfolio, times: int) -> Portfolio:

@@ -53,7 +53,6 @@ class Schedule:
         self.adversary = Adversary(liars, self) if liars else None
         self.first = self.random.choice([1, NEAR_THE_HOUR])
         self.now = float(self.rules.slot_start(self.first))
-        self._learned: set[ReportReference] = set()
         self._holders: dict[int, set[int]] = {}
 
     def run(self) -> None:

@@ -16,7 +16,7 @@ SCHEDULES = {4: 2_000, 7: 700}
 @pytest.mark.parametrize("n", SCHEDULES)
 def test_a_committee_never_contradicts_itself_and_goes_on_when_it_can(n: int, scale: float, tally: Tally) -> None:
     seeds = range(round(SCHEDULES[n] * scale))
-    certified = checks = restarts = 0
+    certified = checks = examined = restarts = 0
     for seed in seeds:
         schedule = Schedule(n, seed)
         try:
@@ -25,11 +25,14 @@ def test_a_committee_never_contradicts_itself_and_goes_on_when_it_can(n: int, sc
             raise AssertionError(f"Schedule({n}, {seed}).run() raises {error!r}") from error
         certified += len(schedule.laws.certified)
         checks += schedule.laws.checks
+        examined += schedule.laws.examined
         restarts += sum(each.restarts - 1 for each in schedule.operators.values())
     tally.seeds = f"0 to {seeds[-1]}"
-    tally.count(operators=n, schedules=len(seeds), certified_rounds=certified, restarts=restarts, checks=checks)
+    tally.count(operators=n, schedules=len(seeds), certified_rounds=certified, restarts=restarts)
+    tally.count(refused_messages_examined=examined, checks=checks)
     assert certified > 6 * len(seeds)
     assert restarts > len(seeds)
+    assert examined
 
 
 def laws_broken(seeds: range, *, faulty: int | None = None, forgetful: bool = False) -> list[str]:

@@ -1,0 +1,51 @@
+"""What an operator of the simulation keeps through a crash."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from attest.certificate import Certificate
+from attest.guard_file import MarkRow
+from attest.header import ReportHeader
+from attest.messages import ReportReference
+from attest.proposals import reference_of
+from attest.state import AgreedState
+
+
+class MemoryGuardFile:
+    """The guard's file without a disk; `attest.guard_file` has its own tests of crashes."""
+
+    complete = True
+
+    def __init__(self) -> None:
+        self._rows: dict[bytes, MarkRow] = {}
+
+    def row(self, config_digest: bytes) -> MarkRow | None:
+        """Return the mark of a configuration."""
+        return self._rows.get(config_digest)
+
+    def write(self, row: MarkRow) -> None:
+        """Keep a mark."""
+        self._rows[row.config_digest] = row
+
+    def close(self) -> None:
+        """Do nothing: there is no lock."""
+
+
+@dataclass
+class Disk:
+    """What a crash leaves."""
+
+    marks: MemoryGuardFile = field(default_factory=MemoryGuardFile)
+    messages: dict[tuple[int, int, int], bytes] = field(default_factory=dict)
+    """By round, kind and sender, in the order they were stored."""
+    reports: dict[ReportReference, tuple[ReportHeader, AgreedState]] = field(default_factory=dict)
+    certificates: dict[int, Certificate] = field(default_factory=dict)
+
+    def last_certified(self) -> tuple[Certificate, AgreedState] | None:
+        """Return the highest certificate whose report is here."""
+        for number in sorted(self.certificates, reverse=True):
+            kept = self.reports.get(reference_of(self.certificates[number]))
+            if kept is not None:
+                return self.certificates[number], kept[1]
+        return None
