@@ -244,8 +244,8 @@ def _run(command: list[str], *, what: str, folder: Path | None = None, advice: s
     except (OSError, subprocess.TimeoutExpired) as error:
         raise DevnetError(f"{what} failed: {error}. {advice}".rstrip()) from error
     if done.returncode != 0:
-        said = "\n".join(done.stderr.strip().splitlines()[:4])[:600] or f"exit status {done.returncode}"
-        raise DevnetError(f"{what} failed: {said}\n{advice}".rstrip())
+        said = "; ".join(done.stderr.strip().splitlines()[:4])[:600] or f"exit status {done.returncode}"
+        raise DevnetError(f"{what} failed: {said}. {advice}".rstrip())
     return done.stdout
 
 

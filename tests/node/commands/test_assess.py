@@ -69,6 +69,14 @@ def candles(path: Path, price: float, hours: int = 300, *, without: range = rang
     return path
 
 
+def test_the_readme_shows_what_the_examples_give(assess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    readme = (EXAMPLES.parents[1] / "README.md").read_text()
+    shown = readme.split("<!-- assess -->\n```\n")[1].split("\n```")[0]
+    printed = assess(EXAMPLES / "portfolio.json", EXAMPLES / "market.json").output
+    assert [line.rstrip() for line in printed.splitlines()][: len(shown.splitlines())] == shown.splitlines()
+
+
 def test_the_example_is_assessed_and_its_json_is_an_assessment(assess):
     ended = assess(PORTFOLIO, MARKET, "--json")
     document = ended.document

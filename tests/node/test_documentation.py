@@ -1,0 +1,36 @@
+"""The documents lead somewhere (links, anchors, the README's index); the agreement's parameters are the program's."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from attest.rules import AgreementParameters
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
+
+
+def anchors(document: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_link_leads_to_a_file_and_every_anchor_to_a_heading(document: Path) -> None:
+    for path, anchor in LINK.findall(document.read_text()):
+        target = document.parent / path if path else document
+        assert target.exists(), path
+        assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
+
+
+def test_the_readme_leads_to_every_document() -> None:
+    linked = {(ROOT / path).resolve() for path, _ in LINK.findall((ROOT / "README.md").read_text()) if path}
+    assert {*(ROOT / "docs").glob("*.md"), ROOT / "docs" / "decisions"} <= linked
+
+
+def test_the_parameters_of_the_agreement_are_documented_with_their_values() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", (ROOT / "docs" / "agreement.md").read_text(), re.MULTILINE)
+    parameters = AgreementParameters()
+    assert rows == [(name, f"{getattr(parameters, name):,}") for name in parameters.__struct_fields__]
