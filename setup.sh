@@ -49,6 +49,10 @@ prepare() {
       return
     fi
   fi
+  if [[ ! -w . ]]; then
+    say "$PWD cannot be written, and .venv and .cache belong there: use a copy in a folder of your own."
+    exit 1
+  fi
   say "Making the Python environment in .venv from $lock ..."
   local uv
   if command -v uv >/dev/null 2>&1; then
