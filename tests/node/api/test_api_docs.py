@@ -28,7 +28,8 @@ def test_every_code_on_the_page_is_a_reason():
     ("row", "wanted"),
     [
         ("request line, each header", [api_server.MAX_LINE, api_server.MAX_HEADERS]),
-        ("connections, requests at once", [api_server.MAX_CONNECTIONS, api.MAX_CONCURRENT_REQUESTS, 503]),
+        ("connections", [api_server.MAX_CONNECTIONS]),
+        ("requests at once", [api.MAX_CONCURRENT_REQUESTS, 503]),
         (
             "first request of a connection, idle connection, answer",
             [api_server.FIRST_REQUEST_SECONDS, api_server.IDLE_SECONDS, api.REQUEST_SECONDS],
