@@ -10,18 +10,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregator.add_ons import AddOn, factor_add_on
-from aggregator.arrays import build_arrays
-from aggregator.buffers import view8, view32, view64
-from aggregator.equity import silo_equity
-from aggregator.explanation import Part, explain, liquidation_prices, only_factor
-from aggregator.margin import MarginResult, account_margins, silo_debts
-from aggregator.money import dollars, usd_ceiling, usd_from_dollars
+from aggregator.margin.add_ons import AddOn, factor_add_on
+from aggregator.margin.base_requirement import MEMBERS
+from aggregator.margin.equity import silo_equity
+from aggregator.margin.explanation import Part, explain, liquidation_prices, only_factor
+from aggregator.margin.unified import MarginResult, account_margins, silo_debts
 from aggregator.parameters import Parameters
-from aggregator.positions import ReadAccount, ReadSilo, instruments, position_table, read_accounts, rule_rows
-from aggregator.requirement import MEMBERS
-from aggregator.score import touch_probability, verdict
-from aggregator.touch import TouchResult, account_touches
+from aggregator.probability.score import touch_probability, verdict
+from aggregator.probability.touch import TouchResult, account_touches
+from aggregator.valuation.arrays import build_arrays
+from aggregator.valuation.buffers import view8, view32, view64
+from aggregator.valuation.money import dollars, usd_ceiling, usd_from_dollars
+from aggregator.valuation.positions import ReadAccount, ReadSilo, instruments, position_table, read_accounts, rule_rows
 from riskschema.arrays import PositionTable, RiskArrays
 from riskschema.assessment import Assessment, LiquidationPrice, SiloAssessment
 from riskschema.market import MarketState

@@ -17,13 +17,13 @@ from multiprocessing.connection import Connection
 
 import coincurve
 
-from attest.certificate import assemble_certificate, encode_certificate
-from attest.committee import Committee, Operator, config_digest
-from attest.eip712 import Destination, address_of, sign_digest, signing_digest
-from attest.header import ReportHeader, encode_header, report_hash
-from attest.leaf import NO_DEBT, AccountLeaf, encode_leaf, leaf_hash, subject_of
-from attest.merkle import build_tree, prove
-from node.api import create_app, serve
+from attest.encoding.merkle import build_tree, prove
+from attest.formats.certificate import assemble_certificate, encode_certificate
+from attest.formats.committee import Committee, Operator, config_digest
+from attest.formats.eip712 import Destination, address_of, sign_digest, signing_digest
+from attest.formats.header import ReportHeader, encode_header, report_hash
+from attest.formats.leaf import NO_DEBT, AccountLeaf, encode_leaf, leaf_hash, subject_of
+from node.api.application import create_app, serve
 from node.node import SystemClock
 from node.status import NodeStatus
 from node.telemetry import Metrics

@@ -19,13 +19,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from aggregator.arrays import build_arrays
 from aggregator.assess import assess, measure
-from aggregator.books import STEPS, book, layout, rule_book, rule_rows
-from aggregator.buffers import view32
 from aggregator.parameters import load_parameters
-from aggregator.positions import instruments, position_table, read_accounts
-from aggregator.positions import rule_rows as needed_rule_rows
+from aggregator.valuation.arrays import build_arrays
+from aggregator.valuation.books import STEPS, book, layout, rule_book, rule_rows
+from aggregator.valuation.buffers import view32
+from aggregator.valuation.positions import instruments, position_table, read_accounts
+from aggregator.valuation.positions import rule_rows as needed_rule_rows
 from riskschema.arrays import PositionTable, RiskArrays
 from riskschema.instruments import Claim, Debt, Token
 from riskschema.market import FactorQuote, MarketState

@@ -15,13 +15,13 @@ from typing import Any
 
 import coincurve
 
-from attest.certificate import assemble_certificate
-from attest.committee import Committee, Operator, config_digest
-from attest.eip712 import Destination, address_of, sign_digest, signing_digest
-from attest.header import ReportHeader
-from attest.leaf import AccountLeaf, leaf_hash
-from attest.merkle import build_tree, prove
-from attest.quorums import byzantine
+from attest.encoding.merkle import build_tree, prove
+from attest.formats.certificate import assemble_certificate
+from attest.formats.committee import Committee, Operator, config_digest
+from attest.formats.eip712 import Destination, address_of, sign_digest, signing_digest
+from attest.formats.header import ReportHeader
+from attest.formats.leaf import AccountLeaf, leaf_hash
+from attest.formats.quorums import byzantine
 from contracts import artifact
 from contracts.calls import decode_revert, publish_call, verify_account_call
 from contracts.deployment import RING_SIZE, deploy_oracle, initialize_oracle

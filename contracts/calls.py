@@ -8,10 +8,10 @@ import msgspec
 from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError, EncodingError
 
-from attest.certificate import Certificate
-from attest.committee import Committee, config_digest
-from attest.keccak import keccak256
-from attest.leaf import AccountLeaf, FeedLeaf
+from attest.encoding.keccak import keccak256
+from attest.formats.certificate import Certificate
+from attest.formats.committee import Committee, config_digest
+from attest.formats.leaf import AccountLeaf, FeedLeaf
 from contracts import artifact
 from riskschema.errors import InvalidData
 from riskschema.units import Address

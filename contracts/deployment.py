@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from attest.committee import Committee
+from attest.formats.committee import Committee
 from contracts.calls import encode_deployment, initialize_call
 from riskschema.errors import FatalError
 from riskschema.units import Address

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from attest.keccak import keccak256
+from attest.encoding.keccak import keccak256
 from riskschema.errors import InvalidData
 from riskschema.units import Address, parse_address
 

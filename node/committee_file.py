@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attest.canonical_json import decode_canonical, encode_canonical
-from attest.committee import Committee, check_committee
-from attest.eip712 import Destination
-from attest.hourly_table import history_hash
-from attest.identity import IdentityKey
-from attest.keystore import LocalSigner
-from node.reading import ConfiguredVenue
+from attest.encoding.canonical_json import decode_canonical, encode_canonical
+from attest.formats.committee import Committee, check_committee
+from attest.formats.eip712 import Destination
+from attest.hours.table import history_hash
+from attest.keys.identity import IdentityKey
+from attest.keys.keystore import LocalSigner
+from node.round.reading import ConfiguredVenue
 from node.settings import Settings, read_text
 from riskschema.errors import FatalError, InvalidData
 from riskschema.market import HourlyHistory

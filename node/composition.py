@@ -8,28 +8,28 @@ from pathlib import Path
 
 from adapters.markets.chainlink import ChainlinkFeeds, PriceFeed
 from aggregator.parameters import load_parameters
-from attest.certificate import Certificate, decode_certificate
-from attest.committee import Committee, round_at
-from attest.guard import Guard, guard_path, open_guard
-from attest.identity import IdentityKey
-from attest.keccak import keccak256
-from attest.keystore import LocalSigner, open_identity, open_keystore
-from attest.rounds import RoundMachine
-from attest.rules import AgreementRules
-from attest.state import AgreedState, genesis_state
-from attest.state_format import decode_state
+from attest.agreement.machine import RoundMachine
+from attest.agreement.rules import AgreementRules
+from attest.agreement.state import AgreedState, genesis_state
+from attest.agreement.state_format import decode_state
+from attest.encoding.keccak import keccak256
+from attest.formats.certificate import Certificate, decode_certificate
+from attest.formats.committee import Committee, round_at
+from attest.keys.guard import Guard, guard_path, open_guard
+from attest.keys.identity import IdentityKey
+from attest.keys.keystore import LocalSigner, open_identity, open_keystore
 from contracts.calls import decode_revert
 from node.committee_file import check_agreement, check_history, destination_of, load_committee, operator_index
-from node.hourly_prices import HourlyPrices
 from node.node import Node, StepHook, SystemClock, no_hook, thread_executor
-from node.outbox import PublishLimits
-from node.publisher import open_publisher
-from node.reading import configured_venues, open_chains
-from node.report import Model
+from node.publishing.outbox import PublishLimits
+from node.publishing.publisher import open_publisher
+from node.publishing.transmitter import open_transmitter
+from node.round.hourly_prices import HourlyPrices
+from node.round.reading import configured_venues, open_chains
+from node.round.report import Model
 from node.settings import Keys, Market, Publish, Settings, read_text, rpc_url
 from node.status import NodeStatus
 from node.telemetry import Metrics
-from node.transmitter import open_transmitter
 from riskschema.codec import MAX_DOCUMENT_BYTES, decode_json
 from riskschema.errors import InvalidData
 from riskschema.market import HourlyHistory
@@ -201,7 +201,7 @@ async def _publisher(
     async with open_publisher(
         rpc_url=rpc_url(chain, directory),
         chain_id=chain.chain_id,
-        network=Hash32(rules.config_digest),
+        config_digest=Hash32(rules.config_digest),
         signer=open_keystore(directory / keys.transmitter, directory / keys.password_file),
         store=store,
         clock=clock,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from attest.guard import create_guard, guard_path
-from attest.keystore import PasswordSource, create_identity, create_keystore, read_password
-from attest.secret_files import write_secret
+from attest.keys.guard import create_guard, guard_path
+from attest.keys.keystore import PasswordSource, create_identity, create_keystore, read_password
+from attest.keys.secret_files import write_secret
 from riskschema.errors import FatalError
 from riskschema.units import Address, Hash32
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 
 from adapters.markets.simulator import SimulatedFactor, simulate_history
-from attest.committee import Committee, DiscoveryRule, ObservedChain, Operator
-from attest.eip712 import Destination
-from attest.hourly_table import history_hash
-from attest.secret_files import write_secret
+from attest.formats.committee import Committee, DiscoveryRule, ObservedChain, Operator
+from attest.formats.eip712 import Destination
+from attest.hours.table import history_hash
+from attest.keys.secret_files import write_secret
 from contracts.calls import encode_deployment
 from contracts.deployment import Send, deploy, deploy_oracle, initialize_oracle
 from devnet.deployment import Deployment
@@ -33,7 +33,7 @@ from node.key_files import (
     make_keys,
     read_public_keys,
 )
-from node.reading import venue_label
+from node.round.reading import venue_label
 from node.settings import Settings, load_settings
 from riskschema.codec import encode_json
 from riskschema.market import Group, HourlyHistory

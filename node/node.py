@@ -12,16 +12,16 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from aggregator.parameters import Parameters
-from attest.eip712 import Destination
-from attest.guard import Guard
-from attest.rounds import RoundMachine
-from attest.rules import AgreementRules
-from node.hourly_prices import HourlyPrices
-from node.reading import ConfiguredVenue
-from node.report import Model
+from attest.agreement.machine import RoundMachine
+from attest.agreement.rules import AgreementRules
+from attest.formats.eip712 import Destination
+from attest.keys.guard import Guard
+from node.publishing.transmitter import Transmitter
+from node.round.hourly_prices import HourlyPrices
+from node.round.reading import ConfiguredVenue
+from node.round.report import Model
 from node.status import NodeStatus
 from node.telemetry import Metrics
-from node.transmitter import Transmitter
 from riskschema.market import Group
 from riskschema.ports import ChainReader, Clock, Executor, MarketSource, Signer, Store
 from riskschema.rounds import RoundStep
@@ -73,7 +73,7 @@ class Node:
     """How long each step of the last round took."""
 
     @property
-    def network(self) -> Hash32:
+    def config_digest(self) -> Hash32:
         """The config digest, which scopes everything stored."""
         return Hash32(self.rules.config_digest)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -245,28 +245,30 @@ class Store(Protocol):
         """Return all leaves of a report, by subject."""
         ...
 
-    async def put_hours(self, network: Hash32, hours: Sequence[StoredHour]) -> None:
+    async def put_hours(self, config_digest: Hash32, hours: Sequence[StoredHour]) -> None:
         """Keep completed hours; one that is kept already is replaced.
 
         A report that is never certified may have closed an hour with another price than the one that is.
         """
         ...
 
-    async def hours(self, network: Hash32) -> tuple[StoredHour, ...]:
+    async def hours(self, config_digest: Hash32) -> tuple[StoredHour, ...]:
         """Return the kept hours, oldest first."""
         ...
 
     async def put_transaction(self, transaction: StoredTransaction) -> None:
-        """Insert or replace a transaction of (network, chain, sender, nonce)."""
+        """Insert or replace a transaction of (config_digest, chain, sender, nonce)."""
         ...
 
     async def pending_transactions(
-        self, network: Hash32, chain_id: int, sender: Address
+        self, config_digest: Hash32, chain_id: int, sender: Address
     ) -> tuple[StoredTransaction, ...]:
         """Return the transactions that are pending, or landed but not final, by nonce."""
         ...
 
-    async def round_transaction(self, network: Hash32, chain_id: int, round_number: int) -> StoredTransaction | None:
+    async def round_transaction(
+        self, config_digest: Hash32, chain_id: int, round_number: int
+    ) -> StoredTransaction | None:
         """Return the transaction of the highest nonce that publishes a round on a chain."""
         ...
 
@@ -279,6 +281,5 @@ class Store(Protocol):
         ...
 
 
-Discovery = Callable[[PinnedReader], Awaitable[frozenset[Address]]]
 AssetFactors = Mapping[Address, str]
 """Which factor each token of a chain follows; tokens nobody mapped get their CAIP-19 id and have no quote."""

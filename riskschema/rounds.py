@@ -58,7 +58,7 @@ class StoredReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredHour(msgspec.Struct, frozen=True, kw_only=True):
-    """A completed hour of the network's price table. (network, hour) is unique."""
+    """A completed hour of the network's price table. (config_digest, hour) is unique."""
 
     hour: int
     """Unix time at which the hour begins."""
@@ -69,11 +69,11 @@ class StoredHour(msgspec.Struct, frozen=True, kw_only=True):
 class StoredTransaction(msgspec.Struct, frozen=True, kw_only=True):
     """A transaction kept before it is broadcast.
 
-    (network, chain_id, sender, nonce) is unique; a replacement overwrites. The network is part of the key because a
-    fresh local chain has the same chain id and starts every sender at nonce 0 again.
+    (config_digest, chain_id, sender, nonce) is unique; a replacement overwrites. The digest is part of the key because
+    a fresh local chain has the same chain id and starts every sender at nonce 0 again.
     """
 
-    network: Hash32
+    config_digest: Hash32
     """Config digest: it contains the genesis hash of the chain."""
     chain_id: int
     sender: Address

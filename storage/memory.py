@@ -68,8 +68,8 @@ class MemoryStore:
         """Return the certified report of the highest round."""
         certified = [
             report
-            for (network, _), report in self._reports.items()
-            if network == config_digest and report.certificate is not None
+            for (digest, _), report in self._reports.items()
+            if digest == config_digest and report.certificate is not None
         ]
         return max(certified, key=lambda report: report.round, default=None)
 
@@ -82,44 +82,48 @@ class MemoryStore:
         of_round = self._leaves.get((config_digest, round_number), {})
         return tuple(of_round[subject] for subject in sorted(of_round))
 
-    async def put_hours(self, network: Hash32, hours: Sequence[StoredHour]) -> None:
+    async def put_hours(self, config_digest: Hash32, hours: Sequence[StoredHour]) -> None:
         """Keep completed hours; one that is kept already is replaced."""
-        self._hours.setdefault(network, {}).update({each.hour: each for each in hours})
+        self._hours.setdefault(config_digest, {}).update({each.hour: each for each in hours})
 
-    async def hours(self, network: Hash32) -> tuple[StoredHour, ...]:
+    async def hours(self, config_digest: Hash32) -> tuple[StoredHour, ...]:
         """Return the kept hours, oldest first."""
-        kept = self._hours.get(network, {})
+        kept = self._hours.get(config_digest, {})
         return tuple(kept[hour] for hour in sorted(kept))
 
     async def put_transaction(self, transaction: StoredTransaction) -> None:
-        """Insert or replace a transaction of (network, chain, sender, nonce)."""
-        key = (transaction.network, transaction.chain_id, transaction.sender, transaction.nonce)
+        """Insert or replace a transaction of (config_digest, chain, sender, nonce)."""
+        key = (transaction.config_digest, transaction.chain_id, transaction.sender, transaction.nonce)
         self._transactions[key] = transaction
 
     async def pending_transactions(
-        self, network: Hash32, chain_id: int, sender: Address
+        self, config_digest: Hash32, chain_id: int, sender: Address
     ) -> tuple[StoredTransaction, ...]:
         """Return the transactions that are pending, or landed but not final, by nonce."""
         unsettled = [
             transaction
             for key, transaction in self._transactions.items()
-            if key[:3] == (network, chain_id, sender) and transaction.status in UNSETTLED
+            if key[:3] == (config_digest, chain_id, sender) and transaction.status in UNSETTLED
         ]
         return tuple(sorted(unsettled, key=lambda transaction: transaction.nonce))
 
-    async def round_transaction(self, network: Hash32, chain_id: int, round_number: int) -> StoredTransaction | None:
+    async def round_transaction(
+        self, config_digest: Hash32, chain_id: int, round_number: int
+    ) -> StoredTransaction | None:
         """Return the transaction of the highest nonce that publishes a round on a chain."""
         of_round = [
             transaction
             for key, transaction in self._transactions.items()
-            if key[:2] == (network, chain_id) and transaction.round == round_number
+            if key[:2] == (config_digest, chain_id) and transaction.round == round_number
         ]
         return max(of_round, key=lambda transaction: transaction.nonce, default=None)
 
     async def prune(self, config_digest: Hash32, *, below_round: int) -> int:
         """Delete the rounds below `below_round` (never the latest certified); return how many."""
         latest = await self.latest_certified(config_digest)
-        settled = [(each.network, each.round) for each in self._transactions.values() if each.status not in UNSETTLED]
+        settled = [
+            (each.config_digest, each.round) for each in self._transactions.values() if each.status not in UNSETTLED
+        ]
         doomed = {
             key
             for key in (*self._messages, *self._reports, *settled)
@@ -132,6 +136,6 @@ class MemoryStore:
         self._transactions = {
             key: transaction
             for key, transaction in self._transactions.items()
-            if (transaction.network, transaction.round) not in doomed or transaction.status in UNSETTLED
+            if (transaction.config_digest, transaction.round) not in doomed or transaction.status in UNSETTLED
         }
         return len(doomed)

@@ -19,7 +19,7 @@ def message(row: Row[Any]) -> StoredMessage:
 def report(row: Row[Any]) -> StoredReport:
     """Read a row of REPORTS."""
     return StoredReport(
-        config_digest=row.network,
+        config_digest=row.config_digest,
         round=row.round,
         report_hash=row.report_hash,
         header=bytes(row.header),
@@ -45,10 +45,9 @@ def transaction(row: Row[Any]) -> StoredTransaction:
 
 def report_values(value: StoredReport) -> dict[str, Any]:
     """Return the columns of a report."""
-    values = msgspec.structs.asdict(value)
-    return {"network": values.pop("config_digest"), **values}
+    return msgspec.structs.asdict(value)
 
 
-def leaf_values(value: StoredLeaf, network: Hash32, round_number: int) -> dict[str, Any]:
+def leaf_values(value: StoredLeaf, config_digest: Hash32, round_number: int) -> dict[str, Any]:
     """Return the columns of a leaf."""
-    return {"network": network, "round": round_number, **msgspec.structs.asdict(value)}
+    return {"config_digest": config_digest, "round": round_number, **msgspec.structs.asdict(value)}

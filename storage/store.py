@@ -63,7 +63,7 @@ class SqlStore:
         async with self._database.write() as connection:
             try:
                 async with connection.begin_nested():
-                    values = {"network": config_digest, **msgspec.structs.asdict(message)}
+                    values = {"config_digest": config_digest, **msgspec.structs.asdict(message)}
                     await connection.execute(insert(MESSAGES).values(values))
             except IntegrityError:
                 found = await connection.execute(select(MESSAGES).where(same))
@@ -136,26 +136,26 @@ class SqlStore:
                 if len(page) < LEAVES_PER_QUERY:
                     return tuple(found)
 
-    async def put_hours(self, network: Hash32, hours: Sequence[StoredHour]) -> None:
+    async def put_hours(self, config_digest: Hash32, hours: Sequence[StoredHour]) -> None:
         """Keep completed hours; one that is kept already is replaced."""
         if not hours:
             return
-        same = and_(HOURS.c.network == network, HOURS.c.hour == bindparam("replaced"))
+        same = and_(HOURS.c.config_digest == config_digest, HOURS.c.hour == bindparam("replaced"))
         async with self._database.write() as connection:
             await connection.execute(delete(HOURS).where(same), [{"replaced": each.hour} for each in hours])
-            values = [{"network": network, **msgspec.structs.asdict(each)} for each in hours]
+            values = [{"config_digest": config_digest, **msgspec.structs.asdict(each)} for each in hours]
             await connection.execute(insert(HOURS), values)
 
-    async def hours(self, network: Hash32) -> tuple[StoredHour, ...]:
+    async def hours(self, config_digest: Hash32) -> tuple[StoredHour, ...]:
         """Return the kept hours, oldest first."""
-        query = select(HOURS).where(HOURS.c.network == network).order_by(HOURS.c.hour).limit(MAX_HOURS)
+        query = select(HOURS).where(HOURS.c.config_digest == config_digest).order_by(HOURS.c.hour).limit(MAX_HOURS)
         async with self._database.read() as connection:
             return tuple(rows.hour(row) for row in await connection.execute(query))
 
     async def put_transaction(self, transaction: StoredTransaction) -> None:
-        """Insert or replace a transaction of (network, chain, sender, nonce)."""
+        """Insert or replace a transaction of (config_digest, chain, sender, nonce)."""
         same = and_(
-            _of_sender(transaction.network, transaction.chain_id, transaction.sender),
+            _of_sender(transaction.config_digest, transaction.chain_id, transaction.sender),
             TRANSACTIONS.c.nonce == transaction.nonce,
         )
         values = msgspec.structs.asdict(transaction)
@@ -165,23 +165,25 @@ class SqlStore:
                 await connection.execute(insert(TRANSACTIONS).values(values))
 
     async def pending_transactions(
-        self, network: Hash32, chain_id: int, sender: Address
+        self, config_digest: Hash32, chain_id: int, sender: Address
     ) -> tuple[StoredTransaction, ...]:
         """Return the transactions that are pending, or landed but not final, by nonce."""
         query = (
             select(TRANSACTIONS)
-            .where(_of_sender(network, chain_id, sender), TRANSACTIONS.c.status.in_(UNSETTLED))
+            .where(_of_sender(config_digest, chain_id, sender), TRANSACTIONS.c.status.in_(UNSETTLED))
             .order_by(TRANSACTIONS.c.nonce)
             .limit(MAX_PENDING)
         )
         async with self._database.read() as connection:
             return tuple(rows.transaction(row) for row in await connection.execute(query))
 
-    async def round_transaction(self, network: Hash32, chain_id: int, round_number: int) -> StoredTransaction | None:
+    async def round_transaction(
+        self, config_digest: Hash32, chain_id: int, round_number: int
+    ) -> StoredTransaction | None:
         """Return the transaction of the highest nonce that publishes a round on a chain."""
         query = (
             select(TRANSACTIONS)
-            .where(_of_round(TRANSACTIONS, network, round_number), TRANSACTIONS.c.chain_id == chain_id)
+            .where(_of_round(TRANSACTIONS, config_digest, round_number), TRANSACTIONS.c.chain_id == chain_id)
             .order_by(TRANSACTIONS.c.nonce.desc())
             .limit(1)
         )
@@ -200,7 +202,7 @@ class SqlStore:
             spared = None if latest is None else latest.round
             doomed = await _oldest_rounds(connection, config_digest, below_round, spared)
             for table in (MESSAGES, REPORTS, TRANSACTIONS):
-                condition = and_(table.c.network == config_digest, table.c.round.in_(doomed))
+                condition = and_(table.c.config_digest == config_digest, table.c.round.in_(doomed))
                 if table is TRANSACTIONS:
                     condition = and_(condition, TRANSACTIONS.c.status.not_in(UNSETTLED))
                 await connection.execute(delete(table).where(condition))
@@ -229,25 +231,27 @@ def missing_report(round_number: int) -> FatalError:
     )
 
 
-def _of_round(table: object, network: Hash32, round_number: int) -> ColumnElement[bool]:
+def _of_round(table: object, config_digest: Hash32, round_number: int) -> ColumnElement[bool]:
     columns = table.c  # type: ignore[attr-defined]
-    return and_(columns.network == network, columns.round == round_number)
+    return and_(columns.config_digest == config_digest, columns.round == round_number)
 
 
-def _of_sender(network: Hash32, chain_id: int, sender: Address) -> ColumnElement[bool]:
+def _of_sender(config_digest: Hash32, chain_id: int, sender: Address) -> ColumnElement[bool]:
     columns = TRANSACTIONS.c
-    return and_(columns.network == network, columns.chain_id == chain_id, columns.sender == sender)
+    return and_(columns.config_digest == config_digest, columns.chain_id == chain_id, columns.sender == sender)
 
 
-async def _report(connection: AsyncConnection, network: Hash32, round_number: int) -> StoredReport | None:
-    row = (await connection.execute(select(REPORTS).where(_of_round(REPORTS, network, round_number)))).one_or_none()
+async def _report(connection: AsyncConnection, config_digest: Hash32, round_number: int) -> StoredReport | None:
+    row = (
+        await connection.execute(select(REPORTS).where(_of_round(REPORTS, config_digest, round_number)))
+    ).one_or_none()
     return None if row is None else rows.report(row)
 
 
-async def _latest_certified(connection: AsyncConnection, network: Hash32) -> StoredReport | None:
+async def _latest_certified(connection: AsyncConnection, config_digest: Hash32) -> StoredReport | None:
     query = (
         select(REPORTS)
-        .where(REPORTS.c.network == network, REPORTS.c.certificate.is_not(None))
+        .where(REPORTS.c.config_digest == config_digest, REPORTS.c.certificate.is_not(None))
         .order_by(REPORTS.c.round.desc())
         .limit(1)
     )
@@ -256,11 +260,11 @@ async def _latest_certified(connection: AsyncConnection, network: Hash32) -> Sto
 
 
 async def _oldest_rounds(
-    connection: AsyncConnection, network: Hash32, below_round: int, spared: int | None
+    connection: AsyncConnection, config_digest: Hash32, below_round: int, spared: int | None
 ) -> list[int]:
     parts = []
     for table in (MESSAGES, REPORTS, TRANSACTIONS):
-        part = select(table.c.round).where(table.c.network == network, table.c.round < below_round)
+        part = select(table.c.round).where(table.c.config_digest == config_digest, table.c.round < below_round)
         if table is TRANSACTIONS:  # one that settles after its round was pruned
             part = part.where(TRANSACTIONS.c.status.not_in(UNSETTLED))
         parts.append(part if spared is None else part.where(table.c.round != spared))

@@ -1,4 +1,4 @@
-"""The tables. Every row is scoped by the network (config digest), which contains the chain's genesis hash."""
+"""The tables. Every row is scoped by the config digest, which contains the chain's genesis hash."""
 
 from __future__ import annotations
 
@@ -32,53 +32,53 @@ MESSAGES = Table(
     METADATA,
     # SQLite numbers rows by itself only in a column of type INTEGER
     Column("id", BigInteger().with_variant(Integer(), "sqlite"), autoincrement=True, nullable=False),
-    Column("network", HashColumn, nullable=False),
+    Column("config_digest", HashColumn, nullable=False),
     Column("round", BigInteger, nullable=False),
     Column("kind", String(64), nullable=False),
     Column("sender", String(128), nullable=False),
     Column("payload", LargeBinary, nullable=False),
     PrimaryKeyConstraint("id"),
-    UniqueConstraint("network", "round", "kind", "sender"),
+    UniqueConstraint("config_digest", "round", "kind", "sender"),
 )
 
 REPORTS = Table(
     "reports",
     METADATA,
-    Column("network", HashColumn, nullable=False),
+    Column("config_digest", HashColumn, nullable=False),
     Column("round", BigInteger, nullable=False, autoincrement=False),
     Column("report_hash", HashColumn, nullable=False),
     Column("header", LargeBinary, nullable=False),
     Column("state", LargeBinary, nullable=False),
     Column("certificate", LargeBinary, nullable=True),
-    PrimaryKeyConstraint("network", "round"),
+    PrimaryKeyConstraint("config_digest", "round"),
 )
 
 LEAVES = Table(
     "leaves",
     METADATA,
-    Column("network", HashColumn, nullable=False),
+    Column("config_digest", HashColumn, nullable=False),
     Column("round", BigInteger, nullable=False, autoincrement=False),
     Column("subject", AddressColumn, nullable=False),
     Column("leaf", LargeBinary, nullable=False),
     Column("proof", HashListColumn, nullable=False),
     Column("assessment", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("network", "round", "subject"),
-    ForeignKeyConstraint(["network", "round"], ["reports.network", "reports.round"], ondelete="CASCADE"),
+    PrimaryKeyConstraint("config_digest", "round", "subject"),
+    ForeignKeyConstraint(["config_digest", "round"], ["reports.config_digest", "reports.round"], ondelete="CASCADE"),
 )
 
 HOURS = Table(
     "hours",
     METADATA,
-    Column("network", HashColumn, nullable=False),
+    Column("config_digest", HashColumn, nullable=False),
     Column("hour", BigInteger, nullable=False, autoincrement=False),
     Column("row", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("network", "hour"),
+    PrimaryKeyConstraint("config_digest", "hour"),
 )
 
 TRANSACTIONS = Table(
     "transactions",
     METADATA,
-    Column("network", HashColumn, nullable=False),
+    Column("config_digest", HashColumn, nullable=False),
     Column("chain_id", BigInteger, nullable=False, autoincrement=False),
     Column("sender", AddressColumn, nullable=False),
     Column("nonce", BigInteger, nullable=False, autoincrement=False),
@@ -91,6 +91,6 @@ TRANSACTIONS = Table(
     Column("status", String(16), nullable=False),
     Column("block_number", BigInteger, nullable=True),
     Column("gas_used", BigInteger, nullable=True),
-    PrimaryKeyConstraint("network", "chain_id", "sender", "nonce"),
-    Index(None, "network", "chain_id", "round"),
+    PrimaryKeyConstraint("config_digest", "chain_id", "sender", "nonce"),
+    Index(None, "config_digest", "chain_id", "round"),
 )

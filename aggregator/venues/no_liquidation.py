@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aggregator.rules import LinearRule
+from aggregator.valuation.rule_terms import LinearRule
 from riskschema.portfolio import NoLiquidation, Silo
 
 RULE = NoLiquidation

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-/// Committee size and quorum, derived and never configured, as in `attest/quorums.py`.
+/// Committee size and quorum, derived and never configured, as in `attest/formats/quorums.py`.
 library Quorums {
     uint256 internal constant MAX_OPERATORS = 31;
 

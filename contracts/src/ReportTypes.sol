@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-/// What a quorum signs. Same fields and order as `attest/header.py`; see docs/attestation-format.md.
+/// What a quorum signs. Same fields and order as `attest/formats/header.py`; see docs/attestation-format.md.
 struct ReportHeader {
     bytes32 configDigest;
     uint64 round;

@@ -12,18 +12,18 @@ import click
 import msgspec
 
 from adapters.chains import Chain as OpenChain
-from attest.committee import Committee, DiscoveryRule, ObservedChain, Operator
-from attest.eip712 import Destination
-from attest.hourly_table import history_hash
-from attest.keystore import LocalSigner, open_identity, open_keystore
+from attest.formats.committee import Committee, DiscoveryRule, ObservedChain, Operator
+from attest.formats.eip712 import Destination
+from attest.hours.table import history_hash
+from attest.keys.keystore import LocalSigner, open_identity, open_keystore
 from contracts.calls import decode_revert
 from contracts.deployment import Send, deploy_oracle, initialize_oracle
 from node.checksums import checked_address
 from node.commands.documents import require_directory_of
 from node.committee_file import write_committee
 from node.composition import load_history
-from node.deploying import GWEI, Deployer, open_deployer
-from node.reading import configured_venues, open_chains
+from node.publishing.deploying import GWEI, Deployer, open_deployer
+from node.round.reading import configured_venues, open_chains
 from node.settings import Chain, Keys, Settings, load_settings, rpc_url
 from node.telemetry import configure_logging
 from riskschema.codec import encode_json

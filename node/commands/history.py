@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from adapters.markets.history import load_history
-from attest.hourly_table import history_hash
+from attest.hours.table import history_hash
 from node.commands.assess import history_files
 from node.commands.documents import require_directory_of
 from riskschema.codec import encode_json

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from attest.guard import Guard, guard_path, open_guard
+from attest.keys.guard import Guard, guard_path, open_guard
 from node.commands.documents import read_document
 from node.key_files import ATTESTATION, PublicKeys, make_keys, read_public_keys
 from riskschema.codec import encode_json

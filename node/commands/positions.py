@@ -11,7 +11,7 @@ import click
 from node.checksums import checked_address
 from node.commands.output import portfolio_table, print_table
 from node.commands.pinning import pin
-from node.reading import configured_venues, open_chains, read_portfolios
+from node.round.reading import configured_venues, open_chains, read_portfolios
 from node.settings import Settings, load_settings
 from node.telemetry import configure_logging
 from riskschema.codec import encode_json

@@ -14,7 +14,7 @@ from adapters.recording import record
 from node.checksums import checked_address
 from node.commands.documents import require_directory_of
 from node.commands.pinning import pin
-from node.reading import configured_venues, open_chains
+from node.round.reading import configured_venues, open_chains
 from node.settings import VENUE_KEYS, Chain, load_settings
 from node.telemetry import configure_logging
 from riskschema.codec import encode_json

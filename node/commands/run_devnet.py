@@ -28,8 +28,8 @@ from node.local_network import (
     prepare_local_network,
     simulated_factors,
 )
-from node.rounds import RoundResult
-from node.service import StopRequest, stop_on_signals
+from node.round.round import RoundResult
+from node.round.service import StopRequest, stop_on_signals
 from node.settings import Api
 from node.telemetry import configure_logging
 from riskschema.errors import FatalError, PlimsollError

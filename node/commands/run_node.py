@@ -13,13 +13,13 @@ import click
 import msgspec
 import structlog
 
-from node.api import create_app, serve
-from node.assessing import warm_up
+from node.api.application import create_app, serve
 from node.composition import open_node
 from node.key_files import make_directory
 from node.node import Node
-from node.rounds import RoundResult
-from node.service import StopRequest, run_rounds, stop_on_signals
+from node.round.assessing import warm_up
+from node.round.round import RoundResult
+from node.round.service import StopRequest, run_rounds, stop_on_signals
 from node.settings import Settings, load_settings
 from node.telemetry import configure_logging
 from riskschema.codec import encode_json

@@ -13,11 +13,11 @@ import click
 import msgspec
 
 from adapters.chains import open_chain
-from attest.certificate import Certificate
-from attest.eip712 import digest_in_domain
-from attest.leaf import AccountLeaf
+from attest.formats.certificate import Certificate
+from attest.formats.eip712 import digest_in_domain
+from attest.formats.leaf import AccountLeaf
 from contracts.calls import decode_result, decode_revert, encode_call
-from node.api_documents import (
+from node.api.documents import (
     AttestationDocument,
     DestinationDocument,
     attested_certificate,

@@ -14,8 +14,7 @@ from riskschema.errors import FatalError, TransientError
 from riskschema.portfolio import BlockReference
 from riskschema.ports import Call, CallReverted, CallSuccess
 from riskschema.units import Address, Hash32
-
-from .fault_proxy import FaultProxy, fault_proxy, http
+from tests.adapters.fault_proxy import FaultProxy, fault_proxy, http
 
 SOMEWHERE = Address("0x" + "5a" * 20)
 STOP_WITH = {

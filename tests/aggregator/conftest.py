@@ -170,7 +170,7 @@ def plain_python(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
     def replace() -> None:
         modules = [
-            importlib.import_module(f"aggregator.{module.name}") for module in pkgutil.iter_modules(aggregator.__path__)
+            importlib.import_module(module.name) for module in pkgutil.walk_packages(aggregator.__path__, "aggregator.")
         ]
         for module in modules:
             for name, value in list(vars(module).items()):

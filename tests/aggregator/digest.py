@@ -7,9 +7,9 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from aggregator.arrays import arrays_digest_chunks
 from aggregator.assess import assess
 from aggregator.parameters import load_parameters
+from aggregator.valuation.arrays import arrays_digest_chunks
 from riskschema.codec import encode_json
 from riskschema.instruments import Option, UniswapV2Share, UniswapV3Liquidity
 from riskschema.portfolio import Position

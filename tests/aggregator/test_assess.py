@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregator.arrays import arrays_digest_chunks
 from aggregator.assess import assess
+from aggregator.valuation.arrays import arrays_digest_chunks
 from riskschema.buffers import Column
 from riskschema.codec import encode_json
 from riskschema.instruments import Option, Perpetual, Token, UniswapV3Liquidity

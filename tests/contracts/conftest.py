@@ -12,14 +12,14 @@ import coincurve
 import msgspec
 import pytest
 
-from attest.certificate import Certificate, assemble_certificate
-from attest.committee import Committee, Operator, config_digest
-from attest.eip712 import Destination, address_of, sign_digest, signing_digest
-from attest.header import ReportHeader
-from attest.keccak import keccak256
-from attest.leaf import AccountLeaf, FeedLeaf, leaf_hash, subject_of
-from attest.merkle import EMPTY_ROOT, MerkleTree, build_tree, prove
-from attest.quorums import byzantine
+from attest.encoding.keccak import keccak256
+from attest.encoding.merkle import EMPTY_ROOT, MerkleTree, build_tree, prove
+from attest.formats.certificate import Certificate, assemble_certificate
+from attest.formats.committee import Committee, Operator, config_digest
+from attest.formats.eip712 import Destination, address_of, sign_digest, signing_digest
+from attest.formats.header import ReportHeader
+from attest.formats.leaf import AccountLeaf, FeedLeaf, leaf_hash, subject_of
+from attest.formats.quorums import byzantine
 from contracts.calls import (
     Revert,
     decode_result,

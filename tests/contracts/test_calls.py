@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from attest.keccak import keccak256
+from attest.encoding.keccak import keccak256
 from contracts import compile as compiling
 from contracts.calls import Revert, decode_event, decode_result, decode_revert, encode_call, encode_deployment
 from contracts.deployment import deploy

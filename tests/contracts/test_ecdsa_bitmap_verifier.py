@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from attest.eip712 import sign_digest
-from attest.keccak import keccak256
-from attest.quorums import byzantine
+from attest.encoding.keccak import keccak256
+from attest.formats.eip712 import sign_digest
+from attest.formats.quorums import byzantine
 from contracts.calls import decode_result, encode_call, encode_deployment
 from contracts.deployment import deploy
 

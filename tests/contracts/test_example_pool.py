@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from attest.leaf import AccountLeaf, leaf_hash, subject_of
+from attest.formats.leaf import AccountLeaf, leaf_hash, subject_of
 from contracts.calls import decode_result, encode_call, encode_deployment
 from contracts.deployment import deploy
-from node.report import FLAG_BITS
+from node.round.report import FLAG_BITS
 
 pytestmark = pytest.mark.chain
 

@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from attest.keccak import keccak256
-from attest.leaf import AccountLeaf, leaf_hash
-from attest.merkle import build_tree, prove
+from attest.encoding.keccak import keccak256
+from attest.encoding.merkle import build_tree, prove
+from attest.formats.leaf import AccountLeaf, leaf_hash
 from contracts.calls import verify_account_call
 
 pytestmark = pytest.mark.chain

@@ -9,13 +9,13 @@ from eth_abi.abi import encode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from attest.abi_types import integer_range, word_fields
-from attest.eip712 import Destination, domain_separator, signing_digest
-from attest.header import ReportHeader, encode_header, report_hash
-from attest.keccak import keccak256
-from attest.leaf import AccountLeaf, FeedLeaf, leaf_hash
-from attest.merkle import build_tree, prove
-from attest.quorums import byzantine
+from attest.encoding.abi_types import integer_range, word_fields
+from attest.encoding.keccak import keccak256
+from attest.encoding.merkle import build_tree, prove
+from attest.formats.eip712 import Destination, domain_separator, signing_digest
+from attest.formats.header import ReportHeader, encode_header, report_hash
+from attest.formats.leaf import AccountLeaf, FeedLeaf, leaf_hash
+from attest.formats.quorums import byzantine
 from contracts.deployment import deploy
 from riskschema.errors import InvalidData
 from riskschema.units import Address

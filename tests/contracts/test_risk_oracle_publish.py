@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from attest.abi_types import word_fields
-from attest.certificate import Certificate
-from attest.eip712 import CURVE_ORDER, Destination
-from attest.header import ReportHeader
+from attest.encoding.abi_types import word_fields
+from attest.formats.certificate import Certificate
+from attest.formats.eip712 import CURVE_ORDER, Destination
+from attest.formats.header import ReportHeader
 from contracts.calls import decode_event, encode_call, publish_call
 from riskschema.units import Address
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from attest.committee import config_digest
-from attest.eip712 import Destination, domain_separator
-from attest.leaf import AccountLeaf
+from attest.formats.committee import config_digest
+from attest.formats.eip712 import Destination, domain_separator
+from attest.formats.leaf import AccountLeaf
 from contracts.calls import encode_call, encode_deployment, publish_call
 from contracts.deployment import deploy, deploy_oracle
 from riskschema.units import Address

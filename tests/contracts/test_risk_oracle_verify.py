@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from attest.keccak import keccak256
-from attest.leaf import AccountLeaf, FeedLeaf, encode_leaf, leaf_hash
-from attest.merkle import hash_pair
+from attest.encoding.keccak import keccak256
+from attest.encoding.merkle import hash_pair
+from attest.formats.leaf import AccountLeaf, FeedLeaf, encode_leaf, leaf_hash
 from contracts.calls import encode_call
 
 pytestmark = pytest.mark.chain

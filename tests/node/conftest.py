@@ -9,8 +9,7 @@ import pytest
 
 from devnet.local_chain import Devnet
 from node.local_network import prepare_local_network
-
-from .local_node import LocalNode, ManualClock, chain_time, write_cheap_keys
+from tests.node.local_node import LocalNode, ManualClock, chain_time, write_cheap_keys
 
 Prepare = Callable[[Devnet, Path], LocalNode]
 

@@ -15,20 +15,20 @@ from pathlib import Path
 
 import msgspec
 
-from attest.certificate import decode_certificate
-from attest.envelope import open_body, read_envelope
-from attest.guard import create_guard, guard_path
-from attest.keystore import create_identity, create_keystore
-from attest.messages import Share
-from attest.secret_files import write_secret
+from attest.agreement.envelope import open_body, read_envelope
+from attest.agreement.messages import Share
+from attest.formats.certificate import decode_certificate
+from attest.keys.guard import create_guard, guard_path
+from attest.keys.keystore import create_identity, create_keystore
+from attest.keys.secret_files import write_secret
 from contracts.calls import decode_event, decode_result, encode_call
 from devnet.local_chain import Devnet
 from node.composition import open_node
 from node.key_files import ATTESTATION, IDENTITY, PASSWORD, PUBLIC, TRANSMITTER
 from node.local_network import LocalNetwork
 from node.node import Node, StepHook, no_hook
-from node.rounds import RoundResult
-from node.service import StopRequest, run_rounds
+from node.round.round import RoundResult
+from node.round.service import StopRequest, run_rounds
 from node.settings import Settings
 from riskschema.errors import InvalidData
 from riskschema.units import Address, Hash32

@@ -8,14 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from attest.keystore import create_identity, create_keystore
+from attest.keys.keystore import create_identity, create_keystore
 from node.committee_file import load_committee, write_committee
 from node.key_files import ATTESTATION, IDENTITY, PASSWORD
 from node.settings import Chain
 from riskschema.errors import FatalError, InvalidData, PlimsollError, TransientError
 from riskschema.units import Address, Hash32
-
-from .local_node import CHEAP_SCRYPT, LocalNode
+from tests.node.local_node import CHEAP_SCRYPT, LocalNode
 
 pytestmark = pytest.mark.chain
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from attest.rules import AgreementParameters
+from attest.agreement.rules import AgreementParameters
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

@@ -7,9 +7,9 @@ import pytest
 from eth_abi.abi import encode
 from jsonschema import Draft202012Validator
 
-from attest.keccak import keccak256
+from attest.encoding.keccak import keccak256
 from node.checksums import checksummed
-from node.reading import configured_venues
+from node.round.reading import configured_venues
 from node.settings import load_settings
 from riskschema.codec import decode_json
 from riskschema.market import MarketState

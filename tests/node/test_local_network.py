@@ -4,16 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from attest.hourly_table import history_hash
+from attest.hours.table import history_hash
 from devnet.local_chain import Devnet
 from node.committee_file import load_committee
 from node.composition import load_history
 from node.local_network import FACTORS, HISTORY_HOURS, VENUES
 from node.settings import load_settings
 from riskschema.units import Address
-
-from .conftest import Prepare
-from .local_node import LocalNode, chain_time
+from tests.node.conftest import Prepare
+from tests.node.local_node import LocalNode, chain_time
 
 pytestmark = pytest.mark.chain
 
@@ -59,5 +58,5 @@ async def test_a_second_network_in_the_directory_keeps_the_keys_and_the_old_roun
     await second.run(1)
     assert (tmp_path / "keys" / "public.json").read_text() == keys
     with second.database() as database:
-        networks = database.execute("SELECT DISTINCT network FROM reports").fetchall()
-    assert len(networks) == 2
+        digests = database.execute("SELECT DISTINCT config_digest FROM reports").fetchall()
+    assert len(digests) == 2

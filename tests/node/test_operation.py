@@ -15,15 +15,14 @@ import pytest
 
 from devnet.launch import launch
 from devnet.local_chain import Devnet
-from node.assessing import warm_up
 from node.composition import open_node
 from node.node import thread_executor
-from node.rounds import RoundResult
-from node.service import StopRequest, run_rounds
+from node.round.assessing import warm_up
+from node.round.round import RoundResult
+from node.round.service import StopRequest, run_rounds
 from riskschema.rounds import RoundStep
-
-from .conftest import Prepare
-from .local_node import LocalNode
+from tests.node.conftest import Prepare
+from tests.node.local_node import LocalNode
 
 pytestmark = [pytest.mark.chain, pytest.mark.timeout(300)]  # the first process compiles the kernels
 
@@ -67,7 +66,7 @@ def mining(devnet: Devnet, *, on: bool) -> None:
 async def test_a_round_that_takes_too_long_is_given_up_and_the_next_one_is_not(
     running: LocalNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("node.service.LONGEST_ROUND_SECONDS", 0.0)
+    monkeypatch.setattr("node.round.service.LONGEST_ROUND_SECONDS", 0.0)
     stop = StopRequest()
     results: list[RoundResult] = []
     stuck: set[int] = set()

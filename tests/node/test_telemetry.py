@@ -43,21 +43,21 @@ def samples(metrics: Metrics, *, now: float = 0) -> dict[tuple, float]:
 
 def test_a_log_that_is_no_terminal_is_one_json_object_per_line(stream):
     configure_logging(stream=stream)
-    structlog.get_logger("node.rounds").info("certified", round=7)
+    structlog.get_logger("node.round").info("certified", round=7)
 
     (record,) = lines(stream)
     assert (record["event"], record["round"], record["level"], record["logger"]) == (
         "certified",
         7,
         "info",
-        "node.rounds",
+        "node.round",
     )
     assert record["timestamp"].endswith("Z")
 
 
 def test_a_terminal_gets_text_for_people(stream):
     configure_logging(stream=stream, json=False)
-    structlog.get_logger("node.rounds").info("certified", round=7)
+    structlog.get_logger("node.round").info("certified", round=7)
 
     written = stream.getvalue()
     assert "certified" in written
@@ -68,7 +68,7 @@ def test_a_terminal_gets_text_for_people(stream):
 
 def test_records_below_the_level_are_not_written(stream):
     configure_logging(level="WARNING", stream=stream)
-    structlog.get_logger("node.rounds").info("certified")
+    structlog.get_logger("node.round").info("certified")
     logging.getLogger("library").info("noise")
 
     assert stream.getvalue() == ""

@@ -13,7 +13,7 @@ LIBRARIES = """
 import sys
 from pathlib import Path
 import adapters.chains.transport
-from attest.keystore import create_keystore
+from attest.keys.keystore import create_keystore
 create_keystore(Path(sys.argv[1]) / "key.json", lambda: "password", scrypt_cost=2)
 assert "py_ecc" in sys.modules, "nothing raises the limit any more: drop riskschema.recursion"
 """
@@ -75,7 +75,7 @@ def test_an_endpoint_that_answers_nested_brackets_is_a_failing_endpoint(tmp_path
 
 
 @pytest.mark.parametrize(
-    "library", ["adapters.chains.transport", "node.composition", "node.publisher", "contracts.calls"]
+    "library", ["adapters.chains.transport", "node.composition", "node.publishing.publisher", "contracts.calls"]
 )
 def test_importing_a_module_leaves_the_recursion_limit_alone(library: str) -> None:
     script = f"import sys; before = sys.getrecursionlimit(); import {library}; print(sys.getrecursionlimit() - before)"

@@ -26,7 +26,7 @@ def test_a_step_is_its_name_wherever_it_is_written():
 
 def test_a_fresh_transaction_has_replaced_none():
     transaction = StoredTransaction(
-        network=Hash32(bytes(32)),
+        config_digest=Hash32(bytes(32)),
         chain_id=1,
         sender=NATIVE,
         nonce=0,

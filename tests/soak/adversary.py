@@ -7,11 +7,8 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
-from attest.certificate import Certificate, assemble_certificate, encode_certificate
-from attest.eip712 import sign_digest
-from attest.envelope import open_body, read_envelope, seal
-from attest.header import ReportHeader
-from attest.messages import (
+from attest.agreement.envelope import open_body, read_envelope, seal
+from attest.agreement.messages import (
     Body,
     FactorVote,
     Observation,
@@ -19,8 +16,11 @@ from attest.messages import (
     ReportReference,
     Share,
 )
+from attest.formats.certificate import Certificate, assemble_certificate, encode_certificate
+from attest.formats.eip712 import sign_digest
+from attest.formats.header import ReportHeader
 from riskschema.units import Wad
-from tests.attest.round_kit import block, identity, private_key
+from tests.attest.agreement.round_kit import block, identity, private_key
 from tests.soak.correct_operator import Surroundings
 from tests.soak.wire import Message, Parcel, PassedCertificate, StateAnswer, StateRequest
 

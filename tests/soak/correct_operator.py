@@ -10,9 +10,7 @@ from __future__ import annotations
 from random import Random
 from typing import Protocol
 
-from attest.certificate import Certificate, decode_certificate, encode_certificate
-from attest.committee import round_at
-from attest.effects import (
+from attest.agreement.effects import (
     CertificateReady,
     Effects,
     Equivocation,
@@ -22,18 +20,20 @@ from attest.effects import (
     SignShare,
     SnapshotNeeded,
 )
-from attest.eip712 import sign_digest
-from attest.envelope import read_envelope
-from attest.guard import Guard
-from attest.header import ReportHeader
-from attest.messages import Observation, ReportReference
-from attest.proposals import reference_of
-from attest.rounds import RoundMachine
-from attest.rules import AgreementRules
-from attest.state import AgreedState, genesis_state
+from attest.agreement.envelope import read_envelope
+from attest.agreement.machine import RoundMachine
+from attest.agreement.messages import Observation, ReportReference
+from attest.agreement.proposals import reference_of
+from attest.agreement.rules import AgreementRules
+from attest.agreement.state import AgreedState, genesis_state
+from attest.formats.certificate import Certificate, decode_certificate, encode_certificate
+from attest.formats.committee import round_at
+from attest.formats.eip712 import sign_digest
+from attest.formats.header import ReportHeader
+from attest.keys.guard import Guard
 from riskschema.errors import ProtocolViolation, TransientError
-from tests.attest.round_kit import genesis_history, identity, private_key, report, signer_address
-from tests.attest.test_rounds_hostile import memory
+from tests.attest.agreement.round_kit import genesis_history, identity, private_key, report, signer_address
+from tests.attest.agreement.test_rounds_hostile import memory
 from tests.soak.disk import Disk
 from tests.soak.laws import Laws
 from tests.soak.wire import Message, Parcel, PassedCertificate, StateAnswer, StateRequest

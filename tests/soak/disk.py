@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from attest.certificate import Certificate
-from attest.guard_file import MarkRow
-from attest.header import ReportHeader
-from attest.messages import ReportReference
-from attest.proposals import reference_of
-from attest.state import AgreedState
+from attest.agreement.messages import ReportReference
+from attest.agreement.proposals import reference_of
+from attest.agreement.state import AgreedState
+from attest.formats.certificate import Certificate
+from attest.formats.header import ReportHeader
+from attest.keys.guard_file import MarkRow
 
 
 class MemoryGuardFile:
-    """The guard's file without a disk; `attest.guard_file` has its own tests of crashes."""
+    """The guard's file without a disk; `attest.keys.guard_file` has its own tests of crashes."""
 
     complete = True
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 from pyarrow import parquet
 
-from aggregator.arrays import arrays_digest_chunks
 from aggregator.assess import AssessmentBatch, assess
 from aggregator.parameters import load_parameters
-from attest.leaf import leaf_hash
-from attest.merkle import build_tree
-from node.report import account_leaf, arrays_root
+from aggregator.valuation.arrays import arrays_digest_chunks
+from attest.encoding.merkle import build_tree
+from attest.formats.leaf import leaf_hash
+from node.round.report import account_leaf, arrays_root
 from riskschema.buffers import Column
 from riskschema.market import FactorQuote, Group, HourlyHistory, MarketState
 from riskschema.portfolio import Portfolio

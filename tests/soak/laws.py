@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection
 
-from attest.certificate import Certificate
-from attest.certified import KEPT_STATES
-from attest.effects import Equivocation
-from attest.messages import NO_REPORT, MessageKind, Observation
-from attest.outcome import Outcome
-from attest.rounds import RoundMachine
-from attest.rules import AgreementRules
+from attest.agreement.certified import KEPT_STATES
+from attest.agreement.effects import Equivocation
+from attest.agreement.machine import RoundMachine
+from attest.agreement.messages import NO_REPORT, MessageKind, Observation
+from attest.agreement.outcome import Outcome
+from attest.agreement.rules import AgreementRules
+from attest.formats.certificate import Certificate
 
 OPEN_ROUNDS = 3
 

@@ -19,7 +19,7 @@ from typing import TypeVar
 from unittest.mock import patch
 
 from adapters.markets.simulator import PriceWalk
-from attest.certificate import decode_certificate
+from attest.formats.certificate import decode_certificate
 from devnet.launch import launch
 from devnet.local_chain import Devnet
 from devnet.prices import set_prices

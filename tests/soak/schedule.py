@@ -6,11 +6,11 @@ from random import Random
 
 import msgspec
 
-from attest.messages import FactorVote, Observation, ReportReference
-from attest.quorums import tolerated_faults
-from attest.state import genesis_state
+from attest.agreement.messages import FactorVote, Observation, ReportReference
+from attest.agreement.state import genesis_state
+from attest.formats.quorums import tolerated_faults
 from riskschema.units import Wad
-from tests.attest.round_kit import INTERVAL, block, genesis_history, observation, rules
+from tests.attest.agreement.round_kit import INTERVAL, block, genesis_history, observation, rules
 from tests.soak.adversary import Adversary
 from tests.soak.correct_operator import CorrectOperator
 from tests.soak.laws import Laws

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
-from attest.messages import ReportReference
-from attest.state import AgreedState
+from attest.agreement.messages import ReportReference
+from attest.agreement.state import AgreedState
 
 
 @dataclass(frozen=True)

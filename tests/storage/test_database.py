@@ -75,7 +75,7 @@ async def test_a_reader_sees_one_state_while_a_round_is_written(tmp_path: Path) 
             count = text("SELECT count(*) FROM messages")
             assert (await reader.execute(count)).scalar_one() == 0
             async with database.write() as writer:
-                columns = "network, round, kind, sender, payload"
+                columns = "config_digest, round, kind, sender, payload"
                 await writer.execute(text(f"INSERT INTO messages ({columns}) VALUES (x'00', 1, 'k', 's', x'00')"))
             assert (await reader.execute(count)).scalar_one() == 0
         async with database.read() as reader:

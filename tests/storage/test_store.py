@@ -63,7 +63,7 @@ def transaction(
     status: str = "pending",
 ) -> StoredTransaction:
     return StoredTransaction(
-        network=network,
+        config_digest=network,
         chain_id=chain_id,
         sender=sender,
         nonce=nonce,

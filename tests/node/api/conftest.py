@@ -7,13 +7,13 @@ import aiohttp
 import coincurve
 import pytest
 
-from attest.certificate import Certificate, assemble_certificate, encode_certificate
-from attest.committee import Committee, DiscoveryRule, ObservedChain, Operator, config_digest
-from attest.eip712 import Destination, address_of, sign_digest, signing_digest
-from attest.header import ReportHeader, encode_header, report_hash
-from attest.leaf import NO_DEBT, AccountLeaf, encode_leaf, leaf_hash, subject_of
-from attest.merkle import build_tree, prove
-from node.api import create_app, serve
+from attest.encoding.merkle import build_tree, prove
+from attest.formats.certificate import Certificate, assemble_certificate, encode_certificate
+from attest.formats.committee import Committee, DiscoveryRule, ObservedChain, Operator, config_digest
+from attest.formats.eip712 import Destination, address_of, sign_digest, signing_digest
+from attest.formats.header import ReportHeader, encode_header, report_hash
+from attest.formats.leaf import NO_DEBT, AccountLeaf, encode_leaf, leaf_hash, subject_of
+from node.api.application import create_app, serve
 from node.status import NodeStatus
 from node.telemetry import Metrics
 from riskschema.assessment import Assessment, Contribution
@@ -52,7 +52,7 @@ class World:
         self.metrics = Metrics(self.status)
         self.committee = committee()
         self.digest = config_digest(self.committee)
-        self.network = Hash32(self.digest)
+        self.config_digest = Hash32(self.digest)
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[aiohttp.ClientSession]:
@@ -74,7 +74,7 @@ class World:
         header = await self.report(round_number, *subjects, score=score)
         digest = signing_digest(header, self.committee.destinations)
         certificate = assemble_certificate(header, {index: sign_digest(digest, KEYS[index]) for index in range(3)})
-        await self.store.certify(self.network, round_number, encode_certificate(certificate))
+        await self.store.certify(self.config_digest, round_number, encode_certificate(certificate))
         self.status.certify(round_number, at=self.clock.now())
         return certificate
 
@@ -93,7 +93,7 @@ class World:
             for subject, leaf in zip(subjects, leaves, strict=True)
         ]
         kept = StoredReport(
-            config_digest=self.network,
+            config_digest=self.config_digest,
             round=round_number,
             report_hash=Hash32(report_hash(header)),
             header=encode_header(header),
@@ -108,7 +108,7 @@ class World:
         landed = status in ("landed", "final")
         await self.store.put_transaction(
             StoredTransaction(
-                network=self.network,
+                config_digest=self.config_digest,
                 chain_id=CHAIN,
                 sender=ORACLE,
                 nonce=round_number,

@@ -6,12 +6,12 @@ import json
 import msgspec
 import pytest
 
-from attest.abi_types import word_fields
-from attest.canonical_json import encode_canonical
-from attest.certificate import CertificateDocument, decode_certificate_json, encode_certificate_json
-from attest.header import ReportHeader
-from attest.leaf import AccountLeaf
-from node.api_documents import (
+from attest.encoding.abi_types import word_fields
+from attest.encoding.canonical_json import encode_canonical
+from attest.formats.certificate import CertificateDocument, decode_certificate_json, encode_certificate_json
+from attest.formats.header import ReportHeader
+from attest.formats.leaf import AccountLeaf
+from node.api.documents import (
     AccountDocument,
     HeaderDocument,
     LeafDocument,

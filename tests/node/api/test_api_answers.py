@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.api_answers import Answer, AnswerCache
+from node.api.answers import Answer, AnswerCache
 
 
 def answer(size: int = 1, *, expires: float | None = None) -> Answer:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from node import api, api_answers, api_server
-from node.api_routes import ROUTES
+from node.api import answers, application, server
+from node.api.routes import ROUTES
 from riskschema.reasons import REASONS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "http-api.md").read_text(encoding="utf-8")
@@ -27,15 +27,15 @@ def test_every_code_on_the_page_is_a_reason():
 @pytest.mark.parametrize(
     ("row", "wanted"),
     [
-        ("request line, each header", [api_server.MAX_LINE, api_server.MAX_HEADERS]),
-        ("connections", [api_server.MAX_CONNECTIONS]),
-        ("requests at once", [api.MAX_CONCURRENT_REQUESTS, 503]),
+        ("request line, each header", [server.MAX_LINE, server.MAX_HEADERS]),
+        ("connections", [server.MAX_CONNECTIONS]),
+        ("requests at once", [application.MAX_CONCURRENT_REQUESTS, 503]),
         (
             "first request of a connection, idle connection, answer",
-            [api_server.FIRST_REQUEST_SECONDS, api_server.IDLE_SECONDS, api.REQUEST_SECONDS],
+            [server.FIRST_REQUEST_SECONDS, server.IDLE_SECONDS, application.REQUEST_SECONDS],
         ),
-        ("answer of which the client takes nothing", [api_server.STALLED_SECONDS]),
-        ("answers kept encoded", [api_answers.MAX_ANSWERS, api_answers.MAX_ANSWER_BYTES / 2**20]),
+        ("answer of which the client takes nothing", [server.STALLED_SECONDS]),
+        ("answers kept encoded", [answers.MAX_ANSWERS, answers.MAX_ANSWER_BYTES / 2**20]),
     ],
 )
 def test_the_limits_on_the_page_are_those_of_the_server(row, wanted):

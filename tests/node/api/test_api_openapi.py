@@ -10,8 +10,8 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from jsonschema import Draft202012Validator
 
-from node.api_routes import ROUTES
-from node.openapi import openapi_document
+from node.api.openapi import openapi_document
+from node.api.routes import ROUTES
 
 DOCUMENT = json.loads(openapi_document([operation for operation, _ in ROUTES]))
 
@@ -19,7 +19,7 @@ DOCUMENT = json.loads(openapi_document([operation for operation, _ in ROUTES]))
 @pytest.fixture(scope="module")
 def served(worlds, alice, bob) -> Iterator[str]:
     """The URL of an API with a certified round, served by a thread of its own."""
-    from node.api import serve  # noqa: PLC0415
+    from node.api.application import serve  # noqa: PLC0415
     from storage.memory import MemoryStore  # noqa: PLC0415
 
     loop = asyncio.new_event_loop()

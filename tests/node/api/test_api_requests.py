@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
-from node import api, api_server
-from node.api import serve
+from node.api import application, server
+from node.api.application import serve
 from riskschema.errors import InvalidData
 from riskschema.reasons import REASONS
 from storage.memory import MemoryStore
@@ -157,12 +157,12 @@ async def test_broken_or_oversized_http_is_a_problem_and_the_connection_is_close
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost"], ids=["silent", "half a request"])
 async def test_a_connection_that_asks_nothing_is_dropped(world, monkeypatch, sent):
-    monkeypatch.setattr(api_server, "FIRST_REQUEST_SECONDS", 0.1)
+    monkeypatch.setattr(server, "FIRST_REQUEST_SECONDS", 0.1)
     assert await raw(world, sent) == b""
 
 
 async def test_connections_beyond_the_limit_are_dropped_and_those_within_it_go_on(world, monkeypatch):
-    monkeypatch.setattr(api_server, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
     async with serve(world.app()) as listening:
         pairs = [await asyncio.open_connection(listening.host, listening.port) for _ in range(3)]
         for _, writer in pairs:
@@ -176,10 +176,10 @@ async def test_connections_beyond_the_limit_are_dropped_and_those_within_it_go_o
 
 async def test_connections_leave_files_to_the_rest_of_the_node(world, monkeypatch):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    monkeypatch.setattr(api_server, "FILES_PER_CONNECTION", soft // 2)
-    assert api_server.connection_limit() == 2
+    monkeypatch.setattr(server, "FILES_PER_CONNECTION", soft // 2)
+    assert server.connection_limit() == 2
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, hard))
-    assert api_server.connection_limit() == api_server.MAX_CONNECTIONS
+    assert server.connection_limit() == server.MAX_CONNECTIONS
 
 
 async def ask_without_listening(writer: asyncio.StreamWriter) -> None:
@@ -191,7 +191,7 @@ async def ask_without_listening(writer: asyncio.StreamWriter) -> None:
 
 
 async def test_a_client_that_takes_nothing_of_its_answers_is_dropped(world, monkeypatch):
-    monkeypatch.setattr(api_server, "STALLED_SECONDS", 0.1)
+    monkeypatch.setattr(server, "STALLED_SECONDS", 0.1)
     async with serve(world.app()) as listening:
         reader, writer = await asyncio.open_connection(listening.host, listening.port, limit=1_000)
         with pytest.raises(ConnectionError):
@@ -201,7 +201,7 @@ async def test_a_client_that_takes_nothing_of_its_answers_is_dropped(world, monk
 
 
 async def test_a_client_that_takes_its_answers_slowly_gets_them_all(world, monkeypatch):
-    monkeypatch.setattr(api_server, "STALLED_SECONDS", 0.5)
+    monkeypatch.setattr(server, "STALLED_SECONDS", 0.5)
     asked = 300
     async with serve(world.app()) as listening:
         reader, writer = await asyncio.open_connection(listening.host, listening.port, limit=1_000)
@@ -223,15 +223,15 @@ class SlowStore(MemoryStore):
 
 
 async def test_an_answer_that_takes_too_long_is_given_up(worlds, monkeypatch):
-    monkeypatch.setattr(api, "REQUEST_SECONDS", 0.05)
+    monkeypatch.setattr(application, "REQUEST_SECONDS", 0.05)
     async with worlds(SlowStore()).client() as client, client.get("/v1/rounds/latest") as response:
         body = json.loads(await response.read())
     assert (response.status, body["code"], response.headers["Retry-After"]) == (503, "overloaded", "1")
 
 
 async def test_requests_beyond_the_limit_are_told_to_come_back(worlds, monkeypatch):
-    monkeypatch.setattr(api, "MAX_CONCURRENT_REQUESTS", 3)
-    monkeypatch.setattr(api, "REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(application, "MAX_CONCURRENT_REQUESTS", 3)
+    monkeypatch.setattr(application, "REQUEST_SECONDS", 0.5)
     async with worlds(SlowStore()).client() as client:
 
         async def ask() -> str:
@@ -315,7 +315,7 @@ async def test_the_port_that_was_taken_is_told(world):
 
 
 async def test_an_ipv6_address_is_written_so_that_it_is_a_url():
-    assert str(api_server.Listening("::1", 80)) == "http://[::1]:80"
+    assert str(server.Listening("::1", 80)) == "http://[::1]:80"
 
 
 async def test_a_port_in_use_is_refused_with_the_address(world):
@@ -358,5 +358,5 @@ async def test_a_defect_is_logged_and_told_without_internals(world, monkeypatch)
 
 async def test_a_runner_must_be_set_up_before_it_listens(world):
     with pytest.raises(RuntimeError, match="not set up"):
-        async with api_server.listen(web.AppRunner(world.app()), "127.0.0.1", 0):
+        async with server.listen(web.AppRunner(world.app()), "127.0.0.1", 0):
             pass

@@ -87,7 +87,7 @@ async def test_without_a_certified_round_there_is_none_to_show(world, path):
 
 async def test_rounds_of_another_network_in_the_same_database_are_not_shown(world, worlds, alice):
     other = worlds(world.store)
-    other.network = Hash32(bytes(32))
+    other.config_digest = Hash32(bytes(32))
     other.digest = bytes(32)
     await other.certify(9, alice)
     async with world.client() as client:

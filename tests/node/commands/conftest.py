@@ -21,8 +21,7 @@ import stamina
 from devnet.local_chain import Devnet
 from node.cli import main
 from node.local_network import prepare_local_network
-
-from ..local_node import LocalNode, ManualClock, chain_time, write_cheap_keys
+from tests.node.local_node import LocalNode, ManualClock, chain_time, write_cheap_keys
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,8 @@ from devnet.local_chain import Devnet
 from node.committee_file import load_committee
 from node.key_files import PASSWORD, read_public_keys
 from node.local_network import prepare_local_network
-
-from ..local_node import write_cheap_keys
-from .conftest import Plimsoll
+from tests.node.commands.conftest import Plimsoll
+from tests.node.local_node import write_cheap_keys
 
 pytestmark = pytest.mark.chain
 HOUR = 3_600

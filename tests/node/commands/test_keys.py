@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from attest.guard import guard_path, open_guard
-from attest.keystore import create_keystore
+from attest.keys.guard import guard_path, open_guard
+from attest.keys.keystore import create_keystore
 from node.key_files import ATTESTATION, read_public_keys
-
-from ..local_node import write_cheap_keys
-from .conftest import Plimsoll
+from tests.node.commands.conftest import Plimsoll
+from tests.node.local_node import write_cheap_keys
 
 DIGEST = b"\x11" * 32
 

@@ -9,9 +9,8 @@ import pytest
 from riskschema.codec import decode_json, encode_json
 from riskschema.portfolio import Portfolio
 from riskschema.units import Address
-
-from ..local_node import LocalNode
-from .conftest import Plimsoll, answering
+from tests.node.commands.conftest import Plimsoll, answering
+from tests.node.local_node import LocalNode
 
 pytestmark = pytest.mark.chain
 ADDRESS = "0x" + "ab" * 20

@@ -10,9 +10,8 @@ from adapters.recording import load_recording, read_recording
 from riskschema.codec import decode_json, encode_json, from_builtins
 from riskschema.portfolio import Portfolio
 from riskschema.units import Address
-
-from ..local_node import LocalNode
-from .conftest import Plimsoll
+from tests.node.commands.conftest import Plimsoll
+from tests.node.local_node import LocalNode
 
 pytestmark = pytest.mark.chain
 PROTOCOLS = ("aave_v3", "morpho_blue", "uniswap_v3", "wallet")

@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 
 from riskschema.rounds import RoundStep
-
-from ..local_node import LocalNode
-from .conftest import Plimsoll
+from tests.node.commands.conftest import Plimsoll
+from tests.node.local_node import LocalNode
 
 pytestmark = pytest.mark.chain
 ROOT = Path(__file__).parents[3]

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from node.api_documents import account_document, certified_report
+from node.api.documents import account_document, certified_report
 from riskschema.codec import encode_json
 from riskschema.units import Address
-
-from ..local_node import LocalNode
-from .conftest import Plimsoll, answering
+from tests.node.commands.conftest import Plimsoll, answering
+from tests.node.local_node import LocalNode
 
 pytestmark = pytest.mark.chain
 
@@ -24,9 +23,9 @@ def answer(network: LocalNode) -> dict[str, Any]:
     async def look_up() -> bytes:
         subject = Address(network.devnet.deployment.user("edge-ether").address)
         async with network.open() as node:
-            report = await node.store.latest_certified(node.network)
+            report = await node.store.latest_certified(node.config_digest)
             assert report is not None
-            leaf = await node.store.leaf(node.network, report.round, subject)
+            leaf = await node.store.leaf(node.config_digest, report.round, subject)
             certified = certified_report(report)
             assert leaf is not None
             assert certified is not None

@@ -1,0 +1,109 @@
+"""Why the margin is what it is: parts that add up to it exactly, and the prices at which silos are liquidated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from aggregator.margin.add_ons import AddOn
+from aggregator.valuation.money import usd_floor, usd_from_dollars
+from aggregator.valuation.pricing import needed_factors
+from aggregator.valuation.rule_terms import LinearRule, RowInstrument
+from riskschema.assessment import Contribution, LiquidationPrice
+from riskschema.instruments import Option
+from riskschema.units import Usd, Wad
+
+KINDS = {
+    "fitted": "expected_shortfall",
+    "toward_target": "expected_shortfall",
+    "broken": "expected_shortfall",
+    "grid": "grid",
+    "delta_floor": "delta_floor",
+    "long_run_floor": "long_run_floor",
+}
+
+Part = tuple[str | None, str | None, int]
+"""Silo, factor, amount in units of value."""
+
+
+def only_factor(instrument: RowInstrument, quoted: frozenset[str]) -> str | None:
+    """Return the factor of an instrument that follows exactly one."""
+    names = needed_factors(instrument, quoted)
+    return names[0] if len(names) == 1 else None
+
+
+def explain(
+    *,
+    initial_margin: Usd,
+    member: str,
+    decided: Iterable[Part],
+    stressed: Iterable[Part],
+    offset: int,
+    exponent: int,
+    add_ons: Sequence[AddOn],
+) -> tuple[Contribution, ...]:
+    """Return lines that sum to `initial_margin` exactly; what rounding left over is the last one.
+
+    Args:
+        initial_margin: What the lines explain.
+        member: The deciding member of the base requirement.
+        decided: Each position's part of it.
+        stressed: Each position's part of the stress loss (expected shortfall only).
+        offset: Unified minus net requirement, in units of value: what netting across silos is not credited.
+        exponent: Exponent of the account's units.
+        add_ons: Size add-ons per factor.
+    """
+    lines = _grouped(KINDS[member], decided, exponent) + _grouped("stress", stressed, exponent)
+    lines.append(_line("offset", None, None, usd_floor(offset, exponent)))
+    for item in add_ons:
+        for kind, amount in (
+            ("liquidity", item.liquidity),
+            ("concentration", item.concentration),
+            ("oracle", item.oracle),
+        ):
+            lines.append(_line(kind, None, item.factor, usd_from_dollars(amount)))
+    lines = [line for line in lines if line.amount]
+    rest = initial_margin - sum(line.amount for line in lines)
+    return (*lines, _line("rounding", None, None, Usd(rest))) if rest else tuple(lines)
+
+
+def _grouped(kind: str, parts: Iterable[Part], exponent: int) -> list[Contribution]:
+    sums: dict[tuple[str | None, str | None], int] = {}
+    for silo, factor, amount in parts:
+        sums[silo, factor] = sums.get((silo, factor), 0) + amount
+    return [_line(kind, silo, factor, usd_floor(amount, exponent)) for (silo, factor), amount in sums.items()]
+
+
+def _line(kind: str, silo: str | None, factor: str | None, amount: Usd) -> Contribution:
+    return Contribution(kind=kind, silo=silo, factor=factor, amount=amount)
+
+
+def liquidation_prices(
+    rule: LinearRule, values: Sequence[int], prices: dict[str, Wad], quoted: frozenset[str]
+) -> tuple[LiquidationPrice, ...]:
+    """Return, per factor, the price at which the rule's sum reaches zero, all other prices unchanged.
+
+    The sum is linear in each price, also where the venue prices in another factor (the numeraire divides every term
+    alike). Factors of options and of pool shares are left out: their terms are not linear.
+
+    Args:
+        rule: The silo's rule.
+        values: Each term's weighted value now, in one unit.
+        prices: Agreed price per factor.
+        quoted: Factors with a quote.
+    """
+    exposures: dict[str, int] = {}
+    bent: set[str] = set()
+    for term, value in zip(rule.terms, values, strict=True):
+        names = needed_factors(term.instrument, quoted)
+        if len(names) == 1 and not isinstance(term.instrument, Option):
+            exposures[names[0]] = exposures.get(names[0], 0) + value
+        else:
+            bent.update(names)
+    surplus = sum(values)
+    found = []
+    for factor, exposure in sorted(exposures.items()):
+        rest = exposure - surplus
+        if factor in bent or exposure == 0 or rest * exposure <= 0:
+            continue
+        found.append(LiquidationPrice(factor=factor, price=Wad(prices[factor] * rest // exposure)))
+    return tuple(found)

@@ -1,0 +1,229 @@
+"""The scenario columns: how every factor moves in each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregator.parameters import Grid, Parameters
+from aggregator.scenarios.blocks import FactorBlocks, implied_volatility
+from aggregator.scenarios.correlation import block_broken, toward_target
+from aggregator.valuation.kernels import exp_each
+
+Floats = NDArray[np.float64]
+
+HOURS = 24
+STEPS = HOURS * 3
+SETS = 4
+THIRDS = (0.0, -1 / 3, 1 / 3, -2 / 3, 2 / 3, -1.0, 1.0)
+LARGEST_LOG_MOVE = 40.0
+"""Moves are cut at e^±40, far beyond where mantissas saturate, so that no ratio of two prices is 0/0 or ∞/∞."""
+
+
+class Columns(msgspec.Struct, frozen=True, kw_only=True):
+    """A set of columns; every array has one element per column."""
+
+    ratios: dict[str, Floats]
+    """Per factor: price over the price now."""
+    volatilities: dict[str, float]
+    """Per factor: annual volatility now."""
+    hours: Floats
+    """Hours from now."""
+    volatility_shock: Floats
+    """Relative shock of a 30-day volatility: +.5 is half as much again."""
+    skew: Floats
+    """Relative change of volatility per unit of ln(strike/forward)."""
+    staking_discount: Floats
+    """Relative change of wrapped tokens against their underlying."""
+    weight: Floats
+    """Share of the change in value that counts (far tails are dampened)."""
+    closes: dict[str, Floats]
+    """Per factor: shape (blocks, 24), price over the price now at the close of each hour."""
+    stepped: bool
+    """True for path columns (three per hour), False for block ends."""
+
+    @property
+    def count(self) -> int:
+        """Number of columns."""
+        return self.hours.size
+
+    def settled(self, factor: str, hour: int) -> Floats:
+        """Return the ratios of `factor` as they stay from the close of `hour` on (1 to 24): what an expiry settles at.
+
+        Of the block ends only the fitted set knows its hours; the three stressed sets settle at the day's end.
+        """
+        line = self.ratios[factor].copy()
+        closes = self.closes[factor]
+        blocks = closes.shape[0]
+        if self.stepped:
+            line[1:].reshape(blocks, HOURS, 3)[:, hour - 1 :, :] = closes[:, hour - 1][:, None, None]
+        else:
+            start = line.size - SETS * blocks
+            line[start : start + blocks] = closes[:, hour - 1]
+        return line
+
+
+class MarketColumns(msgspec.Struct, frozen=True, kw_only=True):
+    """The columns of market rows and of rule rows, with the names of those that have one."""
+
+    market: Columns
+    paths: Columns
+    grid: tuple[str, ...]
+    stress: tuple[str, ...]
+    blocks: int
+
+
+class _Scenario(msgspec.Struct, frozen=True):
+    name: str
+    moves: tuple[float, ...]
+    volatility: float = 0.0
+    skew: float = 0.0
+    discount: float = 0.0
+    weight: float = 1.0
+
+
+def build_columns(factors: list[FactorBlocks], parameters: Parameters) -> MarketColumns:
+    """Return all columns for the given factors, which are sorted by name."""
+    grid = _grid(factors, parameters)
+    stress = [
+        _Scenario(crisis.name, tuple(crisis.of(item.quote.group) for item in factors))
+        for crisis in parameters.stress.crises
+    ]
+    blocks = factors[0].standardised.shape[0] if factors else parameters.paths.maximum_blocks
+    paths = _path_columns(factors, blocks)
+    return MarketColumns(
+        market=_market_columns(factors, grid + stress, blocks, paths.closes, parameters),
+        paths=paths,
+        grid=tuple(item.name for item in grid),
+        stress=tuple(item.name for item in stress),
+        blocks=blocks,
+    )
+
+
+def scenario_range(item: FactorBlocks, grid: Grid) -> float:
+    """Return the range R of a factor: the larger of its floor and z standard deviations of a day."""
+    return max(grid.range_floor.of(item.quote.group), grid.z * item.forecast * 4.898979485566356)
+
+
+def _grid(factors: list[FactorBlocks], parameters: Parameters) -> list[_Scenario]:
+    grid = parameters.grid
+    ranges = [scenario_range(item, grid) for item in factors]
+    groups = [item.quote.group for item in factors]
+    none = tuple(0.0 for _ in factors)
+    up, down = grid.volatility_up, -grid.volatility_down
+
+    def moved(share: float) -> tuple[float, ...]:
+        return tuple(max(share * reach, -0.99) for reach in ranges)
+
+    scenarios = [
+        _Scenario(f"joint {share:+.2f} R, volatility {word}", moved(share), volatility=shock)
+        for share in THIRDS
+        for word, shock in (("same", 0.0), ("up", up), ("down", down))
+    ]
+    for move, weight in zip(grid.tail_moves, grid.tail_weights, strict=True):
+        moves = tuple(0.0 if group == "stablecoin" else move for group in groups)
+        scenarios.append(_Scenario(f"tail {move:+.0%}", moves, volatility=up, weight=weight))
+    for index in _largest(groups)[: grid.largest_factors]:
+        for sign in (-1.0, 1.0):
+            alone = tuple(max(sign * ranges[i], -0.99) if i == index else 0.0 for i in range(len(factors)))
+            scenarios.append(_Scenario(f"{factors[index].quote.factor} alone {sign:+.0f} R", alone))
+    for group in ("btc", "eth", "large", "other"):
+        against = tuple(
+            max(-r, -0.99) if g == group else (0.0 if g == "stablecoin" else r / 3)
+            for r, g in zip(ranges, groups, strict=True)
+        )
+        scenarios.append(_Scenario(f"{group} against the others", against))
+    for move in grid.stablecoin_breaks:
+        broken = tuple(move if group == "stablecoin" else 0.0 for group in groups)
+        scenarios.append(_Scenario(f"stablecoins {move:+.0%}", broken))
+    scenarios += [_Scenario(f"staking discount {d:+.0%}", none, discount=d) for d in grid.staking_discounts]
+    scenarios += [_Scenario(f"skew {skew:+.2f}", none, skew=skew) for skew in (grid.skew, -grid.skew)]
+    return scenarios
+
+
+def _largest(groups: Sequence[str]) -> list[int]:
+    order = {"btc": 0, "eth": 1, "large": 2, "other": 3}
+    return sorted((i for i, group in enumerate(groups) if group in order), key=lambda i: (order[groups[i]], i))
+
+
+def _exponential(values: Floats, scale: float) -> Floats:
+    reach = LARGEST_LOG_MOVE / scale
+    flat = np.clip(values, -reach, reach).reshape(-1)
+    result = np.empty_like(flat)
+    exp_each(flat, scale, result)
+    return result.reshape(values.shape)
+
+
+def _market_columns(
+    factors: list[FactorBlocks],
+    scenarios: list[_Scenario],
+    blocks: int,
+    closes: dict[str, Floats],
+    parameters: Parameters,
+) -> Columns:
+    named, count = len(scenarios), 1 + len(scenarios) + SETS * blocks
+    groups = [item.quote.group for item in factors]
+    ratios: dict[str, Floats] = {}
+    if factors:
+        ends = np.stack([item.standardised[:, -1, 2] for item in factors])
+        stressed = toward_target(ends, list(groups), parameters.correlation)
+        broken = block_broken(ends, list(groups))
+    for index, item in enumerate(factors):
+        line = np.ones(count)
+        line[1 : 1 + named] = [1.0 + scenario.moves[index] for scenario in scenarios]
+        sets = line[1 + named :].reshape(SETS, blocks)
+        for place, (moves, scale) in enumerate(
+            (
+                (ends[index], item.forecast),
+                (stressed[index], item.forecast),
+                (broken[index], item.forecast),
+                (ends[index], item.long_run),
+            )
+        ):
+            sets[place] = _exponential(moves, scale)
+        ratios[item.quote.factor] = line
+    hours = np.full(count, float(HOURS))
+    hours[0] = 0.0
+    return Columns(
+        ratios=ratios,
+        volatilities={item.quote.factor: implied_volatility(item) for item in factors},
+        hours=hours,
+        volatility_shock=_named(scenarios, count, "volatility"),
+        skew=_named(scenarios, count, "skew"),
+        staking_discount=_named(scenarios, count, "discount"),
+        weight=_named(scenarios, count, "weight", default=1.0),
+        closes=closes,
+        stepped=False,
+    )
+
+
+def _named(scenarios: list[_Scenario], count: int, field: str, default: float = 0.0) -> Floats:
+    line = np.full(count, default)
+    line[1 : 1 + len(scenarios)] = [getattr(scenario, field) for scenario in scenarios]
+    return line
+
+
+def _path_columns(factors: list[FactorBlocks], blocks: int) -> Columns:
+    count = 1 + blocks * STEPS
+    ratios: dict[str, Floats] = {}
+    for item in factors:
+        line = np.ones(count)
+        line[1:] = _exponential(item.standardised, item.forecast).reshape(-1)
+        ratios[item.quote.factor] = line
+    hours = np.zeros(count)
+    hours[1:] = np.tile(np.repeat(np.arange(1.0, HOURS + 1), 3), blocks)
+    zeros = np.zeros(count)
+    return Columns(
+        ratios=ratios,
+        volatilities={item.quote.factor: implied_volatility(item) for item in factors},
+        hours=hours,
+        volatility_shock=zeros,
+        skew=zeros,
+        staking_discount=zeros,
+        weight=np.ones(count),
+        closes={name: line[1:].reshape(blocks, HOURS, 3)[:, :, 2] for name, line in ratios.items()},
+        stepped=True,
+    )

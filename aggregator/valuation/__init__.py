@@ -1,0 +1,1 @@
+"""What everything is worth in each scenario: exact kernels, prices of instruments, risk arrays, exact sums."""

@@ -1,0 +1,230 @@
+"""Build a round's risk arrays: every unique instrument valued once, in integers that all nodes share."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregator.parameters import Parameters
+from aggregator.scenarios.blocks import FactorBlocks, factor_blocks
+from aggregator.scenarios.columns import HOURS, MarketColumns, build_columns
+from aggregator.valuation.buffers import column, view8, view32
+from aggregator.valuation.pricing import Pricer, UnitValues, decimals, needed_factors, unit_values
+from aggregator.valuation.rule_terms import RowInstrument, RuleTerm
+from riskschema.arrays import MANTISSA_LIMIT, VALUE_EXPONENT, FactorTerms, RiskArrays, RowTable
+from riskschema.codec import encode_json
+from riskschema.market import MarketState
+from riskschema.portfolio import USD
+from riskschema.units import WAD, Wad
+
+Floats = NDArray[np.float64]
+
+
+class RuleRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes a rule row unique: the instrument, the venue oracle's answer, and its numeraire."""
+
+    instrument: RowInstrument
+    numeraire: str
+    price: Wad | None
+
+
+def rule_row(term: RuleTerm) -> RuleRow:
+    """Return the row of a rule term."""
+    return RuleRow(instrument=term.instrument, numeraire=term.numeraire, price=term.price)
+
+
+def market_key(instrument: RowInstrument) -> str:
+    """Return the canonical JSON that names a market row."""
+    return encode_json(instrument).decode()
+
+
+def rule_key(row: RuleRow) -> str:
+    """Return the canonical JSON that names a rule row."""
+    price = "null" if row.price is None else f'"{row.price.wire()}"'
+    return f'{{"instrument":{market_key(row.instrument)},"numeraire":{json.dumps(row.numeraire)},"price":{price}}}'
+
+
+def build_arrays(
+    instruments: Iterable[RowInstrument], rules: Iterable[RuleRow], market: MarketState, parameters: Parameters
+) -> RiskArrays:
+    """Value every instrument and every rule row in every column.
+
+    Args:
+        instruments: What the accounts of the round hold; each factor quoted; duplicates are one row.
+        rules: Rule rows likewise.
+        market: The agreed market state.
+        parameters: The parameter file.
+
+    Returns:
+        Arrays with rows sorted by key: the order of accounts and positions does not matter.
+    """
+    quoted = frozenset(quote.factor for quote in market.quotes)
+    held = dict(sorted((market_key(item), item) for item in set(instruments)))
+    ruled = dict(sorted((rule_key(row), row) for row in set(rules)))
+    names = {name for item in held.values() for name in needed_factors(item, quoted)}
+    names |= {name for row in ruled.values() for name in needed_factors(row.instrument, quoted)}
+    names |= {row.numeraire for row in ruled.values() if row.numeraire != USD}
+    factors = factor_blocks(market, sorted(names), parameters)
+    columns = build_columns(factors, parameters)
+    prices = {item.quote.factor: item.quote.price / WAD for item in factors}
+    pricer = Pricer(prices=prices, columns=columns.market, as_of=market.as_of, grid=parameters.grid)
+    values = [unit_values(item, pricer) for item in held.values()]
+    market_rows, exponents = _row_table(tuple(held), values, columns.market.count)
+    order = {item.quote.factor: index for index, item in enumerate(factors)}
+    places, exposures = _exposures(values, exponents, order)
+    paths = msgspec.structs.replace(pricer, columns=columns.paths)
+    rule_values = (_rule_values(row, paths) for row in ruled.values())  # one at a time: a row is 600 kB before rounding
+    return RiskArrays(
+        as_of=market.as_of,
+        parameters_hash=str(parameters.hash),
+        model_version=parameters.model_version,
+        horizon_hours=parameters.horizon.hours,
+        blocks=columns.blocks,
+        hours_per_block=HOURS,
+        grid=columns.grid,
+        stress=columns.stress,
+        factors=tuple(_terms(item, columns, parameters) for item in factors),
+        market=market_rows,
+        exposure_factors=column(places, "int32"),
+        exposures=column(exposures, "int32"),
+        rule=_row_table(tuple(ruled), rule_values, columns.paths.count)[0],
+    )
+
+
+def _rule_values(row: RuleRow, pricer: Pricer) -> UnitValues:
+    """Start at the venue oracle's answer, in dollars at the numeraire's price now, and move with the market.
+
+    The numeraire's own move is divided out: a venue that prices in its loan asset sees only relative moves.
+    """
+    found = unit_values(row.instrument, pricer)
+    relative = found.values if row.numeraire == USD else found.values / pricer.ratio(row.numeraire)
+    if row.price is None:
+        return msgspec.structs.replace(found, values=relative)
+    answer = (row.price / WAD) * pricer.price(row.numeraire) / float(10 ** decimals(row.instrument))
+    now = float(found.values[0])
+    scale = answer / now if now else 0.0
+    values = relative * scale
+    values[0] = answer if now else 0.0
+    return UnitValues(values=values, reference=answer, exposures=())
+
+
+def _row_table(keys: tuple[str, ...], values: Iterable[UnitValues], width: int) -> tuple[RowTable, list[int]]:
+    """Quantise rows: a lot is the power of two of base units whose reference value lies in [2^-27, 2^-26) USD."""
+    mantissas = np.zeros((len(keys), width), dtype=np.int32)
+    exponents: list[int] = []
+    saturated = np.zeros(len(keys), dtype=np.int8)
+    for index, item in enumerate(values):
+        exponent = lot_exponent(item.reference)
+        exponents.append(exponent)
+        scaled = np.rint(np.ldexp(item.values, exponent - VALUE_EXPONENT))
+        saturated[index] = bool(np.any(np.abs(scaled) > MANTISSA_LIMIT))
+        mantissas[index] = np.clip(scaled, -MANTISSA_LIMIT, MANTISSA_LIMIT).astype(np.int32)
+    table = RowTable(
+        keys=keys,
+        lot_exponents=column(np.array(exponents, dtype=np.int32), "int32"),
+        mantissas=column(mantissas, "int32"),
+        saturated=column(saturated, "int8"),
+    )
+    return table, exponents
+
+
+def lot_exponent(reference: float) -> int:
+    """Return the exponent of two of base units per lot for a reference value in dollars per base unit."""
+    if reference <= 0.0:
+        return 0
+    return -26 - math.frexp(reference)[1]
+
+
+def _exposures(
+    values: list[UnitValues], exponents: list[int], order: dict[str, int]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    places = np.full((len(values), 2), -1, dtype=np.int32)
+    exposures = np.zeros((len(values), 2), dtype=np.int32)
+    for index, (item, exponent) in enumerate(zip(values, exponents, strict=True)):
+        for slot, (name, value) in enumerate(item.exposures):
+            scaled = round(math.ldexp(value, exponent - VALUE_EXPONENT))
+            places[index, slot] = order[name]
+            exposures[index, slot] = max(-MANTISSA_LIMIT, min(MANTISSA_LIMIT, scaled))
+    return places, exposures
+
+
+def _terms(item: FactorBlocks, columns: MarketColumns, parameters: Parameters) -> FactorTerms:
+    quote, group = item.quote, item.quote.group
+    liquidity = parameters.liquidity
+    start = 1 + len(columns.grid) + len(columns.stress)
+    moves = columns.market.ratios[quote.factor][start : start + columns.blocks] - 1.0
+    volume = liquidity.hourly_volume.of(group) if quote.hourly_volume is None else quote.hourly_volume / 10**8
+    return FactorTerms(
+        factor=quote.factor,
+        half_spread=liquidity.half_spread.of(group),
+        impact_per_usd=liquidity.impact_per_million.of(group) / 1e6,
+        shortfall=max(
+            expected_shortfall(-moves, parameters.shortfall.tail_percent),
+            expected_shortfall(moves, parameters.shortfall.tail_percent),
+        ),
+        hourly_volume=max(volume, 1.0),
+        confidence=quote.confidence / quote.price,
+        static_share=parameters.static_margin.of(group),
+        flags=tuple(sorted(item.flags | ({"quote_stale"} if quote.stale else set()))),
+    )
+
+
+def expected_shortfall(losses: Floats, percent: int) -> float:
+    """Return the mean of the worst `percent` % of losses, the last one counted in part (Rockafellar, Uryasev, 2000)."""
+    ordered = np.sort(losses)[::-1]
+    whole, rest = divmod(losses.size * percent, 100)
+    total = 0.0
+    for loss in ordered[:whole]:
+        total += float(loss)
+    if rest:
+        total += float(ordered[whole]) * rest / 100.0
+    return total / (losses.size * percent / 100.0)
+
+
+def arrays_digest_chunks(arrays: RiskArrays) -> list[bytes]:
+    """Return the canonical bytes of the arrays: the header, then one chunk per market row, then one per rule row.
+
+    A chunk is what a Merkle leaf is made of, so two nodes that disagree can name the row.
+    """
+    header = msgspec.structs.replace(
+        arrays,
+        market=_without_rows(arrays.market),
+        rule=_without_rows(arrays.rule),
+        exposure_factors=column(np.zeros((0, 2), dtype=np.int32), "int32"),
+        exposures=column(np.zeros((0, 2), dtype=np.int32), "int32"),
+    )
+    places, exposures = view32(arrays.exposure_factors), view32(arrays.exposures)
+    tails = [places[index].tobytes() + exposures[index].tobytes() for index in range(len(arrays.market.keys))]
+    return [
+        b"plimsoll/arrays/1\x00" + encode_json(header),
+        *_row_chunks(b"market\x00", arrays.market, tails),
+        *_row_chunks(b"rule\x00", arrays.rule, [b""] * len(arrays.rule.keys)),
+    ]
+
+
+def _without_rows(table: RowTable) -> RowTable:
+    return RowTable(
+        keys=(),
+        lot_exponents=column(np.zeros(0, dtype=np.int32), "int32"),
+        mantissas=column(np.zeros((0, table.mantissas.shape[1]), dtype=np.int32), "int32"),
+        saturated=column(np.zeros(0, dtype=np.int8), "int8"),
+    )
+
+
+def _row_chunks(family: bytes, table: RowTable, tails: Sequence[bytes]) -> list[bytes]:
+    exponents, mantissas, saturated = view32(table.lot_exponents), view32(table.mantissas), view8(table.saturated)
+    return [
+        family
+        + key.encode()
+        + b"\x00"
+        + exponents[index].tobytes()
+        + saturated[index].tobytes()
+        + tails[index]
+        + mantissas[index].tobytes()
+        for index, key in enumerate(table.keys)
+    ]

@@ -1,0 +1,150 @@
+"""Position tables and row tables as the kernels see them: named tuples of arrays, without copies."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregator.parameters import Parameters
+from aggregator.valuation.buffers import view8, view32, view64
+from riskschema.arrays import PositionTable, RiskArrays
+
+Int8s = NDArray[np.int8]
+Int32s = NDArray[np.int32]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+STEPS = 72
+"""Columns of one path: low, high and close of 24 hours."""
+
+
+class Book(NamedTuple):
+    """Positions of many accounts; see `riskschema.arrays.PositionTable`."""
+
+    account_silos: Ints
+    silo_positions: Ints
+    venues: Int32s
+    chains: Int32s
+    crossed: Int8s
+    rows: Int32s
+    lots: Ints
+
+
+class MarketRows(NamedTuple):
+    """Market rows; see `riskschema.arrays.RiskArrays`."""
+
+    mantissas: Int32s
+    places: Int32s
+    exposures: Int32s
+
+
+class Layout(NamedTuple):
+    """Where sets of columns are, and the weights in parts per thousand."""
+
+    grid: int
+    stress: int
+    blocks: int
+    percent: int
+    weight: int
+    long_run: int
+    net: int
+    hedged: int
+    within_venue: int
+    within_chain: int
+    across: int
+
+
+class RuleBook(NamedTuple):
+    """Rule terms of many accounts."""
+
+    account_silos: Ints
+    silo_terms: Ints
+    counted: Int8s
+    """1 where a silo's debt is large enough to decide its account's probability."""
+    close_factors: Int32s
+    units: Floats
+    """Dollars per unit of value."""
+    rows: Int32s
+    lots: Ints
+    gross: Ints
+    bonuses: Int32s
+
+
+class RuleRows(NamedTuple):
+    """Rule rows, and their extremes per path, shape (rows, blocks)."""
+
+    mantissas: Int32s
+    lowest: Int32s
+    highest: Int32s
+
+
+def book(table: PositionTable) -> Book:
+    """Return the positions of `table`."""
+    return Book(
+        account_silos=view64(table.account_silos),
+        silo_positions=view64(table.silo_positions),
+        venues=view32(table.silo_venues),
+        chains=view32(table.silo_chains),
+        crossed=view8(table.silo_crossed),
+        rows=view32(table.rows),
+        lots=view64(table.lots),
+    )
+
+
+def market_rows(arrays: RiskArrays) -> MarketRows:
+    """Return the market rows of `arrays`."""
+    return MarketRows(
+        mantissas=view32(arrays.market.mantissas),
+        places=view32(arrays.exposure_factors),
+        exposures=view32(arrays.exposures),
+    )
+
+
+def layout(arrays: RiskArrays, parameters: Parameters) -> Layout:
+    """Return the column layout; shares are rounded to the nearest part per thousand."""
+    return Layout(
+        grid=len(arrays.grid),
+        stress=len(arrays.stress),
+        blocks=arrays.blocks,
+        percent=parameters.shortfall.tail_percent,
+        weight=round(parameters.shortfall.weight * 1000),
+        long_run=round(parameters.shortfall.long_run_floor * 1000),
+        net=round(parameters.delta_floor.net * 1000),
+        hedged=round(parameters.delta_floor.hedged * 1000),
+        within_venue=round(parameters.offsets.within_venue * 1000),
+        within_chain=round(parameters.offsets.within_chain * 1000),
+        across=round(parameters.offsets.across_chains * 1000),
+    )
+
+
+def rule_book(table: PositionTable, counted: Int8s) -> RuleBook:
+    """Return the rule terms of `table`; `counted` marks the silos that can decide a score."""
+    return RuleBook(
+        account_silos=view64(table.account_silos),
+        silo_terms=view64(table.silo_terms),
+        counted=counted,
+        close_factors=view32(table.close_factors),
+        units=np.ldexp(1.0, view32(table.rule_exponents) - 29),
+        rows=view32(table.term_rows),
+        lots=view64(table.term_lots),
+        gross=view64(table.term_gross),
+        bonuses=view32(table.term_bonuses),
+    )
+
+
+def rule_rows(arrays: RiskArrays) -> RuleRows:
+    """Return the rule rows of `arrays` with the extremes of each path.
+
+    What is owed counts at least as it is now: bounds of stretched paths must not shrink a debt below zero.
+    """
+    mantissas = view32(arrays.rule.mantissas)
+    paths = mantissas[:, 1:].reshape(mantissas.shape[0], arrays.blocks, STEPS)
+    now = mantissas[:, :1]
+    lowest, highest = paths.min(axis=2), paths.max(axis=2)
+    return RuleRows(
+        mantissas=mantissas,
+        lowest=np.where(now < 0, np.minimum(lowest, now), lowest),
+        highest=np.where(now > 0, np.maximum(highest, now), highest),
+    )

@@ -1,0 +1,279 @@
+"""From portfolios to position tables: quantities in lots, silo by silo, and what could not be valued."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from aggregator.parameters import Offsets
+from aggregator.valuation.arrays import RuleRow, market_key, rule_key, rule_row
+from aggregator.valuation.buffers import column, view32
+from aggregator.valuation.pricing import needed_factors
+from aggregator.valuation.rule_terms import LinearRule, RowInstrument, RuleTerm
+from aggregator.venues import read_rule
+from riskschema.arrays import ACCOUNT_LOTS_BITS, PositionTable, RiskArrays
+from riskschema.buffers import DType
+from riskschema.instruments import Future, Perpetual
+from riskschema.portfolio import USD, MarginFraction, Portfolio, Silo, Unread
+from riskschema.units import WAD
+
+SMALLEST_EXPONENT = -20
+CONTRACTS = (Perpetual, Future)
+
+
+class ReadSilo(msgspec.Struct, frozen=True, kw_only=True):
+    """A silo with what can be valued of it."""
+
+    silo: Silo
+    holdings: tuple[tuple[RowInstrument, int], ...]
+    """Priced positions and settlement cash, base units."""
+    rule: LinearRule | None
+    """None where nothing can be liquidated or the rule cannot be followed."""
+    unfollowed: bool = False
+    """Something owed has no price, or the rule is not known: the silo must not look safe."""
+    unsettled: bool = False
+    """What its contracts are measured against is not known: their moves count, their notional is no equity."""
+
+    @property
+    def worth(self) -> tuple[bool, ...]:
+        """Per holding: whether its value is part of the equity."""
+        return tuple(not (self.unsettled and isinstance(item, CONTRACTS)) for item, _ in self.holdings)
+
+
+class ReadAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """A portfolio with its silos ordered by chain, venue and id."""
+
+    portfolio: Portfolio
+    silos: tuple[ReadSilo, ...]
+    unread: tuple[Unread, ...]
+    flags: frozenset[str]
+
+
+def read_accounts(portfolios: Sequence[Portfolio], quoted: frozenset[str]) -> list[ReadAccount]:
+    """Read the venue rules of all portfolios and set aside what has no price.
+
+    Args:
+        portfolios: One per subject.
+        quoted: Factors with a quote.
+    """
+    return [_read_account(portfolio, quoted) for portfolio in portfolios]
+
+
+def _read_account(portfolio: Portfolio, quoted: frozenset[str]) -> ReadAccount:
+    ordered = sorted(portfolio.silos, key=lambda silo: (silo.chain_id, silo.venue, silo.id))
+    unread = list(portfolio.unread)
+    flags = {"venue_unread"} if portfolio.unread else set()
+    silos = []
+    for silo in ordered:
+        missing = _unpriced(silo, quoted)
+        unread += [_unread(silo, "factor_unknown", f"no quote of factor {name}") for name in missing]
+        if missing:
+            flags.add("unpriced")
+        rule = read_rule(silo)
+        if rule is None:
+            unread.append(_unread(silo, "rule_not_implemented", f"no rule for {_rule_name(silo)}"))
+            flags.add("venue_unread")
+        silos.append(_read_silo(silo, rule, quoted))
+    return ReadAccount(
+        portfolio=portfolio,
+        silos=tuple(silos),
+        unread=tuple(unread),
+        flags=frozenset(flags),
+    )
+
+
+def _read_silo(silo: Silo, rule: LinearRule | None, quoted: frozenset[str]) -> ReadSilo:
+    unfollowed, unsettled = _unfollowed(silo, rule, quoted), _unsettled(silo, rule, quoted)
+    holdings: list[tuple[RowInstrument, int]] = [
+        (p.instrument, int(p.quantity)) for p in silo.positions if _priced(p.instrument, quoted) and p.quantity
+    ]
+    if rule is not None:
+        holdings += rule.settlement if not unsettled else ()
+        kept = tuple(term for term in rule.terms if _priced_term(term, quoted))
+        rule = msgspec.structs.replace(rule, terms=kept) if kept else None
+    return ReadSilo(silo=silo, holdings=tuple(holdings), rule=rule, unfollowed=unfollowed, unsettled=unsettled)
+
+
+def _unfollowed(silo: Silo, rule: LinearRule | None, quoted: frozenset[str]) -> bool:
+    """Tell whether something that is owed, or can be, escapes the silo's rule."""
+    held = [p for p in silo.positions if p.quantity]
+    if any(p.quantity < 0 and not _priced(p.instrument, quoted) for p in held):
+        return True
+    if rule is None:
+        return silo.health is not None or any(p.quantity < 0 or isinstance(p.instrument, CONTRACTS) for p in held)
+    return any(term.weighted < 0 and not _priced_term(term, quoted) for term in rule.terms)
+
+
+def _unsettled(silo: Silo, rule: LinearRule | None, quoted: frozenset[str]) -> bool:
+    """Tell whether a contract lacks what it is measured against: its entry value, or a price of either."""
+    contracts = [p.instrument for p in silo.positions if p.quantity and isinstance(p.instrument, CONTRACTS)]
+    if rule is None or not isinstance(silo.rule, MarginFraction):
+        return bool(contracts)
+    parts = (*contracts, *(cash for cash, _ in rule.settlement))
+    return not all(_priced(part, quoted) for part in parts)
+
+
+def _rule_name(silo: Silo) -> str:
+    return str(getattr(silo.rule, "model", "")) or type(silo.rule).__name__
+
+
+def _priced(instrument: RowInstrument, quoted: frozenset[str]) -> bool:
+    return all(name in quoted for name in needed_factors(instrument, quoted))
+
+
+def _priced_term(term: RuleTerm, quoted: frozenset[str]) -> bool:
+    return (term.numeraire == USD or term.numeraire in quoted) and _priced(term.instrument, quoted)
+
+
+def _unpriced(silo: Silo, quoted: frozenset[str]) -> list[str]:
+    held = (p.instrument for p in silo.positions if p.quantity)
+    names = {name for item in held for name in needed_factors(item, quoted) if name not in quoted}
+    numeraire = getattr(silo.rule, "numeraire", USD)
+    if numeraire != USD and numeraire not in quoted:
+        names.add(numeraire)
+    return sorted(names)
+
+
+def _unread(silo: Silo, code: str, detail: str) -> Unread:
+    return Unread(
+        chain_id=silo.chain_id,
+        venue=silo.venue,
+        market=silo.market,
+        account=silo.account,
+        code=code,
+        detail=detail[:500],
+    )
+
+
+def instruments(accounts: Sequence[ReadAccount]) -> set[RowInstrument]:
+    """Return the market rows the accounts need."""
+    return {item for account in accounts for silo in account.silos for item, _ in silo.holdings}
+
+
+def rule_rows(accounts: Sequence[ReadAccount]) -> set[RuleRow]:
+    """Return the rule rows the accounts need."""
+    return {rule_row(term) for account in accounts for silo in account.silos if silo.rule for term in silo.rule.terms}
+
+
+def to_lots(quantity: int, exponent: int, *, numerator: int = 1, up: bool = False) -> int:
+    """Return quantity/numerator in lots of 2^exponent base units, rounded down (assets down, debts up) or up."""
+    shifted, divisor = (quantity << -exponent, numerator) if exponent < 0 else (quantity, numerator << exponent)
+    return -(-shifted // divisor) if up else shifted // divisor
+
+
+def coarseness(sizes: Sequence[float]) -> int:
+    """Return the exponent by which lots must be coarser so that `sizes` (in lots) sum to at most 2^44."""
+    total = 0.0
+    for size in sizes:
+        total += size
+    return max(SMALLEST_EXPONENT, math.frexp(total)[1] - ACCOUNT_LOTS_BITS) if total else SMALLEST_EXPONENT
+
+
+def position_table(accounts: Sequence[ReadAccount], arrays: RiskArrays, offsets: Offsets) -> PositionTable:
+    """Put accounts into lots of the rows of `arrays`.
+
+    Quantities are rounded against the account; the error of its value is below 2^-43 of gross per position.
+    """
+    return _TableBuilder(arrays, offsets).build(accounts)
+
+
+class _TableBuilder:
+    """Column lists under construction."""
+
+    def __init__(self, arrays: RiskArrays, offsets: Offsets) -> None:
+        self._offsets = offsets
+        self._market = _Lookup(arrays.market.keys, view32(arrays.market.lot_exponents).tolist(), market_key)
+        self._rule = _Lookup(arrays.rule.keys, view32(arrays.rule.lot_exponents).tolist(), rule_key)
+        self._negative = (view32(arrays.market.mantissas)[:, 0] < 0).tolist()
+        self._rule_negative = (view32(arrays.rule.mantissas)[:, 0] < 0).tolist()
+        self._columns: dict[str, list[int]] = {name: [] for name in PositionTable.__struct_fields__}
+
+    def build(self, accounts: Sequence[ReadAccount]) -> PositionTable:
+        columns = self._columns
+        for account in accounts:
+            columns["account_silos"].append(len(columns["silo_chains"]))
+            self._account(account)
+        columns["account_silos"].append(len(columns["silo_chains"]))
+        columns["silo_positions"].append(len(columns["rows"]))
+        columns["silo_terms"].append(len(columns["term_rows"]))
+        annotated = {
+            name: column(np.array(values, dtype=_DTYPES[name]), _DTYPES[name]) for name, values in columns.items()
+        }
+        return PositionTable(**annotated)
+
+    def _account(self, account: ReadAccount) -> None:
+        columns = self._columns
+        found = [[(self._market.find(item), quantity) for item, quantity in silo.holdings] for silo in account.silos]
+        sizes = [math.ldexp(abs(quantity), -exponent) for silo in found for (_, exponent), quantity in silo]
+        coarse = coarseness(sizes)
+        columns["account_exponents"].append(coarse)
+        names: dict[tuple[int, str], int] = {}
+        for silo, holdings in zip(account.silos, found, strict=True):
+            columns["silo_positions"].append(len(columns["rows"]))
+            for (row, exponent), quantity in holdings:
+                columns["rows"].append(row)
+                columns["lots"].append(to_lots(quantity, exponent + coarse, up=self._negative[row]))
+            place = (silo.silo.chain_id, silo.silo.venue)
+            columns["silo_venues"].append(names.setdefault(place, len(names)))
+            columns["silo_chains"].append(sorted({s.silo.chain_id for s in account.silos}).index(place[0]))
+            columns["silo_crossed"].append(int(place[1] in self._offsets.cross_margined_venues))
+            self._terms(silo)
+
+    def _terms(self, silo: ReadSilo) -> None:
+        columns = self._columns
+        columns["silo_terms"].append(len(columns["term_rows"]))
+        terms = silo.rule.terms if silo.rule else ()
+        found = [self._rule.find(rule_row(term)) for term in terms]
+        sizes = [
+            math.ldexp(max(abs(term.gross), abs(term.weighted) // WAD), -exponent)
+            for term, (_, exponent) in zip(terms, found, strict=True)
+        ]
+        coarse = coarseness(sizes)
+        columns["rule_exponents"].append(coarse)
+        columns["close_factors"].append(silo.rule.close_factor_ppm if silo.rule else 0)
+        for term, (row, exponent) in zip(terms, found, strict=True):
+            up = self._rule_negative[row]
+            columns["term_rows"].append(row)
+            columns["term_lots"].append(to_lots(term.weighted, exponent + coarse, numerator=WAD, up=up))
+            columns["term_gross"].append(to_lots(term.gross, exponent + coarse, up=up))
+            columns["term_bonuses"].append(term.bonus_ppm)
+
+
+class _Lookup:
+    """Row and lot exponent of an instrument, remembered by value."""
+
+    def __init__(self, keys: Sequence[str], exponents: list[int], key: Callable[[Any], str]) -> None:
+        self._rows = {name: index for index, name in enumerate(keys)}
+        self._exponents = exponents
+        self._key = key
+        self._found: dict[Any, tuple[int, int]] = {}
+
+    def find(self, item: Any) -> tuple[int, int]:
+        found = self._found.get(item)
+        if found is None:
+            row = self._rows[self._key(item)]
+            found = self._found[item] = (row, self._exponents[row])
+        return found
+
+
+_DTYPES: dict[str, DType] = {
+    "account_silos": "int64",
+    "account_exponents": "int32",
+    "silo_positions": "int64",
+    "silo_venues": "int32",
+    "silo_chains": "int32",
+    "silo_crossed": "int8",
+    "rows": "int32",
+    "lots": "int64",
+    "silo_terms": "int64",
+    "rule_exponents": "int32",
+    "close_factors": "int32",
+    "term_rows": "int32",
+    "term_lots": "int64",
+    "term_gross": "int64",
+    "term_bonuses": "int32",
+}

@@ -1,0 +1,274 @@
+"""Unit values of every instrument kind in a set of columns, and their exposure to each factor."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache, singledispatch
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregator.parameters import Grid
+from aggregator.scenarios.columns import HOURS, Columns
+from aggregator.valuation.kernels import black76_each, power
+from aggregator.valuation.rule_terms import Cash, RowInstrument
+from riskschema.instruments import (
+    Claim,
+    Debt,
+    Future,
+    Option,
+    Perpetual,
+    Token,
+    UniswapV2Share,
+    UniswapV3Liquidity,
+    WrappedToken,
+)
+from riskschema.portfolio import USD
+from riskschema.units import WAD
+
+Floats = NDArray[np.float64]
+
+YEAR_HOURS = 8760.0
+YEAR_SECONDS = 31_536_000.0
+MONTH_YEARS = 30.0 / 365.0
+
+
+class Pricer(msgspec.Struct, frozen=True, kw_only=True):
+    """Prices now, and the columns in which they move."""
+
+    prices: dict[str, float]
+    """US dollars per whole unit of each quoted factor."""
+    columns: Columns
+    as_of: int
+    grid: Grid
+
+    def price(self, factor: str) -> float:
+        """Return the price now."""
+        return 1.0 if factor == USD else self.prices[factor]
+
+    def ratio(self, factor: str) -> Floats:
+        """Return price over the price now, per column."""
+        return np.ones(self.columns.count) if factor == USD else self.columns.ratios[factor]
+
+    def line(self, factor: str) -> Floats:
+        """Return prices per column."""
+        return self.price(factor) * self.ratio(factor)
+
+
+class UnitValues(msgspec.Struct, frozen=True, kw_only=True):
+    """Values of one base unit in US dollars."""
+
+    values: Floats
+    """Per column; the first is now."""
+    reference: float
+    """What the row's precision is measured against: the value now, or the notional of what may start near zero."""
+    exposures: tuple[tuple[str, float], ...]
+    """Per factor: ∂value/∂ln price, now."""
+
+
+def needed_factors(instrument: RowInstrument, quoted: frozenset[str] | set[str]) -> tuple[str, ...]:
+    """Return the factors that must be quoted to value `instrument` (US dollars need no quote)."""
+    match instrument:
+        case Token():
+            names: tuple[str, ...] = (instrument.factor,)
+        case Claim() | Debt():
+            names = (instrument.token.factor,)
+        case WrappedToken():
+            names = (wrapped_factor(instrument, quoted),)
+        case Perpetual() | Future():
+            names = (instrument.quote,) if instrument.payoff == "inverse" else (instrument.base,)
+        case Option():
+            names = (instrument.underlying, instrument.quote)
+        case UniswapV2Share() | UniswapV3Liquidity():
+            names = (instrument.token0.factor, instrument.token1.factor)
+        case Cash():
+            names = (instrument.factor,)
+    return tuple(name for name in names if name != USD)
+
+
+def wrapped_factor(instrument: WrappedToken, quoted: frozenset[str] | set[str]) -> str:
+    """Return the wrapper's own factor where it is quoted (the peg is then in the price), else its underlying's."""
+    own, underlying = instrument.token.factor, instrument.underlying.factor
+    return own if own != underlying and (own == USD or own in quoted) else underlying
+
+
+def decimals(instrument: RowInstrument) -> int:
+    """Return the decimals of a whole unit: the token's, or 18."""
+    match instrument:
+        case Token():
+            return instrument.decimals
+        case Claim() | Debt() | WrappedToken():
+            return instrument.token.decimals
+        case _:
+            return 18
+
+
+def unit_values(instrument: RowInstrument, pricer: Pricer) -> UnitValues:
+    """Return the values of one base unit; far tails keep only their weight of the change.
+
+    Args:
+        instrument: Any instrument whose factors are quoted.
+        pricer: Prices and columns.
+    """
+    found = _values(instrument, pricer)
+    now = found.values[0]
+    weight = pricer.columns.weight
+    dampened = np.where(weight == 1.0, found.values, now + weight * (found.values - now))
+    return msgspec.structs.replace(found, values=dampened)
+
+
+@singledispatch
+def _values(instrument: object, pricer: Pricer) -> UnitValues:
+    raise NotImplementedError(f"no price function for {type(instrument).__name__}")
+
+
+def _linear(factor: str, units: int, pricer: Pricer, growth: Floats | float = 1.0) -> UnitValues:
+    price = pricer.price(factor) / float(10**units)
+    exposures = () if factor == USD else ((factor, price),)
+    return UnitValues(values=price * pricer.ratio(factor) * growth, reference=price, exposures=exposures)
+
+
+def _growth(rate: int, pricer: Pricer) -> Floats:
+    """Simple interest to each column's hour, at the pinned block's rate."""
+    return np.asarray(1.0 + (rate / WAD) * (pricer.columns.hours / YEAR_HOURS))
+
+
+@_values.register
+def _token(instrument: Token, pricer: Pricer) -> UnitValues:
+    return _linear(instrument.factor, instrument.decimals, pricer)
+
+
+@_values.register
+def _cash(instrument: Cash, pricer: Pricer) -> UnitValues:
+    return _linear(instrument.factor, 18, pricer)
+
+
+@_values.register(Claim)
+@_values.register(Debt)
+def _interest_bearing(instrument: Claim | Debt, pricer: Pricer) -> UnitValues:
+    return _linear(instrument.token.factor, instrument.token.decimals, pricer, _growth(instrument.annual_rate, pricer))
+
+
+@_values.register
+def _wrapped(instrument: WrappedToken, pricer: Pricer) -> UnitValues:
+    factor = wrapped_factor(instrument, set(pricer.prices))
+    discount = 1.0 + pricer.columns.staking_discount
+    if factor != instrument.underlying.factor or instrument.underlying.factor == instrument.token.factor == USD:
+        return _linear(factor, instrument.token.decimals, pricer, discount)
+    found = _linear(factor, instrument.token.decimals, pricer, discount)
+    index = instrument.index / WAD
+    return UnitValues(
+        values=found.values * index,
+        reference=found.reference * index,
+        exposures=tuple((name, value * index) for name, value in found.exposures),
+    )
+
+
+@_values.register(Perpetual)
+@_values.register(Future)
+def _contract(instrument: Perpetual | Future, pricer: Pricer) -> UnitValues:
+    """Linear: the mark of one base unit. Inverse: minus one quote unit. Longs pay funding with time."""
+    rate = instrument.annual_funding_rate if isinstance(instrument, Perpetual) else 0
+    paid = _growth(rate, pricer)
+    if instrument.payoff == "linear":
+        return _linear(instrument.base, 18, pricer, 2.0 - paid)
+    owed = _linear(instrument.quote, 18, pricer, paid)
+    return UnitValues(
+        values=-owed.values,
+        reference=owed.reference,
+        exposures=tuple((name, -value) for name, value in owed.exposures),
+    )
+
+
+@_values.register
+def _option(instrument: Option, pricer: Pricer) -> UnitValues:
+    """Black-76 at the factor's volatility shocked by tenor; inside the horizon it settles at the path's price."""
+    columns = pricer.columns
+    seconds = max(instrument.expiry - pricer.as_of, 0)
+    hour = -(-seconds // 3600)
+    expires = hour <= HOURS
+    lines = {
+        name: pricer.line(name)
+        if name == USD or not expires or hour == 0
+        else pricer.price(name) * columns.settled(name, hour)
+        for name in (instrument.underlying, instrument.quote)
+    }
+    if hour == 0:
+        lines = {name: np.full(columns.count, pricer.price(name)) for name in lines}
+    quote = lines[instrument.quote]
+    forward = lines[instrument.underlying] / quote
+    strike = instrument.strike / WAD
+    years = np.maximum(seconds / YEAR_SECONDS - columns.hours / YEAR_HOURS, 0.0)
+    deviation = _shocked_volatility(instrument, forward, strike, years, pricer) * np.sqrt(years)
+    valued = np.empty((2, columns.count))
+    black76_each(forward, strike, deviation, 1.0 if instrument.right == "call" else -1.0, valued)
+    values = valued[0] * quote / 1e18
+    underlying = float(valued[1, 0] * lines[instrument.underlying][0] / 1e18)
+    pairs = ((instrument.underlying, underlying), (instrument.quote, float(values[0]) - underlying))
+    return UnitValues(
+        values=values,
+        reference=float(lines[instrument.underlying][0]) / 1e18,
+        exposures=tuple((name, value) for name, value in pairs if name != USD),
+    )
+
+
+def _shocked_volatility(instrument: Option, forward: Floats, strike: float, years: Floats, pricer: Pricer) -> Floats:
+    """Apply 1 + v·(30 d/τ)^p, at least one day of tenor; an upward shock has a floor (Deribit, Derive)."""
+    grid, columns = pricer.grid, pricer.columns
+    now = columns.volatilities[instrument.underlying] if instrument.underlying != USD else 0.0
+    tenor = max(float(years[0]), 1.0 / 365.0)
+    exponent = grid.short_tenor_power if tenor <= MONTH_YEARS else grid.long_tenor_power
+    factor = np.maximum(1.0 + columns.volatility_shock * power(MONTH_YEARS / tenor, exponent), 0.05)
+    moneyness = strike / forward - 1.0
+    tilted = np.maximum(now * factor * (1.0 + columns.skew * np.clip(moneyness, -1.0, 1.0)), 0.01)
+    return np.where(columns.volatility_shock > 0.0, np.maximum(tilted, grid.minimum_shocked_volatility), tilted)
+
+
+@_values.register
+def _constant_product(instrument: UniswapV2Share, pricer: Pricer) -> UnitValues:
+    """2·L·√(p0·p1) per share: the pool at the arbitrage-free ratio of the two prices."""
+    first, second = _pair(instrument, pricer)
+    values = 2.0 * (instrument.liquidity_per_share / WAD) * np.sqrt(first * second)
+    half = float(values[0]) / 2.0
+    return _two_sided(instrument, values, half, half)
+
+
+@_values.register
+def _concentrated(instrument: UniswapV3Liquidity, pricer: Pricer) -> UnitValues:
+    """L·(1/√p - 1/√b) and L·(√p - √a), √p held inside the range (Uniswap v3 Core, equations 6.29 and 6.30)."""
+    first, second = _pair(instrument, pricer)
+    low, high = sqrt_ratio(instrument.tick_lower), sqrt_ratio(instrument.tick_upper)
+    root = np.minimum(np.maximum(np.sqrt(first / second), low), high)
+    value0 = (1.0 / root - 1.0 / high) * first
+    value1 = (root - low) * second
+    return _two_sided(instrument, value0 + value1, float(value0[0]), float(value1[0]))
+
+
+def _pair(instrument: UniswapV2Share | UniswapV3Liquidity, pricer: Pricer) -> tuple[Floats, Floats]:
+    tokens = (instrument.token0, instrument.token1)
+    first, second = (pricer.line(token.factor) / float(10**token.decimals) for token in tokens)
+    return first, second
+
+
+def _two_sided(
+    instrument: UniswapV2Share | UniswapV3Liquidity, values: Floats, first: float, second: float
+) -> UnitValues:
+    sides = ((instrument.token0.factor, first), (instrument.token1.factor, second))
+    exposures = tuple((name, value) for name, value in sides if name != USD)
+    return UnitValues(values=values, reference=float(values[0]), exposures=exposures)
+
+
+@lru_cache(maxsize=65536)
+def sqrt_ratio(tick: int) -> float:
+    """Return 1.0001^(tick/2) within 1 ulp: square-and-multiply in 256-bit integers, as ``TickMath`` does in 128."""
+    bits = 256
+    one = 1 << bits
+    square = math.isqrt((10001 << (2 * bits)) // 10000)
+    result, rest = one, abs(tick)
+    while rest:
+        if rest & 1:
+            result = (result * square) >> bits
+        square = (square * square) >> bits
+        rest >>= 1
+    return one / result if tick < 0 else result / one

@@ -1,0 +1,1 @@
+"""The round as a pure state machine: observations, proposals and shares in; outcome, state and certificate out."""

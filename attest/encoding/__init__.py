@@ -1,0 +1,1 @@
+"""One encoding per value: ABI words, struct hashes, canonical bytes and JSON, Keccak, Merkle trees."""

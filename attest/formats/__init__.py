@@ -1,0 +1,1 @@
+"""What is signed and checked, byte by byte: headers, leaves, commitments, certificates, committees, quorums."""

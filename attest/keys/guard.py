@@ -1,0 +1,169 @@
+"""The guard: one key never signs two reports for a round, nor a round at or below one it signed.
+
+It lives in a file of its own beside the keystore (never in the database, which may be restored or pruned), holds one
+high-water mark per config digest, and is locked by the one process that may sign.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from attest.keys.guard_file import GuardFile, MarkRow, create_guard_file
+from attest.keys.guard_interchange import Mark, decode_marks, encode_marks
+from riskschema.errors import TransientError
+from riskschema.units import Address, Hash32
+
+
+def guard_path(keystore: Path) -> Path:
+    """Return where the guard of a keystore lives."""
+    return keystore.with_name(keystore.name + ".guard")
+
+
+def create_guard(path: Path, address: Address) -> None:
+    """Make the guard of a key that was made just now: it may sign from the first round on.
+
+    Raises:
+        FatalError: the file exists already, or another process holds its lock.
+    """
+    create_guard_file(path, address)
+
+
+def open_guard(path: Path, address: Address) -> "Guard":
+    """Lock and open the guard of a key; a missing one is made and starts two slots ahead (`Guard.enter`).
+
+    Raises:
+        FatalError: (``guard_locked``) another process holds it; (``guard_unreadable``) it is damaged or of another key;
+            (``key_unreadable``) it is open to others.
+    """
+    return Guard(GuardFile(path, address), address)
+
+
+class Guard:
+    """The marks of one key, durable before any signature leaves. Use as a context manager, or call `close`."""
+
+    def __init__(self, file: GuardFile, address: Address) -> None:
+        self._file = file
+        self._entered: set[bytes] = set()
+        self.address = address
+
+    def enter(self, config_digest: bytes, current_round: int) -> int:
+        """Take up a configuration; return the lowest round that may still be signed.
+
+        A guard that was missing, or that was copied back from a backup, does not know what the key signed of late: it
+        starts at `current_round` + 2, beyond every round whose messages peers still accept.
+
+        Args:
+            config_digest: The committee's, 32 bytes.
+            current_round: The slot of now.
+        """
+        row = self._file.row(config_digest)
+        if row is None:
+            row = _ruled_out(config_digest, 0 if self._file.complete else current_round + 1)
+            self._file.write(row)
+        elif not row.certain:
+            row = _ruled_out(config_digest, max(row.round, current_round + 1))
+            self._file.write(row)
+        self._entered.add(config_digest)
+        return row.round + 1 if row.report_hash is None else row.round
+
+    def sign_once(
+        self, config_digest: bytes, round_number: int, report_hash: bytes, sign: Callable[[], bytes]
+    ) -> bytes:
+        """Return the signature over a report, and never over another one of this round or of an earlier one.
+
+        The mark is on disk before the signature is returned; a second call for the same report returns the same bytes.
+
+        Args:
+            config_digest: The committee's; `enter` must have taken it up.
+            round_number: The report's round.
+            report_hash: Identity of the report, 32 bytes.
+            sign: Makes the signature over this very report.
+
+        Raises:
+            TransientError: (``guard_refuses``) the key has signed, or may have signed, something else for this round
+                or a later one: abstain; the next round is free.
+        """
+        row = self._file.row(config_digest)
+        if row is None or config_digest not in self._entered:
+            raise _refuses(f"configuration 0x{config_digest.hex()} was not taken up")
+        same = round_number == row.round and report_hash == row.report_hash
+        if same and row.signature is not None:
+            return row.signature
+        if not same and round_number <= row.round:
+            raise _refuses(
+                f"{self.address} may not sign 0x{report_hash.hex()} for round {round_number}: "
+                f"its last round under this configuration is {row.round}"
+            )
+        signature = sign()
+        self._file.write(
+            MarkRow(
+                config_digest=config_digest,
+                round=round_number,
+                report_hash=report_hash,
+                signature=signature,
+                certain=True,
+            )
+        )
+        return signature
+
+    def high_water_mark(self, config_digest: bytes) -> int | None:
+        """Return the highest round signed or ruled out; None for a configuration never seen."""
+        row = self._file.row(config_digest)
+        return None if row is None else row.round
+
+    def export_marks(self) -> bytes:
+        """Return all marks as JSON (docs/agreement.md); no signature, no secret."""
+        marks = [
+            Mark(
+                config_digest=Hash32(row.config_digest),
+                round=row.round,
+                report_hash=None if row.report_hash is None else Hash32(row.report_hash),
+            )
+            for row in self._file.rows()
+        ]
+        return encode_marks(self.address, marks)
+
+    def import_marks(self, document: bytes) -> None:
+        """Raise the marks to those of an export of the same key; none is ever lowered.
+
+        Raises:
+            InvalidData: no such document, or of another key.
+        """
+        for mark in decode_marks(document, self.address):
+            digest = mark.config_digest.to_bytes()
+            report_hash = None if mark.report_hash is None else mark.report_hash.to_bytes()
+            row = self._file.row(digest)
+            if row is None:
+                self._file.write(_imported(digest, mark.round, report_hash, certain=self._file.complete))
+            elif row.round < mark.round:
+                self._file.write(_imported(digest, mark.round, report_hash, certain=row.certain))
+            elif row.round == mark.round and row.report_hash != report_hash:
+                # Two different reports are claimed for the round: neither is signed again.
+                self._file.write(_imported(digest, mark.round, None, certain=row.certain))
+
+    def close(self) -> None:
+        """Give up the lock."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _ruled_out(config_digest: bytes, round_number: int) -> MarkRow:
+    return MarkRow(config_digest=config_digest, round=round_number, report_hash=None, signature=None, certain=True)
+
+
+def _imported(config_digest: bytes, round_number: int, report_hash: bytes | None, *, certain: bool) -> MarkRow:
+    return MarkRow(
+        config_digest=config_digest, round=round_number, report_hash=report_hash, signature=None, certain=certain
+    )
+
+
+def _refuses(reason: str) -> TransientError:
+    return TransientError(f"guard: {reason}", code="guard_refuses")

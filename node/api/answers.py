@@ -1,0 +1,222 @@
+"""From the store to the bytes of an answer, encoded once per (account, round) and kept within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable
+from hashlib import blake2b
+from typing import Any, TypeVar
+
+import msgspec
+
+from attest.formats.committee import Committee, config_digest
+from node.api.documents import (
+    CertifiedReport,
+    account_document,
+    attestation_document,
+    certified_report,
+    round_document,
+)
+from node.api.problems import Problem
+from node.status import CertifiedRound, NodeStatus
+from riskschema.codec import encode_json
+from riskschema.errors import PlimsollError
+from riskschema.ports import Clock, Store
+from riskschema.rounds import StoredLeaf
+from riskschema.units import Address, Hash32
+
+T = TypeVar("T")
+
+MAX_ANSWERS = 8192
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+MAX_REPORTS = 64
+LATEST_SECONDS = 1.0
+"""How long an answer may be old that another process could change: the latest round, a pending transaction."""
+DATABASE = "database reads"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The bytes of an answer and how long they hold."""
+
+    body: bytes
+    etag: str
+    expires: float | None
+    """Unix seconds after which it is made anew; None if it never changes."""
+
+
+class AnswerCache:
+    """The most recently used answers, bounded in number and bytes."""
+
+    def __init__(self, *, max_answers: int, max_bytes: int) -> None:
+        self._answers: OrderedDict[tuple[Any, ...], Answer] = OrderedDict()
+        self._max_answers = max_answers
+        self._max_bytes = max_bytes
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def get(self, key: tuple[Any, ...], now: float) -> Answer | None:
+        """Return a kept answer that still holds."""
+        answer = self._answers.get(key)
+        if answer is None or (answer.expires is not None and now >= answer.expires):
+            return None
+        self._answers.move_to_end(key)
+        return answer
+
+    def put(self, key: tuple[Any, ...], answer: Answer) -> None:
+        """Keep an answer; the longest unused ones make room."""
+        replaced = self._answers.pop(key, None)
+        self.bytes += len(answer.body) - (len(replaced.body) if replaced else 0)
+        self._answers[key] = answer
+        while len(self._answers) > self._max_answers or self.bytes > self._max_bytes:
+            _, dropped = self._answers.popitem(last=False)
+            self.bytes -= len(dropped.body)
+
+
+class Answers:
+    """Every answer about rounds and accounts.
+
+    Args:
+        store: Read only.
+        committee: Whose reports are shown.
+        status: Tells of new rounds; learns of failing reads.
+        clock: Time.
+        max_answers: Most answers kept.
+        max_bytes: Most bytes kept.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        committee: Committee,
+        status: NodeStatus,
+        clock: Clock,
+        max_answers: int = MAX_ANSWERS,
+        max_bytes: int = MAX_ANSWER_BYTES,
+    ) -> None:
+        self._store = store
+        self._committee = committee
+        self._network = Hash32(config_digest(committee))
+        self._status = status
+        self._clock = clock
+        self._cache = AnswerCache(max_answers=max_answers, max_bytes=max_bytes)
+        self._reports: OrderedDict[int, CertifiedReport] = OrderedDict()
+        self._latest: CertifiedReport | None = None
+        self._latest_at = 0.0
+        self._latest_known: CertifiedRound | None = None
+        self._looking = asyncio.Lock()
+
+    async def account(self, subject: Address, round_number: int | None) -> Answer:
+        """Return assessment, leaf, proof and certificate of an account.
+
+        Args:
+            subject: The account.
+            round_number: Which round; None for the latest certified one.
+
+        Raises:
+            Problem: no such round, or the account is not in it.
+            PlimsollError: the store failed.
+        """
+        certified = await self._certified(round_number)
+        key = ("account", subject, certified.report.round)
+        answer = self._cache.get(key, 0.0)
+        if answer is None:
+            leaf = await self._leaf(certified, subject)
+            answer = self._keep(key, account_document(certified, leaf, self._committee))
+        return answer
+
+    async def attestation(self, subject: Address, round_number: int | None) -> Answer:
+        """Return only what ``plimsoll verify`` reads; arguments and errors as `account`."""
+        certified = await self._certified(round_number)
+        key = ("attestation", subject, certified.report.round)
+        answer = self._cache.get(key, 0.0)
+        if answer is None:
+            leaf = await self._leaf(certified, subject)
+            answer = self._keep(key, attestation_document(certified, leaf, self._committee))
+        return answer
+
+    async def round(self, round_number: int | None) -> Answer:
+        """Return a certified round with its transactions.
+
+        Raises:
+            Problem: no such round.
+            PlimsollError: the store failed.
+        """
+        certified = await self._certified(round_number)
+        key = ("round", certified.report.round)
+        answer = self._cache.get(key, self._clock.now())
+        if answer is None:
+            chains = sorted({destination.chain_id for destination in self._committee.destinations})
+            found = [await self._read(self._transaction(chain, certified.report.round)) for chain in chains]
+            transactions = [transaction for transaction in found if transaction is not None]
+            settled = len(transactions) == len(chains) and all(each.status == "final" for each in transactions)
+            expires = None if settled else self._clock.now() + LATEST_SECONDS
+            answer = self._keep(key, round_document(certified, transactions, self._committee), expires=expires)
+        return answer
+
+    async def _certified(self, round_number: int | None) -> CertifiedReport:
+        if round_number is None:
+            return await self._latest_certified()
+        kept = self._reports.get(round_number)
+        if kept is None:
+            report = await self._read(self._store.report(self._network, round_number))
+            kept = certified_report(report) if report is not None else None
+            if kept is None:
+                detail = f"no certified report of round {round_number} is kept here"
+                raise Problem(404, "round_unknown", detail, round_number=round_number)
+            self._remember(kept)
+        return kept
+
+    async def _latest_certified(self) -> CertifiedReport:
+        if latest := self._fresh_latest():
+            return latest
+        async with self._looking:
+            if latest := self._fresh_latest():
+                return latest
+            known = self._status.certified
+            report = await self._read(self._store.latest_certified(self._network))
+            found = certified_report(report) if report is not None else None
+            if found is None:
+                raise Problem(404, "round_unknown", "no round is certified yet", headers={"Retry-After": "5"})
+            self._latest, self._latest_known, self._latest_at = found, known, self._clock.now()
+            self._remember(found)
+            return found
+
+    def _fresh_latest(self) -> CertifiedReport | None:
+        is_newest = self._latest_known is self._status.certified
+        is_recent = 0 <= self._clock.now() - self._latest_at < LATEST_SECONDS
+        return self._latest if is_newest and is_recent else None
+
+    def _remember(self, certified: CertifiedReport) -> None:
+        self._reports[certified.report.round] = certified
+        if len(self._reports) > MAX_REPORTS:
+            self._reports.popitem(last=False)
+
+    async def _leaf(self, certified: CertifiedReport, subject: Address) -> StoredLeaf:
+        round_number = certified.report.round
+        leaf = await self._read(self._store.leaf(self._network, round_number, subject))
+        if leaf is None:
+            detail = f"{subject} is not in the report of round {round_number}"
+            raise Problem(404, "account_unknown", detail, field="path.address", round_number=round_number)
+        return leaf
+
+    def _transaction(self, chain_id: int, round_number: int) -> Awaitable[Any]:
+        return self._store.round_transaction(self._network, chain_id, round_number)
+
+    async def _read(self, reading: Awaitable[T]) -> T:
+        try:
+            result = await reading
+        except PlimsollError as error:
+            self._status.fail(DATABASE, error.code, at=self._clock.now(), detail=error.message)
+            raise
+        self._status.recover(DATABASE, at=self._clock.now())
+        return result
+
+    def _keep(self, key: tuple[Any, ...], document: msgspec.Struct, *, expires: float | None = None) -> Answer:
+        body = encode_json(document)
+        answer = Answer(body, blake2b(body, digest_size=16).hexdigest(), expires)
+        self._cache.put(key, answer)
+        return answer

@@ -1,0 +1,240 @@
+"""The routes of the HTTP API: how each request is answered, and how the documentation tells it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from node.api.answers import Answer, Answers
+from node.api.documents import AccountDocument, AttestationDocument, RoundDocument, RoundNumber
+from node.api.openapi import Operation, Parameter
+from node.api.problems import Problem, UnreadyComponent
+from node.status import NodeStatus
+from node.telemetry import Metrics
+from riskschema.codec import encode_json
+from riskschema.errors import InvalidData
+from riskschema.ports import Clock
+from riskschema.reasons import REASONS
+from riskschema.units import Address, parse_address
+
+Respond = Callable[[web.Request], Awaitable[web.Response]]
+
+LARGEST_ROUND = 2**53
+REVALIDATE = "public, no-cache"
+SETTLED = "public, max-age=3600"
+
+_ROUND = re.compile(r"0|[1-9][0-9]{0,15}")
+
+
+class HealthDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The process answers."""
+
+    status: str
+
+
+class ReadinessDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The node certifies rounds."""
+
+    status: str
+    certified_round: RoundNumber
+    certified_at: float
+
+
+class ApiState(msgspec.Struct, frozen=True, kw_only=True):
+    """What the handlers read."""
+
+    answers: Answers
+    status: NodeStatus
+    metrics: Metrics
+    clock: Clock
+    openapi: bytes
+
+
+STATE = web.AppKey("state", ApiState)
+
+_ADDRESS = Parameter(
+    name="address",
+    location="path",
+    description="An EVM address.",
+    schema=Address.json_schema(),
+)
+_ROUND_NUMBER = {"type": "integer", "minimum": 0, "maximum": LARGEST_ROUND}
+_ROUND_PATH = Parameter(name="round", location="path", description="A round.", schema=_ROUND_NUMBER)
+_ROUND_QUERY = Parameter(
+    name="round",
+    location="query",
+    description="A certified round that is still kept; the latest one if left out.",
+    schema=_ROUND_NUMBER,
+)
+
+
+async def account(request: web.Request) -> web.Response:
+    """Answer with an account's attested assessment."""
+    subject, round_number = _subject(request), _queried_round(request)
+    answer = await request.app[STATE].answers.account(subject, round_number)
+    return _document(request, answer, settled=round_number is not None)
+
+
+async def attestation(request: web.Request) -> web.Response:
+    """Answer with what proves an account's leaf."""
+    subject, round_number = _subject(request), _queried_round(request)
+    answer = await request.app[STATE].answers.attestation(subject, round_number)
+    return _document(request, answer, settled=round_number is not None)
+
+
+async def latest_round(request: web.Request) -> web.Response:
+    """Answer with the latest certified round."""
+    return _document(request, await request.app[STATE].answers.round(None), settled=False)
+
+
+async def numbered_round(request: web.Request) -> web.Response:
+    """Answer with one certified round."""
+    round_number = _round_number(request.match_info["round"], "path.round")
+    return _document(request, await request.app[STATE].answers.round(round_number), settled=True)
+
+
+async def healthz(_request: web.Request) -> web.Response:
+    """Answer that the process is alive."""
+    return _live(encode_json(HealthDocument(status="ok")))
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """Answer whether the node certifies rounds, or why not."""
+    state = request.app[STATE]
+    failures = state.status.failures(state.clock.now())
+    certified = state.status.certified
+    if failures or certified is None:
+        components = tuple(
+            UnreadyComponent(
+                component=each.component,
+                code=each.code,
+                short=REASONS[each.code].short,
+                long=REASONS[each.code].long,
+                since=each.since,
+            )
+            for each in failures
+        )
+        detail = "; ".join(f"{each.component}: {each.short}" for each in components)
+        raise Problem(503, failures[0].code, detail, reasons=components)
+    return _live(
+        encode_json(
+            ReadinessDocument(status="ready", certified_round=certified.round, certified_at=certified.at),
+        )
+    )
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Answer with the Prometheus series."""
+    state = request.app[STATE]
+    body = state.metrics.exposition(state.clock.now())
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
+
+
+async def openapi(request: web.Request) -> web.Response:
+    """Answer with the description of this API."""
+    return _live(request.app[STATE].openapi, cache_control="public, max-age=300")
+
+
+ROUTES: tuple[tuple[Operation, Respond], ...] = (
+    (
+        Operation(
+            path="/v1/accounts/{address}",
+            name="getAccount",
+            summary="The attested assessment of an account, explained and proved",
+            answer=AccountDocument,
+            parameters=(_ADDRESS, _ROUND_QUERY),
+            problems=(400, 404, 413, 500, 503),
+            conditional=True,
+        ),
+        account,
+    ),
+    (
+        Operation(
+            path="/v1/accounts/{address}/attestation",
+            name="getAttestation",
+            summary="The proof of an account's leaf: the input of `plimsoll verify`",
+            answer=AttestationDocument,
+            parameters=(_ADDRESS, _ROUND_QUERY),
+            problems=(400, 404, 413, 500, 503),
+            conditional=True,
+        ),
+        attestation,
+    ),
+    (
+        Operation(
+            path="/v1/rounds/latest",
+            name="getLatestRound",
+            summary="The latest certified round",
+            answer=RoundDocument,
+            problems=(400, 404, 413, 500, 503),
+            conditional=True,
+        ),
+        latest_round,
+    ),
+    (
+        Operation(
+            path="/v1/rounds/{round}",
+            name="getRound",
+            summary="A certified round",
+            answer=RoundDocument,
+            parameters=(_ROUND_PATH,),
+            problems=(400, 404, 413, 500, 503),
+            conditional=True,
+        ),
+        numbered_round,
+    ),
+    (Operation(path="/healthz", name="getHealth", summary="The process answers", answer=HealthDocument), healthz),
+    (
+        Operation(path="/readyz", name="getReadiness", summary="The node certifies rounds", answer=ReadinessDocument),
+        readyz,
+    ),
+    (
+        Operation(
+            path="/metrics",
+            name="getMetrics",
+            summary="Prometheus series",
+            content_type=CONTENT_TYPE_LATEST.partition(";")[0],
+        ),
+        metrics,
+    ),
+    (Operation(path="/openapi.json", name="getOpenApi", summary="This document"), openapi),
+)
+
+
+def _subject(request: web.Request) -> Address:
+    try:
+        return parse_address(request.match_info["address"], what="address")
+    except InvalidData as error:
+        raise Problem(400, error.code, error.message, field="path.address") from None
+
+
+def _queried_round(request: web.Request) -> int | None:
+    text = request.query.get("round")
+    return None if text is None else _round_number(text, "query.round")
+
+
+def _round_number(text: str, field: str) -> int:
+    if not _ROUND.fullmatch(text) or int(text) > LARGEST_ROUND:
+        raise Problem(400, "request_malformed", f"a round is a whole number from 0 to {LARGEST_ROUND}", field=field)
+    return int(text)
+
+
+def _document(request: web.Request, answer: Answer, *, settled: bool) -> web.Response:
+    """Return the answer, or 304 to a reader who has these bytes; a settled one may be kept without asking."""
+    cache_control = SETTLED if settled and answer.expires is None else REVALIDATE
+    headers = {"ETag": f'"{answer.etag}"', "Cache-Control": cache_control}
+    if "If-None-Match" in request.headers and _matches(request, answer):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=answer.body, headers={"Content-Type": "application/json", **headers})
+
+
+def _matches(request: web.Request, answer: Answer) -> bool:
+    return any(tag.value in (answer.etag, "*") for tag in request.if_none_match or ())
+
+
+def _live(body: bytes, *, cache_control: str = "no-store") -> web.Response:
+    return web.Response(body=body, headers={"Content-Type": "application/json", "Cache-Control": cache_control})

@@ -1,0 +1,149 @@
+"""The connections of the HTTP API: bounded in number, size and time; broken HTTP is answered with a problem, too."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import structlog
+from aiohttp import web
+from aiohttp.web_request import BaseRequest
+
+from node.api.problems import Problem
+from riskschema.errors import InvalidData
+
+MAX_CONNECTIONS = 1024
+FILES_PER_CONNECTION = 4
+"""Of the files that the process may open, connections take a quarter at most: however many strangers come, the guard,
+the database and the endpoints find theirs."""
+FIRST_REQUEST_SECONDS = 10.0
+"""A connection without a whole request by then is dropped."""
+IDLE_SECONDS = 30.0
+STALLED_SECONDS = 30.0
+"""A client that takes nothing of its answers for so long is dropped."""
+MAX_LINE = 4096
+MAX_HEADERS = 64
+
+PROTECTION = {
+    "Server": "plimsoll",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+
+_log = structlog.get_logger("node.api")
+
+
+class Listening(msgspec.Struct, frozen=True):
+    """Where the server listens; as text its URL, without a slash at the end."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+@asynccontextmanager
+async def listen(runner: web.AppRunner, host: str, port: int) -> AsyncIterator[Listening]:
+    """Accept connections for a runner that is set up.
+
+    Raises:
+        InvalidData: the address cannot be listened on.
+    """
+    loop, manager, most = asyncio.get_running_loop(), runner.server, connection_limit()
+    if manager is None:
+        raise RuntimeError("the runner is not set up")
+    try:
+        # as many as the backlog are accepted at a time, before the first of them can be dropped
+        listener = await loop.create_server(
+            lambda: ApiProtocol(manager, loop, most), host, port, backlog=max(most // 4, 1)
+        )
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InvalidData(f"api: cannot listen on {host}:{port}: {reason}", code="invalid_settings") from error
+    try:
+        yield Listening(host, listener.sockets[0].getsockname()[1])
+    finally:
+        listener.close()
+
+
+def connection_limit() -> int:
+    """Return how many connections may be open at a time under the limit of open files of this process."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_CONNECTIONS if files == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, files // FILES_PER_CONNECTION)
+
+
+class ApiProtocol(web.RequestHandler):
+    """One connection of at most `most`."""
+
+    __slots__ = ("_first_request", "_most", "_stalled")
+
+    def __init__(self, manager: web.Server, loop: asyncio.AbstractEventLoop, most: int) -> None:
+        super().__init__(
+            manager,
+            loop=loop,
+            keepalive_timeout=IDLE_SECONDS,
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_LINE,
+            max_headers=MAX_HEADERS,
+            lingering_time=1.0,
+        )
+        self.access_logger = None
+        self._most = most
+        self._first_request: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection, or drop it when there are too many."""
+        super().connection_made(transport)
+        self._first_request = self._loop.call_later(FIRST_REQUEST_SECONDS, self._drop_silent)
+        if self._manager is not None and len(self._manager.connections) > self._most:
+            self.force_close()
+            transport.close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget the connection."""
+        for timer in (self._first_request, self._stalled):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Wait for the client to take what was sent, but not for ever."""
+        super().pause_writing()
+        if self.transport is not None:
+            self._stalled = self._loop.call_later(STALLED_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on: the client has taken something."""
+        if self._stalled is not None:
+            self._stalled.cancel()
+        super().resume_writing()
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is no valid HTTP request; the connection is closed after it."""
+        if status >= 500:
+            _log.error("request failed", exc_info=exc)
+            problem = Problem(500, "internal", "the node failed to answer")
+        else:
+            problem = Problem(400, "request_malformed", "this is no HTTP request within the limits", field="request")
+        response = problem.response()
+        response.headers.update(PROTECTION)
+        response.force_close()
+        return response
+
+    def _drop_silent(self) -> None:
+        if not self._request_count:
+            self.force_close()

@@ -1,0 +1,237 @@
+"""The transactions of one paying account: stored before they are broadcast, followed until nothing can undo them.
+
+A transaction is stored before it is broadcast, so that after a crash the node knows every nonce it may have used:
+
+    stored as pending ─► broadcast ─► landed ─► final
+         ▲       ▲         │   │         │
+         │       └─────────┘   │         └─► pending again, when a reorg took it out
+         │   replaced, when it is stuck:     (reverted on-chain: failed)
+         │   same nonce, higher fees
+         └── abandoned, when its nonce was used by someone else
+"""
+
+from __future__ import annotations
+
+import msgspec
+import structlog
+
+from node.publishing.sender import Receipt, Sender
+from node.publishing.transactions import Fees, Payload, offered_fees, payload_of, replacing_fees, sign_transaction
+from riskschema.errors import TransientError
+from riskschema.ports import Clock, Signer, Store
+from riskschema.rounds import StoredTransaction
+from riskschema.units import Hash32
+
+GWEI = 10**9
+ABANDON_DEPTH = 2
+"""A nonce used by a foreign transaction counts once it is this deep: until then our receipt may just not be there."""
+
+_log = structlog.get_logger("node.outbox")
+
+
+class PublishLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What publishing may cost and how long it waits."""
+
+    max_fee_per_gas: int
+    """In wei; never exceeded, whatever the chain asks."""
+    max_gas: int = 3_000_000
+    """Per transaction."""
+    deadline: float = 60.0
+    """Seconds that one `publish` waits for its transaction."""
+    poll: float = 1.0
+    """Seconds between looks at the chain."""
+    replace_after: float = 30.0
+    """Seconds after which a transaction counts as stuck."""
+    confirmations: int = 1
+    """Blocks, its own included, that a transaction needs to count as landed."""
+    final_depth: int = 64
+    """Blocks after which no reorg is expected any more."""
+
+
+class Outbox:
+    """The transactions of one account on one chain.
+
+    Args:
+        sender: The endpoint's view of the account.
+        chain_id: The chain.
+        config_digest:  that scopes the stored transactions.
+        signer: Key of the account.
+        store: Where transactions are kept before they are sent.
+        clock: Time.
+        limits: What publishing may cost and how long it waits.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        *,
+        chain_id: int,
+        config_digest: Hash32,
+        signer: Signer,
+        store: Store,
+        clock: Clock,
+        limits: PublishLimits,
+    ) -> None:
+        self._sender = sender
+        self._chain_id = chain_id
+        self._config_digest = config_digest
+        self._signer = signer
+        self._store = store
+        self._clock = clock
+        self._limits = limits
+        self._broadcast_at: dict[int, float] = {}
+        """When this process last sent the transaction of a nonce."""
+
+    async def send(self, round_number: int, payload: Payload) -> None:
+        """Sign a new transaction, store it, broadcast it.
+
+        Raises:
+            TransientError: the chain asks more than the cap, or the endpoint failed; if it was stored, it is followed.
+        """
+        fees = await self._fees()
+        nonce = await self._free_nonce()
+        await self._store_and_broadcast(round_number, nonce, payload, fees, replaced=())
+
+    async def follow_up(self) -> int:
+        """Look after everything sent earlier: receipts, reorgs, stuck transactions; return the chain's height.
+
+        Raises:
+            TransientError: the endpoint failed; nothing is lost.
+        """
+        head = (await self._sender.head()).number
+        unsettled = await self._store.pending_transactions(self._config_digest, self._chain_id, self._signer.address)
+        if not unsettled:
+            return head
+        # nonces before receipts: a nonce that is used then must have its receipt now, if the transaction was ours
+        used = await self._sender.next_nonce(max(0, head - ABANDON_DEPTH))
+        receipts = await self._sender.receipts([each for kept in unsettled for each in (kept.hash, *kept.replaced)])
+        problems: list[TransientError] = []
+        for kept in unsettled:
+            receipt = next((receipts[each] for each in (kept.hash, *kept.replaced) if each in receipts), None)
+            try:
+                if receipt is not None:
+                    await self._settle(kept, receipt, head)
+                else:
+                    await self._pursue(kept, nonce_used=used > kept.nonce)
+            except TransientError as error:
+                problems.append(error)  # one that cannot be sent must not keep the others waiting
+        if problems:
+            raise problems[0]
+        return head
+
+    async def _settle(self, kept: StoredTransaction, receipt: Receipt, head: int) -> None:
+        """Keep what the receipt says, if it is news."""
+        depth = head - receipt.block_number + 1
+        landed = "final" if depth >= self._limits.final_depth else "landed"
+        rivals = tuple(each for each in (*kept.replaced, kept.hash) if each != receipt.hash)
+        settled = msgspec.structs.replace(
+            kept,
+            hash=receipt.hash,
+            replaced=rivals,
+            status=landed if receipt.succeeded else "failed",
+            block_number=receipt.block_number,
+            gas_used=receipt.gas_used,
+        )
+        if settled != kept:
+            await self._store.put_transaction(settled)
+            tell = _log.debug if receipt.succeeded else _log.warning
+            tell(
+                "transaction " + settled.status,
+                chain_id=self._chain_id,
+                round=kept.round,
+                nonce=kept.nonce,
+                hash=str(receipt.hash),
+            )
+        self._broadcast_at.pop(kept.nonce, None)
+
+    async def _pursue(self, kept: StoredTransaction, *, nonce_used: bool) -> None:
+        """Bring a transaction without receipt onto the chain: send it again, or replace it when it is stuck."""
+        if kept.status == "landed":
+            _log.warning(
+                "transaction reorganised away",
+                chain_id=self._chain_id,
+                round=kept.round,
+                nonce=kept.nonce,
+                hash=str(kept.hash),
+            )
+            kept = msgspec.structs.replace(kept, status="pending", block_number=None, gas_used=None)
+            await self._store.put_transaction(kept)
+        elif nonce_used:
+            _log.warning(
+                "nonce used by a foreign transaction", chain_id=self._chain_id, round=kept.round, nonce=kept.nonce
+            )
+            await self._store.put_transaction(msgspec.structs.replace(kept, status="abandoned"))
+            return
+        sent_at = self._broadcast_at.get(kept.nonce)
+        if sent_at is None:
+            await self._broadcast(kept)
+        elif self._clock.now() - sent_at >= self._limits.replace_after:
+            await self._replace(kept)
+
+    async def _replace(self, kept: StoredTransaction) -> None:
+        """Offer more for the same nonce; where the cap forbids it, remind the endpoint of the old offer."""
+        previous = Fees(max_fee=kept.max_fee_per_gas, max_priority_fee=kept.max_priority_fee_per_gas)
+        fees = replacing_fees(previous, await self._fees(), cap=self._limits.max_fee_per_gas)
+        if fees is None:
+            await self._broadcast(kept)
+            return
+        _log.info(
+            "transaction replaced",
+            chain_id=self._chain_id,
+            round=kept.round,
+            nonce=kept.nonce,
+            max_fee_per_gas=fees.max_fee,
+        )
+        replaced = (*kept.replaced, kept.hash)
+        await self._store_and_broadcast(kept.round, kept.nonce, payload_of(kept.raw), fees, replaced=replaced)
+
+    async def _store_and_broadcast(
+        self, round_number: int, nonce: int, payload: Payload, fees: Fees, *, replaced: tuple[Hash32, ...]
+    ) -> None:
+        signed = sign_transaction(self._chain_id, nonce, payload, fees, self._signer)
+        transaction = StoredTransaction(
+            config_digest=self._config_digest,
+            chain_id=self._chain_id,
+            sender=self._signer.address,
+            nonce=nonce,
+            round=round_number,
+            raw=signed.raw,
+            hash=signed.hash,
+            replaced=replaced,
+            max_fee_per_gas=fees.max_fee,
+            max_priority_fee_per_gas=fees.max_priority_fee,
+            status="pending",
+            block_number=None,
+            gas_used=None,
+        )
+        await self._store.put_transaction(transaction)
+        await self._broadcast(transaction)
+
+    async def _broadcast(self, transaction: StoredTransaction) -> None:
+        await self._sender.broadcast(transaction.raw)
+        self._broadcast_at[transaction.nonce] = self._clock.now()
+
+    async def _fees(self) -> Fees:
+        """Return what to offer now.
+
+        Raises:
+            TransientError: the chain asks more than the cap: sending would only block the nonce.
+        """
+        base_fee, tip = await self._sender.gas_prices()
+        cap = self._limits.max_fee_per_gas
+        if base_fee > cap:
+            raise TransientError(
+                f"chain {self._chain_id} asks {base_fee / GWEI:.3f} gwei per gas, the cap is {cap / GWEI:.3f}: "
+                "wait, or raise max_fee_gwei",
+                code="publish_late",
+            )
+        return offered_fees(base_fee=base_fee, tip=tip, cap=cap)
+
+    async def _free_nonce(self) -> int:
+        """Return the lowest nonce that is neither in the chain nor ours: a gap would hold up all above it for good."""
+        unsettled = await self._store.pending_transactions(self._config_digest, self._chain_id, self._signer.address)
+        taken = {kept.nonce for kept in unsettled}
+        nonce = await self._sender.next_nonce()
+        while nonce in taken:
+            nonce += 1
+        return nonce

@@ -1,0 +1,214 @@
+"""From pinned blocks to portfolios: every configured venue read for every account, merged by subject."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from adapters.chains import open_chain
+from adapters.protocols import discover_protocols
+from node.round.parallel import in_parallel
+from node.settings import Chain, rpc_url
+from riskschema.codec import from_builtins
+from riskschema.errors import InvalidData
+from riskschema.portfolio import Portfolio, Silo, Unread, VenueReading
+from riskschema.ports import ChainReader, PinnedReader, ProtocolAdapter
+from riskschema.units import Address
+
+
+class ConfiguredVenue(msgspec.Struct, frozen=True, kw_only=True):
+    """One deployment of one protocol on one chain."""
+
+    label: str
+    """The committee's name of it: protocol and chain id, or the settings' own label and chain id."""
+    chain_id: int
+    from_block: int
+    adapter: ProtocolAdapter
+
+
+def configured_venues(chain: Chain) -> tuple[ConfiguredVenue, ...]:
+    """Make the adapters that a chain's settings name, in their order.
+
+    Raises:
+        InvalidData: unknown protocol, or a deployment field that is missing, unknown or wrong.
+    """
+    protocols = discover_protocols()
+    factors = {asset.address: asset.factor for asset in chain.assets}
+    venues = []
+    for index, table in enumerate(chain.venues):
+        where = f"chain {chain.chain_id}: venues[{index}]"
+        protocol, label, from_block, deployment = _split(table, chain.chain_id, where)
+        if protocol not in protocols:
+            raise InvalidData(
+                f"{where}: unknown protocol {protocol!r}; known: {', '.join(sorted(protocols))}",
+                code="invalid_settings",
+            )
+        module = protocols[protocol]
+        venues.append(
+            ConfiguredVenue(
+                label=label,
+                chain_id=chain.chain_id,
+                from_block=from_block,
+                adapter=module.adapter(
+                    from_builtins(deployment, module.Deployment, what=f"{where} ({protocol})"),
+                    chain_id=chain.chain_id,
+                    assets=factors,
+                ),
+            )
+        )
+    return tuple(venues)
+
+
+def venue_label(name: str, chain_id: int) -> str:
+    """Return the committee's name of a venue."""
+    return f"{name}:{chain_id}"
+
+
+def _split(table: dict[str, Any], chain_id: int, where: str) -> tuple[str, str, int, dict[str, Any]]:
+    deployment = dict(table)
+    protocol = deployment.pop("protocol", None)
+    label = deployment.pop("label", protocol)
+    from_block = deployment.pop("from_block", 0)
+    if not isinstance(protocol, str) or not isinstance(label, str):
+        raise InvalidData(f"{where}: protocol is missing, or label is no text", code="invalid_settings")
+    if not isinstance(from_block, int) or isinstance(from_block, bool) or from_block < 0:
+        raise InvalidData(f"{where}: from_block must be a block number", code="invalid_settings")
+    return protocol, venue_label(label, chain_id), from_block, deployment
+
+
+async def open_chains(stack: AsyncExitStack, chains: Sequence[Chain], directory: Path) -> dict[int, ChainReader]:
+    """Connect to every configured chain; each is checked for chain id and genesis.
+
+    Raises:
+        TransientError: an endpoint does not answer.
+        FatalError: an endpoint serves another chain.
+    """
+    readers: dict[int, ChainReader] = {}
+    for chain in chains:
+        readers[chain.chain_id] = await stack.enter_async_context(
+            open_chain(
+                rpc_url=rpc_url(chain, directory),
+                chain_id=chain.chain_id,
+                genesis_hash=chain.genesis_hash,
+                finality=chain.finality,
+                confirmations=chain.confirmations,
+                timeout_seconds=chain.timeout,
+            )
+        )
+    return readers
+
+
+async def discover_accounts(
+    venues: Sequence[ConfiguredVenue],
+    readers: Mapping[int, PinnedReader],
+    *,
+    caps: Mapping[str, int],
+    requested: Iterable[Address],
+    limit: int,
+) -> tuple[Address, ...]:
+    """Return the accounts of a round, sorted: those requested, and those that logs up to the pins name.
+
+    Args:
+        venues: Where to look; a venue whose chain has no reader names nobody.
+        readers: Pinned, by chain id.
+        caps: Most accounts that each venue contributes, by label; the lowest addresses count.
+        requested: Accounts that take precedence.
+        limit: Most accounts of all.
+    """
+    readable = [venue for venue in venues if venue.chain_id in readers]
+    found = await in_parallel(
+        venue.adapter.discover(readers[venue.chain_id], from_block=venue.from_block) for venue in readable
+    )
+    named = {
+        account
+        for venue, accounts in zip(readable, found, strict=True)
+        for account in sorted(accounts)[: caps[venue.label]]
+    }
+    first = sorted(set(requested))[:limit]
+    others = sorted(named.difference(first))[: limit - len(first)]
+    return tuple(sorted((*first, *others)))
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """All portfolios of a round, and which venues were read for each."""
+
+    portfolios: tuple[Portfolio, ...]
+    coverage: tuple[int, ...]
+    """Per portfolio: bit i is set where venue i (in the order of the settings) was read completely."""
+    venues: int
+    readable: int
+    """How many of the venues are on a chain that takes part in the round."""
+
+    @property
+    def coverage_ppm(self) -> int:
+        """Share of (account, venue) reads that succeeded, in parts per million, rounded down.
+
+        Without accounts, the share of venues that could have named some.
+        """
+        asked, read = self.venues * len(self.portfolios), sum(bits.bit_count() for bits in self.coverage)
+        if not asked:
+            asked, read = self.venues, self.readable
+        return read * 1_000_000 // asked if asked else 1_000_000
+
+
+async def read_portfolios(
+    venues: Sequence[ConfiguredVenue], readers: Mapping[int, PinnedReader], accounts: Sequence[Address]
+) -> Reading:
+    """Read every venue at the pins; one portfolio per account, in the order given.
+
+    A venue whose chain has no reader is unread for everyone: the round agreed on no block of it.
+
+    Raises:
+        TransientError: an endpoint failed: this node cannot tell what others see, and abstains.
+    """
+    readings = await in_parallel(_read_venue(venue, readers.get(venue.chain_id), accounts) for venue in venues)
+    silos: dict[Address, list[Silo]] = defaultdict(list)
+    unread: dict[Address, list[Unread]] = defaultdict(list)
+    missing: dict[Address, int] = defaultdict(int)
+    for index, reading in enumerate(readings):
+        for silo in reading.silos:
+            silos[silo.account].append(silo)
+        for item in reading.unread:
+            unread[item.account].append(item)
+            missing[item.account] |= 1 << index
+    blocks = tuple(readers[chain_id].block for chain_id in sorted(readers))
+    everything = (1 << len(venues)) - 1
+    return Reading(
+        portfolios=tuple(
+            Portfolio(
+                subject=account,
+                blocks=blocks,
+                silos=tuple(sorted(silos[account], key=lambda silo: silo.id)),
+                unread=tuple(sorted(unread[account], key=lambda item: (item.chain_id, item.venue, item.market))),
+            )
+            for account in accounts
+        ),
+        coverage=tuple(everything & ~missing[account] for account in accounts),
+        venues=len(venues),
+        readable=sum(venue.chain_id in readers for venue in venues),
+    )
+
+
+async def _read_venue(venue: ConfiguredVenue, reader: PinnedReader | None, accounts: Sequence[Address]) -> VenueReading:
+    if reader is not None:
+        return await venue.adapter.read(reader, accounts)
+    return VenueReading(
+        venue=venue.adapter.venue,
+        silos=(),
+        unread=tuple(
+            Unread(
+                chain_id=venue.chain_id,
+                venue=venue.adapter.venue,
+                market="",
+                account=account,
+                code="chain_out",
+                detail="the round agreed on no block of the chain",
+            )
+            for account in accounts
+        ),
+    )

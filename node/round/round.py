@@ -1,0 +1,209 @@
+"""The round: the main function of the program, its steps in order.
+
+The round machine (`attest.agreement.machine`) decides, this module does what it asks for: reads, computes, stores and
+signs. Every message is stored whole before it counts; whatever happens between two lines here, a restart goes on from
+the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+
+from aggregator.scenarios.memory import encode_memory
+from attest.agreement.effects import CertificateReady, Effects, Observe, OutcomeReady, Send, SignShare
+from attest.agreement.outcome import Outcome
+from attest.agreement.state import AgreedState, step, with_sections
+from attest.agreement.state_format import encode_state
+from attest.formats.certificate import Certificate, encode_certificate
+from attest.formats.header import ReportHeader, decode_header, encode_header
+from attest.hours.hourly import HourRow
+from node.node import Node
+from node.publishing.transmitter import Landing
+from node.round.assessing import MEMORY_SECTION, AssessedRound, assess_round, market_state, remember
+from node.round.effects import find, required
+from node.round.hourly_prices import completed_hours, encode_hours
+from node.round.observing import observe
+from node.round.parallel import in_parallel
+from node.round.reading import Reading, discover_accounts, read_portfolios
+from node.round.report import build_report
+from riskschema.errors import TransientError
+from riskschema.ports import PublishedTransaction
+from riskschema.rounds import RoundStep, StoredMessage, StoredReport
+from riskschema.units import Hash32
+
+
+class RoundResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a finished round did."""
+
+    round: int
+    certificate: Certificate
+    accounts: int
+    pins: tuple[tuple[int, int], ...]
+    """(chain id, block number)."""
+    landing: Landing
+    """How publishing ended; None: under way still, or not this node's business."""
+
+    @property
+    def transaction(self) -> PublishedTransaction | None:
+        """The transaction, where it landed while the round waited for it."""
+        return self.landing if isinstance(self.landing, PublishedTransaction) else None
+
+
+async def run_round(node: Node, effects: Effects, *, until_landed: bool = False) -> RoundResult:
+    """Run the round that the machine's effects begin, from observation to transaction.
+
+    Args:
+        node: Everything opened.
+        effects: Of the tick (or restart) that entered the slot.
+        until_landed: Wait for the transaction until the publisher gives up; otherwise until the next slot begins.
+
+    Raises:
+        TransientError: this node abstains; the reason is the error's code.
+        InvalidData: a source or contract answered what cannot be right.
+        ProtocolViolation: what this node observed is no valid observation.
+    """
+    node.seconds.clear()
+    ready = find(effects, OutcomeReady) or await _agree(node, effects)
+    outcome = ready.outcome
+    hours = completed_hours(ready.parent_state.hours, outcome)
+    state = step(ready.parent_state, outcome)
+    history = node.hourly_prices.at(state.hours, hours)
+    memory = await node.executor.run(remember, ready.parent_state, history, node)
+    state = with_sections(state, {MEMORY_SECTION: encode_memory(memory)})
+
+    header = await _kept_report(node, outcome.round)
+    if header is None:
+        async with node.step(RoundStep.READ, outcome.round):
+            reading = await _read(node, outcome)
+        async with node.step(RoundStep.ASSESS, outcome.round):
+            assessed = await assess_round(node, reading, market_state(outcome, history, node.groups), memory)
+        async with node.step(RoundStep.REPORT, outcome.round):
+            header = await _report(node, outcome, state, reading, assessed)
+
+    async with node.step(RoundStep.SIGN, outcome.round):
+        effects = await _share(node, node.machine.on_report_ready(header, state))
+
+    async with node.step(RoundStep.CERTIFY, outcome.round):
+        certificate = await _certify(node, effects, hours)
+
+    async with node.step(RoundStep.PUBLISH, outcome.round):
+        landing = await _publish(node, certificate, until_landed=until_landed)
+
+    return RoundResult(
+        round=outcome.round,
+        certificate=certificate,
+        accounts=header.account_count,
+        pins=tuple((pin.chain_id, pin.number) for pin in outcome.pins),
+        landing=landing,
+    )
+
+
+async def _agree(node: Node, effects: Effects) -> OutcomeReady:
+    """Observe and propose until the outcome is there."""
+    asked = find(effects, Observe)
+    if asked is not None:
+        async with node.step(RoundStep.OBSERVE, asked.round):
+            observation = await observe(node, asked)
+            sealed = required(node.machine.on_observation(asked.round, observation), Send)
+            effects = node.machine.on_message(await _store(node, sealed))
+    proposal = required(effects, Send)
+    async with node.step(RoundStep.PROPOSE, proposal.round):
+        payload = await _store(node, proposal)
+    async with node.step(RoundStep.OUTCOME, proposal.round):
+        return required(node.machine.on_message(payload), OutcomeReady)
+
+
+async def _kept_report(node: Node, round_number: int) -> ReportHeader | None:
+    """Return the report that this node computed before a restart: it may be signed, so no other is computed."""
+    kept = await node.store.report(node.config_digest, round_number)
+    return None if kept is None else decode_header(kept.header)
+
+
+async def _read(node: Node, outcome: Outcome) -> Reading:
+    if not outcome.pins:
+        raise TransientError("no chain has a block recent enough to be pinned", code="chain_out")
+    pinned = await in_parallel(node.chains[pin.chain_id].pin(pin) for pin in outcome.pins)
+    readers = {reader.block.chain_id: reader for reader in pinned}
+    accounts = await discover_accounts(
+        node.venues,
+        readers,
+        caps={rule.venue: rule.account_cap for rule in node.rules.committee.venues},
+        requested=[request.address for request in outcome.on_demand],
+        limit=node.rules.committee.account_cap,
+    )
+    return await read_portfolios(node.venues, readers, accounts)
+
+
+async def _report(
+    node: Node, outcome: Outcome, state: AgreedState, reading: Reading, assessed: AssessedRound
+) -> ReportHeader:
+    """Build the report and store it, before anything of it is signed."""
+    build = partial(
+        build_report,
+        config_digest=node.rules.config_digest,
+        outcome=outcome,
+        state=state,
+        reading=reading,
+        assessments=assessed.assessments,
+        array_rows=assessed.array_rows,
+        model=node.model,
+        breakers=assessed.breakers,
+    )
+    report = await node.executor.run(build)
+    stored = StoredReport(
+        config_digest=node.config_digest,
+        round=report.header.round,
+        report_hash=Hash32(report.hash),
+        header=encode_header(report.header),
+        state=encode_state(state),
+        certificate=None,
+    )
+    await node.store.put_report(stored, report.leaves)
+    return report.header
+
+
+async def _share(node: Node, effects: Effects) -> Effects:
+    """Sign through the guard and store the share; the machine may know a certificate already."""
+    asked = find(effects, SignShare)
+    if asked is None:
+        return effects
+    signature = node.guard.sign_once(
+        node.rules.config_digest, asked.header.round, asked.report_hash, lambda: node.signer.sign(asked.digest)
+    )
+    sealed = required(node.machine.on_signature(asked.header.round, signature), Send)
+    return node.machine.on_message(await _store(node, sealed))
+
+
+async def _certify(node: Node, effects: Effects, hours: Sequence[HourRow]) -> Certificate:
+    """Keep the hours, then the certificate: a certified state whose hours are lost could not be continued."""
+    certificate = required(effects, CertificateReady).certificate
+    header = certificate.header
+    if hours:
+        await node.store.put_hours(node.config_digest, encode_hours(hours))
+    await node.store.certify(node.config_digest, header.round, encode_certificate(certificate))
+    node.hourly_prices.keep(hours)
+    node.status.certify(header.round, at=node.clock.now())
+    node.metrics.reported(accounts=header.account_count, coverage_ppm=header.coverage_ppm)
+    return certificate
+
+
+async def _publish(node: Node, certificate: Certificate, *, until_landed: bool) -> Landing:
+    """Hand the report on to the contract, and make room in the store."""
+    round_number = certificate.header.round
+    await node.store.prune(node.config_digest, below_round=round_number - node.keep_rounds)
+    if node.transmitter is None:
+        return None
+    remaining = max(0.0, node.rules.slot_start(round_number + 1) - node.clock.now())
+    return await node.transmitter.send(certificate, patience=None if until_landed else remaining)
+
+
+async def _store(node: Node, send: Send) -> bytes:
+    """Store a message whole and return what is kept: that is what counts."""
+    kept = await node.store.put_message(
+        node.config_digest,
+        StoredMessage(round=send.round, kind=send.kind.name.lower(), sender=str(node.me), payload=send.payload),
+    )
+    return kept.payload

@@ -1,0 +1,157 @@
+"""The base requirement: coherent, and equal to published expected shortfalls."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aggregator.margin import base_requirement as req
+from aggregator.valuation.arrays import expected_shortfall
+from aggregator.valuation.books import Layout, MarketRows
+
+REFERENCE = Path(__file__).parents[3].parent / "shared" / "reference" / "skfolio" / "reference_small.json"
+LAYOUT = Layout(
+    grid=5,
+    stress=3,
+    blocks=40,
+    percent=6,
+    weight=750,
+    long_run=750,
+    net=20,
+    hedged=10,
+    within_venue=500,
+    within_chain=500,
+    across=250,
+)
+WIDTH = 1 + 5 + 3 + 4 * 40
+FACTORS = 3
+SLACK = 8
+"""Units of 2^-46 of gross by which roundings may break an inequality."""
+
+
+def tail() -> req.Tail:
+    size = req.tail_size(LAYOUT)
+    return req.Tail(np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64))
+
+
+def draw(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
+    random = np.random.default_rng(seed)
+    values = random.integers(-(2**40), 2**40, size=WIDTH)
+    deltas = random.integers(-(2**40), 2**40, size=FACTORS)
+    return values, deltas, int(np.abs(deltas).sum() + random.integers(0, 2**40))
+
+
+def amount(values: np.ndarray, deltas: np.ndarray, gross: int) -> int:
+    return req.requirement(values, deltas, gross, LAYOUT, tail()).amount
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
+@settings(max_examples=60)
+def test_netting_never_costs(first: int, second: int) -> None:
+    a, b = draw(first), draw(second)
+    whole = amount(a[0] + b[0], a[1] + b[1], a[2] + b[2])
+    assert whole <= amount(*a) + amount(*b) + SLACK
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 200))
+@settings(max_examples=60)
+def test_the_requirement_grows_in_proportion(seed: int, times: int) -> None:
+    values, deltas, gross = draw(seed)
+    assert amount(values * times, deltas * times, gross * times) == pytest.approx(
+        times * amount(values, deltas, gross), abs=SLACK * times
+    )
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=20)
+def test_the_requirement_is_never_negative_and_names_what_decided(seed: int) -> None:
+    found = req.requirement(*draw(seed), LAYOUT, tail())
+    assert found.amount >= 0
+    assert req.MEMBERS[found.member] in req.MEMBERS
+
+
+def test_each_member_can_decide() -> None:
+    seen = set()
+    for index in range(len(req.MEMBERS)):
+        values, deltas, gross = np.zeros(WIDTH, dtype=np.int64), np.zeros(FACTORS, dtype=np.int64), 0
+        if index < 3:
+            start = req.variant_start(index, LAYOUT)
+            values[start : start + LAYOUT.blocks] = -1000
+        elif index == req.GRID:
+            values[1] = -1000
+        elif index == req.DELTA_FLOOR:
+            deltas[0], gross = 1000, 1000
+        else:
+            start = req.variant_start(3, LAYOUT)
+            values[start : start + LAYOUT.blocks] = -1000
+        found = req.requirement(values, deltas, gross, LAYOUT, tail())
+        seen.add(found.member)
+        assert req.requirement.py_func(values, deltas, gross, LAYOUT, tail()) == found
+    assert seen == set(range(len(req.MEMBERS)))
+
+
+def test_the_tail_takes_the_worst_columns_and_a_part_of_the_last() -> None:
+    values = np.zeros(WIDTH, dtype=np.int64)
+    start = req.variant_start(0, LAYOUT)
+    values[start + 5], values[start + 9], values[start + 3] = -300, -200, -100
+    scratch = tail()
+    req.fill_tail(values, start, LAYOUT, scratch)
+    assert scratch.losses.tolist() == [300, 200, 100]
+    assert scratch.columns.tolist() == [start + 5, start + 9, start + 3]
+    # 6 % of 40 blocks are 2.4: (300 + 200 + .4·100)/2.4
+    assert req.tail_mean(scratch.losses, LAYOUT) == 225
+
+
+def test_equal_losses_keep_the_earlier_column() -> None:
+    scratch = tail()
+    req.fill_tail(np.zeros(WIDTH, dtype=np.int64), 9, LAYOUT, scratch)
+    assert scratch.columns.tolist() == [9, 10, 11]
+
+
+@pytest.mark.parametrize("parts", [7, 1000, 123_456])
+@pytest.mark.parametrize("credit", [0, 250, 500, 1000])
+def test_an_offset_stays_between_the_whole_and_its_parts(parts: int, credit: int) -> None:
+    for whole in (0, parts // 3, parts, parts + 5):
+        found = req.offset(parts, whole, credit)
+        assert min(whole, parts) <= found <= parts
+        assert req.offset.py_func(parts, whole, credit) == found
+
+
+def test_thousandths_round_up() -> None:
+    assert [req.thousandths(750, amount) for amount in (0, 1, 1000, 1001)] == [0, 1, 750, 751]
+
+
+def test_position_parts_of_the_floor_add_up_to_it() -> None:
+    rows = MarketRows(
+        mantissas=np.full((2, WIDTH), 2**26, dtype=np.int32),
+        places=np.array([[0, -1], [0, 1]], dtype=np.int32),
+        exposures=np.array([[2**26, 0], [-(2**25), 2**25]], dtype=np.int32),
+    )
+    for array in rows:
+        array.setflags(write=False)  # as the arrays of a round are
+    lots = [2**30, 2**30]
+    deltas = np.array([2**32 - 2**31, 2**31, 0], dtype=np.int64)
+    gross = 2**32 + 2 * 2**31
+    parts = [req.floor_part(held, row, rows, deltas, LAYOUT) for row, held in enumerate(lots)]
+    assert sum(parts) == pytest.approx(req.delta_floor(deltas, gross, LAYOUT), abs=4)
+    assert [req.floor_part.py_func(held, row, rows, deltas, LAYOUT) for row, held in enumerate(lots)] == parts
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason=f"published expected shortfalls are not at {REFERENCE}")
+@pytest.mark.parametrize("series", ["bacon_monthly", "tiny_sample_n7"])
+def test_expected_shortfall_equals_the_published_one(series: str) -> None:
+    published = json.loads(REFERENCE.read_text())
+    wanted = published["expected"]["cvar_95 (Rockafellar-Uryasev)"][series]
+    losses = -np.array(published[series])
+    assert expected_shortfall(losses, 5) == pytest.approx(wanted, rel=1e-12)
+    scaled = np.concatenate([[0], np.round(-losses * 1e12)]).astype(np.int64)
+    layout = LAYOUT._replace(grid=0, stress=0, blocks=losses.size, percent=5)
+    size = req.tail_size(layout)
+    scratch = req.Tail(np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64))
+    req.fill_tail(scaled, 1, layout, scratch)
+    assert req.tail_mean(scratch.losses, layout) == pytest.approx(wanted * 1e12, abs=2)

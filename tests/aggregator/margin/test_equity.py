@@ -1,0 +1,41 @@
+"""Equity at full mark is exact wherever a price times a quantity is the value."""
+
+from fractions import Fraction
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aggregator.margin.equity import plain_value, silo_equity
+from aggregator.valuation.rule_terms import Cash
+from riskschema.instruments import Token, UniswapV2Share
+from riskschema.units import NATIVE, WAD, Wad
+
+
+def token(decimals: int, factor: str = "ETH") -> Token:
+    return Token(chain_id=1, address=NATIVE, symbol="T", decimals=decimals, factor=factor)
+
+
+@given(
+    quantity=st.integers(-(10**40), 10**40),
+    price=st.integers(1, 10**24),
+    decimals=st.integers(0, 30),
+)
+def test_a_token_is_worth_its_price_times_its_amount_rounded_down(quantity: int, price: int, decimals: int) -> None:
+    exact = Fraction(quantity * price, 10 ** (decimals + 18))
+    found = plain_value(token(decimals), quantity, {"ETH": Wad(price)})
+    assert found is not None
+    assert 0 <= exact - Fraction(found, 10**8) < Fraction(1, 10**8)
+
+
+def test_dollars_need_no_quote() -> None:
+    assert plain_value(token(6, "USD"), 5_000_000, {}) == 5 * 10**8
+    assert plain_value(Cash(factor="USD"), 7 * WAD, {}) == 7 * 10**8
+
+
+def test_what_is_no_plain_product_comes_from_the_arrays() -> None:
+    share = UniswapV2Share(
+        chain_id=1, pool=NATIVE, token0=token(18), token1=token(6, "USDC"), liquidity_per_share=Wad(WAD)
+    )
+    assert plain_value(share, 1, {}) is None
+    assert silo_equity([(share, 1)], [3 * 2**53], 0, {}) == 3 * 10**8
+    assert silo_equity([(share, 1)], [3 * 2**53], 60, {}) == 3 * 10**8 * 2**60

@@ -1,0 +1,140 @@
+"""Explanations add up, and say who caused what."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aggregator.assess import assess
+from aggregator.margin.add_ons import AddOn, factor_add_on
+from aggregator.margin.explanation import explain, liquidation_prices
+from aggregator.valuation.money import dollars, usd_ceiling, usd_floor, usd_from_dollars
+from aggregator.valuation.rule_terms import LinearRule, RuleTerm
+from riskschema.arrays import FactorTerms
+from riskschema.instruments import Option
+from riskschema.units import WAD, Usd
+
+TERMS = FactorTerms(
+    factor="ETH",
+    half_spread=0.001,
+    impact_per_usd=1e-9,
+    shortfall=0.1,
+    hourly_volume=1e6,
+    confidence=0.002,
+    static_share=0.2,
+    flags=(),
+)
+
+
+@given(st.integers(-(2**60), 2**60), st.integers(-20, 60))
+def test_dollars_are_rounded_the_way_the_name_says(value: int, exponent: int) -> None:
+    exact = (value * 10**8 * 2 ** (exponent + 20), 2**49)
+    assert usd_floor(value, exponent) == exact[0] // exact[1]
+    assert usd_ceiling(value, exponent) == -(-exact[0] // exact[1])
+    assert dollars(value, exponent) == pytest.approx(value * 2.0 ** (exponent - 29))
+
+
+def test_a_dollar_amount_is_rounded_up_exactly() -> None:
+    assert usd_from_dollars(0.0) == 0
+    assert usd_from_dollars(1.0) == 10**8
+    assert usd_from_dollars(1e-12) == 1
+
+
+def test_add_ons_follow_their_formulas(parameters) -> None:
+    found = factor_add_on(10_000_000.0, TERMS, parameters)
+    hours = 10e6 / (0.1 * 1e6)
+    assert found.liquidity == pytest.approx(10e6 * (0.001 + 1e-9 * 10e6 + 0.1 * ((hours / 24) ** 0.5 - 1)))
+    excess = 10e6 / (1e6 * 24 * 5) - 0.05
+    assert found.concentration == pytest.approx(10e6 * excess**1.5)
+    assert found.oracle == pytest.approx(20_000.0)
+
+
+def test_a_small_position_pays_spread_and_confidence_only(parameters) -> None:
+    found = factor_add_on(1000.0, TERMS, parameters)
+    assert found.liquidity == pytest.approx(1.0 + 1e-3)
+    assert found.concentration == 0.0
+
+
+def test_parts_are_grouped_and_the_rest_is_rounding() -> None:
+    lines = explain(
+        initial_margin=Usd(1000),
+        member="grid",
+        decided=[("a", "ETH", 2**29), ("a", "ETH", -(2**28)), ("b", None, 0)],
+        stressed=[],
+        offset=0,
+        exponent=-20,
+        add_ons=[AddOn("ETH", 2.0**-27, 0.0, 0.0)],
+    )
+    assert [(line.kind, line.silo, line.factor, int(line.amount)) for line in lines] == [
+        ("grid", "a", "ETH", 47),
+        ("liquidity", None, "ETH", 1),
+        ("rounding", None, None, 952),
+    ]
+
+
+def test_no_rounding_line_where_nothing_is_left() -> None:
+    assert (
+        explain(initial_margin=Usd(0), member="fitted", decided=[], stressed=[], offset=0, exponent=0, add_ons=[]) == ()
+    )
+
+
+def test_what_hedges_contributes_negatively(lab, parameters) -> None:
+    portfolio = lab.portfolio(lab.wallet({"ETH": 20}), lab.lending({"BTC": 1, "ETH": -10}))
+    (found,) = assess([portfolio], lab.market(), parameters).assessments
+    amounts = {
+        (line.silo, line.factor): line.amount
+        for line in found.explanation
+        if line.kind in ("expected_shortfall", "grid")
+    }
+    assert amounts["wallet", "ETH"] > 0 > amounts["aave_v3:1:main", "ETH"]
+
+
+@pytest.mark.parametrize(
+    ("ledger", "kind"),
+    [
+        ({"ETH": 10}, "expected_shortfall"),
+        ({"USDC": 1000}, "grid"),
+    ],
+)
+def test_the_deciding_member_names_the_lines(lab, parameters, ledger, kind) -> None:
+    (found,) = assess([lab.portfolio(lab.wallet(ledger))], lab.market(), parameters).assessments
+    assert found.explanation[0].kind == kind
+
+
+def test_a_perfect_hedge_still_pays_the_delta_floor(lab, parameters) -> None:
+    short = lab.lending({"ETH": -10}, venue="x", health=2)
+    long = lab.lending({"ETH": 10}, venue="x", ident="long")
+    (found,) = assess([lab.portfolio(short, long)], lab.market(), parameters).assessments
+    assert {line.kind for line in found.explanation} >= {"delta_floor", "offset"}
+    assert found.net_margin / 1e8 > 0.01 * 40_000 * 0.99
+
+
+def test_factors_of_options_have_no_single_liquidation_price(lab) -> None:
+    option = Option(
+        venue="v", market="m", underlying="ETH", quote="USD", right="put", strike=lab.wad(1), expiry=1_800_000_000
+    )
+    terms = [
+        RuleTerm(instrument=item, numeraire="USD", price=None, weighted=WAD, gross=1)
+        for item in (option, lab.token("ETH"), lab.token("BTC"), lab.token("DAI"))
+    ]
+    prices = {name: lab.wad(1) for name in lab.assets}
+    rule = LinearRule(terms=tuple(terms), close_factor_ppm=0)
+    found = liquidation_prices(rule, [10, 100, 50, 0], prices, frozenset(lab.assets))
+    assert found == ()
+    found = liquidation_prices(rule, [-10, 100, 50, 0], prices, frozenset(lab.assets))
+    assert [item.factor for item in found] == []
+    found = liquidation_prices(rule, [-120, 60, 100, 0], prices, frozenset(lab.assets))
+    assert [(item.factor, int(item.price)) for item in found] == [("BTC", 6 * WAD // 10)]
+
+
+@given(st.floats(1e-9, 1e200))
+def test_getting_out_never_costs_more_than_the_position(parameters, gross: float) -> None:
+    found = factor_add_on(gross, TERMS, parameters)
+    assert 0 <= found.liquidity + found.concentration <= gross * (1 + 1e-15)
+    usd_from_dollars(found.concentration)
+
+
+def test_a_position_larger_than_its_market_needs_at_most_itself_on_top(lab, parameters) -> None:
+    (found,) = assess([lab.portfolio(lab.wallet({"LINK": 1e15}))], lab.market(), parameters).assessments
+    assert found.initial_margin < 2 * found.equity

@@ -1,0 +1,163 @@
+"""Blocks: enumerated from history, or a stated stand-in that is flagged."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+import pytest
+
+from aggregator.scenarios import volatility
+from aggregator.scenarios.blocks import block_count, factor_blocks
+from aggregator.scenarios.reference_blocks import reference_blocks, splitmix64
+from aggregator.scenarios.volatility import forecast_series, hourly
+from aggregator.valuation.buffers import view64
+
+
+def test_splitmix64_gives_its_published_first_words() -> None:
+    # Vigna's splitmix64.c seeded with 1234567
+    assert [int(word) for word in splitmix64(1234567, 3)] == [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+    ]
+
+
+def test_reference_blocks_have_unit_hourly_variance_and_fat_tails() -> None:
+    blocks = reference_blocks("X", blocks=1100, correlation=0.85)
+    ends = blocks[:, -1, 2] / math.sqrt(24)
+    assert np.mean(ends) == pytest.approx(0.0, abs=0.1)
+    assert np.mean(ends**2) == pytest.approx(1.0, abs=0.25)
+    assert np.mean(ends**4) / np.mean(ends**2) ** 2 > 4
+
+
+def test_reference_blocks_of_two_assets_move_together_but_not_as_one() -> None:
+    first = reference_blocks("X", blocks=1100, correlation=0.85)[:, -1, 2]
+    second = reference_blocks("Y", blocks=1100, correlation=0.85)[:, -1, 2]
+    assert 0.75 < np.corrcoef(first, second)[0, 1] < 0.95
+    assert reference_blocks("X", blocks=1100, correlation=0.85)[:, -1, 2].tobytes() == first.tobytes()
+
+
+def test_lows_and_highs_enclose_closes() -> None:
+    blocks = reference_blocks("X", blocks=200, correlation=0.5)
+    assert (blocks[:, :, 0] <= blocks[:, :, 2]).all()
+    assert (blocks[:, :, 1] >= blocks[:, :, 2]).all()
+    assert (blocks[:, 0, 0] <= 0).all()
+
+
+def test_without_history_every_factor_uses_the_reference_set_and_says_so(lab, parameters) -> None:
+    found = factor_blocks(lab.market(), ["BTC", "ETH", "USDC"], parameters)
+    assert [item.standardised.shape for item in found] == [(1100, 24, 3)] * 3
+    assert all(item.flags == {"history_short"} for item in found)
+    assert found[1].forecast == pytest.approx(hourly(1.0))
+
+
+def test_wrapped_assets_stay_with_their_group(lab, parameters) -> None:
+    market = lab.market()
+    quotes = (*market.quotes, msgspec.structs.replace(market.quote("BTC"), factor="WBTC"))
+    both = factor_blocks(msgspec.structs.replace(market, quotes=quotes), ["BTC", "WBTC"], parameters)
+    assert both[0].standardised.tobytes() == both[1].standardised.tobytes()
+
+
+def test_a_stated_volatility_scales_forecast_and_floor(lab, parameters) -> None:
+    market = lab.market()
+    quote = msgspec.structs.replace(market.quote("ETH"), annual_volatility=lab.wad("0.4"))
+    (found,) = factor_blocks(msgspec.structs.replace(market, quotes=(quote,)), ["ETH"], parameters)
+    assert found.forecast == found.long_run == pytest.approx(hourly(0.4))
+
+
+def test_blocks_of_a_history_are_its_own_days_divided_by_the_volatility_known_before(lab, small_parameters) -> None:
+    history = lab.history(["ETH"], 24 * 90)
+    market = lab.market(history)
+    (found,) = factor_blocks(market, ["ETH"], small_parameters)
+    closes = view64(history.close)[0].astype(float)
+    returns = np.diff(np.log(closes))
+    known, _, _ = forecast_series(returns, group="eth", model=small_parameters.volatility)
+    assert found.standardised.shape[0] == block_count(market, small_parameters) == 82
+    last = np.log(closes[-24:] / closes[-25]) / known[-24]
+    assert found.standardised[-1, :, 2] == pytest.approx(last, rel=1e-9)
+    before = np.log(closes[-48:-24] / closes[-49]) / known[-48]
+    assert found.standardised[-2, :, 2] == pytest.approx(before, rel=1e-9)
+    assert found.flags == {"history_simulated"}
+
+
+def test_the_blocks_change_only_when_an_hour_is_appended(lab, small_parameters) -> None:
+    long, short = lab.history(["ETH"], 24 * 90), lab.history(["ETH"], 24 * 90)
+    first = factor_blocks(lab.market(long), ["ETH"], small_parameters)[0]
+    later = msgspec.structs.replace(lab.market(short), as_of=1_700_000_500)
+    assert factor_blocks(later, ["ETH"], small_parameters)[0].standardised.tobytes() == first.standardised.tobytes()
+
+
+def test_a_short_history_is_not_used(lab, parameters) -> None:
+    (found,) = factor_blocks(lab.market(lab.history(["ETH"], 5000)), ["ETH"], parameters)
+    assert found.flags == {"history_short", "history_simulated"}
+    assert found.standardised.shape[0] == 1100
+
+
+def test_a_factor_without_history_borrows_wider_moves_from_its_group(lab, small_parameters) -> None:
+    market = lab.market(lab.history(["ETH"], 24 * 90))
+    quotes = (*market.quotes, msgspec.structs.replace(market.quote("ETH"), factor="STETH"))
+    eth, steth = factor_blocks(msgspec.structs.replace(market, quotes=quotes), ["ETH", "STETH"], small_parameters)
+    assert steth.standardised == pytest.approx(eth.standardised * 1.5)
+    assert "history_short" in steth.flags
+    assert "history_short" not in eth.flags
+
+
+def test_a_group_without_history_follows_ether_and_stablecoins_the_reference(lab, small_parameters) -> None:
+    market = lab.market(lab.history(["ETH"], 24 * 90))
+    crv, eth, usdc = factor_blocks(market, ["CRV", "ETH", "USDC"], small_parameters)
+    assert crv.standardised == pytest.approx(eth.standardised * 1.5)
+    reference = reference_blocks("USDC", blocks=82, correlation=0.0)
+    assert usdc.standardised.tobytes() == reference.tobytes()
+
+
+def test_a_group_without_any_peer_uses_the_reference(lab, small_parameters) -> None:
+    (crv,) = factor_blocks(lab.market(lab.history(["USDC"], 24 * 90)), ["CRV"], small_parameters)
+    assert crv.standardised.shape == (82, 24, 3)
+    assert "history_short" in crv.flags
+
+
+def test_history_of_a_factor_nobody_quotes_is_ignored(lab, small_parameters) -> None:
+    history = lab.history(["ETH", "BTC"], 24 * 90)
+    quotes = tuple(quote for quote in lab.market().quotes if quote.factor != "BTC")
+    market = msgspec.structs.replace(lab.market(history), quotes=quotes)
+    (found,) = factor_blocks(market, ["ETH"], small_parameters)
+    assert "history_short" not in found.flags
+
+
+def test_volatility_equals_the_textbook_recursion(parameters) -> None:
+    returns = np.random.default_rng(3).normal(size=400) * 0.01
+    known, today, long_run = forecast_series(returns, group="eth", model=parameters.volatility)
+    weight = 0.5 ** (1 / parameters.volatility.half_life_hours)
+    variance = float(np.mean(returns[:168] ** 2))
+    for value in returns:
+        variance = weight * variance + (1 - weight) * value**2
+    assert today == pytest.approx(math.sqrt(variance), rel=1e-12)
+    assert long_run == pytest.approx(math.sqrt(np.mean(returns**2)), rel=1e-12)
+    assert known.shape == returns.shape
+
+
+def test_the_forecast_rises_at_most_by_its_cap_in_a_day_and_then_catches_up(parameters) -> None:
+    returns = np.concatenate([np.tile([0.004, -0.004], 200), np.tile([0.05, -0.05], 60)])
+    known, today, _ = forecast_series(returns, group="eth", model=parameters.volatility)
+    assert known[423] / known[399] == pytest.approx(parameters.volatility.daily_rise_cap)
+    assert today > 4 * known[399]
+
+
+def test_a_silent_market_keeps_the_floor(parameters) -> None:
+    known, today, long_run = forecast_series(np.zeros(200), group="btc", model=parameters.volatility)
+    floor = hourly(parameters.volatility.floor_annual.btc)
+    assert today == long_run == known[0] == known[-1] == floor
+
+
+def test_the_recursion_equals_its_plain_twin(parameters) -> None:
+    returns = np.random.default_rng(4).normal(size=100) * 0.01
+    results = np.empty((2, 100))
+    values = [
+        kernel(returns, 0.98, 2.5, 0.001, results[index])
+        for index, kernel in enumerate((volatility.recursion, volatility.recursion.py_func))
+    ]
+    assert values[0] == values[1]
+    assert results[0].tobytes() == results[1].tobytes()
+    assert volatility.root_mean_square(returns) == volatility.root_mean_square.py_func(returns)

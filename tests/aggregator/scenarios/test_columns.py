@@ -1,0 +1,100 @@
+"""The scenario columns."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+import pytest
+
+from aggregator.scenarios.blocks import factor_blocks
+from aggregator.scenarios.columns import SETS, build_columns, scenario_range
+
+
+@pytest.fixture(scope="module")
+def built(lab, parameters):
+    return build_columns(factor_blocks(lab.market(), sorted(lab.assets), parameters), parameters)
+
+
+def test_there_are_about_fifty_grid_columns_with_names_of_their_own(built) -> None:
+    assert 40 <= len(built.grid) <= 70
+    assert len(set(built.grid)) == len(built.grid)
+    assert built.stress[0] == "march_2020"
+    assert built.market.count == 1 + len(built.grid) + len(built.stress) + SETS * built.blocks
+    assert built.paths.count == 1 + 72 * built.blocks
+
+
+def test_nothing_moves_in_the_base_column(built) -> None:
+    for item in (built.market, built.paths):
+        assert all(line[0] == 1.0 for line in item.ratios.values())
+        assert item.hours[0] == 0.0
+
+
+def test_joint_moves_span_each_factors_own_range(lab, parameters, built) -> None:
+    for item in factor_blocks(lab.market(), ["ETH", "USDC"], parameters):
+        place = 1 + built.grid.index("joint -1.00 R, volatility up")
+        reach = min(scenario_range(item, parameters.grid), 0.99)
+        assert built.market.ratios[item.quote.factor][place] == pytest.approx(1 - reach)
+    assert scenario_range(item, parameters.grid) >= parameters.grid.range_floor.stablecoin
+
+
+def test_a_factor_moved_alone_leaves_the_others(built) -> None:
+    place = 1 + built.grid.index("ETH alone -1 R")
+    assert built.market.ratios["ETH"][place] < 0.9
+    assert built.market.ratios["BTC"][place] == built.market.ratios["USDC"][place] == 1.0
+
+
+def test_stablecoins_neither_join_tails_nor_miss_their_own_break(built) -> None:
+    tail, broken = 1 + built.grid.index("tail -66%"), 1 + built.grid.index("stablecoins -13%")
+    assert built.market.ratios["USDC"][tail] == 1.0
+    assert built.market.ratios["USDC"][broken] == pytest.approx(0.87)
+    assert built.market.ratios["ETH"][broken] == 1.0
+
+
+def test_crises_are_replayed_unscaled_by_group(built, parameters) -> None:
+    first = 1 + len(built.grid)
+    for index, crisis in enumerate(parameters.stress.crises):
+        assert built.market.ratios["BTC"][first + index] == pytest.approx(1 + crisis.btc)
+        assert built.market.ratios["CRV"][first + index] == pytest.approx(1 + crisis.other)
+
+
+def test_every_price_stays_positive(built) -> None:
+    for item in (built.market, built.paths):
+        assert all((line > 0).all() for line in item.ratios.values())
+
+
+def test_path_ends_are_the_fitted_block_ends(built) -> None:
+    start = 1 + len(built.grid) + len(built.stress)
+    for name in built.market.ratios:
+        ends = built.paths.ratios[name][1:].reshape(built.blocks, 24, 3)[:, -1, 2]
+        assert ends.tobytes() == built.market.ratios[name][start : start + built.blocks].tobytes()
+        assert built.paths.closes[name][:, -1].tobytes() == ends.tobytes()
+
+
+def test_twice_the_forecast_gives_twice_the_log_moves(lab, parameters) -> None:
+    market = lab.market()
+    calm, wild = (
+        msgspec.structs.replace(market.quote("ETH"), annual_volatility=lab.wad(level)) for level in ("0.5", "1.0")
+    )
+    lines = [
+        build_columns(
+            factor_blocks(msgspec.structs.replace(market, quotes=(quote,)), ["ETH"], parameters), parameters
+        ).paths.ratios["ETH"]
+        for quote in (calm, wild)
+    ]
+    assert np.log(lines[1][1:100]) == pytest.approx(2 * np.log(lines[0][1:100]), abs=1e-12)
+
+
+def test_without_factors_there_are_still_columns(parameters) -> None:
+    built = build_columns([], parameters)
+    assert built.blocks == parameters.paths.maximum_blocks
+    assert built.market.ratios == {}
+
+
+def test_the_range_floor_holds_when_forecasts_are_low(lab, parameters) -> None:
+    market = lab.market()
+    quote = msgspec.structs.replace(market.quote("BTC"), annual_volatility=lab.wad("0.2"))
+    (item,) = factor_blocks(msgspec.structs.replace(market, quotes=(quote,)), ["BTC"], parameters)
+    assert scenario_range(item, parameters.grid) == 0.16
+    assert item.forecast * math.sqrt(8760) == pytest.approx(0.2)

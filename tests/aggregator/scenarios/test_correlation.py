@@ -1,0 +1,60 @@
+"""Correlation and its two stressed variants."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aggregator.scenarios.correlation import block_broken, cholesky, fitted, toward_target
+
+
+def correlated(rho: float, blocks: int = 4000) -> np.ndarray:
+    random = np.random.default_rng(5)
+    common, own = random.normal(size=blocks), random.normal(size=(3, blocks))
+    return np.sqrt(rho) * common + np.sqrt(1 - rho) * own
+
+
+def test_cholesky_equals_numpys(parameters) -> None:
+    matrix, _ = fitted(correlated(0.5), parameters.correlation)
+    assert cholesky(matrix) == pytest.approx(np.linalg.cholesky(matrix), abs=1e-12)
+
+
+def test_a_copy_of_a_factor_does_not_break_the_factorisation() -> None:
+    assert np.isfinite(cholesky(np.ones((3, 3)))).all()
+
+
+def test_the_fit_finds_the_correlation_and_shrinks_to_the_mean(parameters) -> None:
+    matrix, deviations = fitted(np.tile(correlated(0.5), (1, 3)), parameters.correlation)
+    assert matrix[0, 1] == pytest.approx(0.5, abs=0.25)
+    assert deviations == pytest.approx(np.ones(3), abs=0.4)
+    assert (np.diagonal(matrix) == 1).all()
+
+
+def test_one_factor_alone_has_nothing_to_correlate_with(parameters) -> None:
+    moves = correlated(0.5)[:1]
+    matrix, _ = fitted(moves, parameters.correlation)
+    assert matrix.tolist() == [[1.0]]
+    assert toward_target(moves, ["eth"], parameters.correlation).tobytes() == moves.tobytes()
+
+
+def test_stressed_moves_are_more_correlated_and_as_large(parameters) -> None:
+    moves = correlated(0.2)
+    stressed = toward_target(moves, ["btc", "eth", "large"], parameters.correlation)
+    before, after = np.corrcoef(moves)[0, 1], np.corrcoef(stressed)[0, 1]
+    assert after > before + 0.15
+    assert stressed.std(axis=1) == pytest.approx(moves.std(axis=1), rel=0.15)
+
+
+def test_the_first_factor_leads_and_stablecoins_keep_their_moves(parameters) -> None:
+    moves = correlated(0.2)
+    stressed = toward_target(moves, ["btc", "eth", "stablecoin"], parameters.correlation)
+    assert stressed[0] == pytest.approx(moves[0])
+    assert stressed[2].tobytes() == moves[2].tobytes()
+
+
+def test_broken_blocks_keep_groups_together_and_lose_the_rest() -> None:
+    moves = correlated(0.9)
+    broken = block_broken(moves, ["btc", "eth", "eth"])
+    assert np.corrcoef(broken[1], broken[2])[0, 1] > 0.8
+    assert abs(np.corrcoef(broken[0], broken[1])[0, 1]) < 0.1
+    assert np.sort(broken[1]).tobytes() == np.sort(moves[1]).tobytes()

@@ -1,0 +1,37 @@
+"""The kernel cache: found where it can be written, and named by the sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numba
+
+from aggregator.valuation.compilation import PACKAGE, cache_directory, source_digest
+
+
+def test_a_change_of_any_kernel_source_names_another_cache(tmp_path: Path) -> None:
+    (tmp_path / "first.py").write_text("from x import compiled\n")
+    (tmp_path / "second.py").write_text("nothing here\n")
+    before = source_digest(tmp_path)
+    (tmp_path / "second.py").write_text("still nothing\n")
+    assert source_digest(tmp_path) == before
+    (tmp_path / "first.py").write_text("from x import compiled  # changed\n")
+    assert source_digest(tmp_path) != before
+
+
+def test_the_first_directory_that_can_be_written_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    found = cache_directory([file / "below", tmp_path / "cache"], "abc")
+    assert found == tmp_path / "cache" / "plimsoll-kernels-abc"
+    assert found.is_dir()
+
+
+def test_without_a_writable_directory_there_is_no_cache(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    assert cache_directory([file], "abc") is None
+
+
+def test_the_process_uses_the_cache_of_its_own_sources() -> None:
+    assert numba.config.CACHE_DIR.endswith(f"plimsoll-kernels-{source_digest(PACKAGE)}")

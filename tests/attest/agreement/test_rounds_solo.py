@@ -1,0 +1,318 @@
+"""A committee of one runs every step of a round, and goes on after a restart at any of them."""
+
+from typing import TypeVar
+
+import msgspec
+import pytest
+
+from attest.agreement.effects import (
+    Abstain,
+    CertificateReady,
+    Effects,
+    Observe,
+    OutcomeReady,
+    Send,
+    SignShare,
+)
+from attest.agreement.machine import RoundMachine
+from attest.agreement.messages import GENESIS_REFERENCE, MessageKind
+from attest.agreement.rules import AgreementParameters, AgreementRules, leader_order
+from attest.agreement.state import AgreedState, genesis_state
+from attest.formats.certificate import Certificate, encode_certificate, verify_certificate
+from attest.formats.eip712 import sign_digest
+from riskschema.errors import FatalError, InvalidData, ProtocolViolation
+from tests.attest.agreement.round_kit import (
+    GENESIS,
+    INTERVAL,
+    committee,
+    genesis_history,
+    identity,
+    observation,
+    private_key,
+    report,
+    rules,
+)
+
+RULES = rules(1)
+
+
+def start(
+    *, sign_from: int = 1, certificate: Certificate | None = None, state: AgreedState | None = None
+) -> RoundMachine:
+    return RoundMachine(
+        RULES,
+        me=0,
+        sign=identity(0).sign,
+        state=state or genesis_state(RULES, genesis_history()),
+        certificate=certificate,
+        sign_from=sign_from,
+    )
+
+
+E = TypeVar("E")
+
+
+def only(effects: Effects, kind: type[E]) -> E:
+    (effect,) = effects
+    assert isinstance(effect, kind), effect
+    return effect
+
+
+class Driver:
+    """Steps through a round as the node does; `stored` is the database, `guard` what was signed."""
+
+    def __init__(self) -> None:
+        self.machine = start()
+        self.stored: list[bytes] = []
+        self.signed: dict[int, bytes] = {}
+        self.certified: list[CertificateReady] = []
+
+    def keep(self, send: Send) -> Effects:
+        kept = next((old for old in self.stored if old[:43] == send.payload[:43]), None)
+        if kept is None:
+            self.stored.append(send.payload)
+        return self.machine.on_message(kept or send.payload)
+
+    def sign(self, effects: Effects) -> Effects:
+        ask = only(effects, SignShare)
+        assert self.signed.setdefault(ask.header.round, ask.report_hash) == ask.report_hash
+        return self.machine.on_signature(ask.header.round, sign_digest(ask.digest, private_key(0)))
+
+    def go_on(self, effects: Effects, now: int, *, die_after: int = 99) -> int:
+        """Follow the effects; return how many steps were made before the end or the crash."""
+        for step in range(die_after):
+            if not effects:
+                return step
+            (effect,) = effects
+            if isinstance(effect, Observe):
+                effects = self.machine.on_observation(effect.round, observation(now, highest=effect.highest_certified))
+            elif isinstance(effect, Send):
+                effects = self.keep(effect)
+            elif isinstance(effect, OutcomeReady):
+                effects = self.machine.on_report_ready(*report(RULES, effect.outcome, effect.parent_state))
+            elif isinstance(effect, SignShare):
+                effects = self.sign(effects)
+            else:
+                assert isinstance(effect, CertificateReady)
+                self.certified.append(effect)
+                effects = ()
+        return die_after
+
+
+STEPS = 7
+"""Observe, observation, proposal, outcome, share signed, share, certificate."""
+
+
+def test_a_round_goes_through_its_steps_in_order() -> None:
+    machine, now = start(), GENESIS + INTERVAL
+    observe = only(machine.on_tick(now), Observe)
+    assert (observe.round, observe.highest_certified) == (1, GENESIS_REFERENCE)
+    seen = only(machine.on_observation(1, observation(now)), Send)
+    assert seen.kind is MessageKind.OBSERVATION
+    proposal = only(machine.on_message(seen.payload), Send)
+    assert proposal.kind is MessageKind.PROPOSAL
+    ready = only(machine.on_message(proposal.payload), OutcomeReady)
+    assert (ready.outcome.round, ready.parent_state.round) == (1, 0)
+    header, state = report(RULES, ready.outcome, ready.parent_state)
+    sign = only(machine.on_report_ready(header, state), SignShare)
+    share = only(machine.on_signature(1, sign_digest(sign.digest, private_key(0))), Send)
+    assert share.kind is MessageKind.SHARE
+    done = only(machine.on_message(share.payload), CertificateReady)
+    assert (done.certificate.header, done.state) == (header, state)
+    verify_certificate(
+        done.certificate,
+        config_digest=RULES.config_digest,
+        operators=RULES.committee.signers,
+        destinations=RULES.committee.destinations,
+    )
+    assert machine.on_tick(now + 1) == ()
+
+
+def test_each_report_builds_on_the_one_before() -> None:
+    driver = Driver()
+    for round_number in (1, 2, 3):
+        now = GENESIS + INTERVAL * round_number
+        assert driver.go_on(driver.machine.on_tick(now), now) == STEPS
+    hashes = [each.certificate.report_hash for each in driver.certified]
+    assert [each.certificate.header.parent for each in driver.certified] == [bytes(32), *hashes[:-1]]
+    assert [each.state.round for each in driver.certified] == [1, 2, 3]
+
+
+def test_a_skipped_slot_is_no_gap_in_the_chain_of_reports() -> None:
+    driver = Driver()
+    for round_number in (1, 5):
+        now = GENESIS + INTERVAL * round_number
+        driver.go_on(driver.machine.on_tick(now), now)
+    first, second = (each.certificate for each in driver.certified)
+    assert second.header.parent == first.report_hash
+
+
+@pytest.mark.parametrize("steps", range(STEPS))
+def test_a_restart_after_any_step_ends_in_the_same_report(steps: int) -> None:
+    undisturbed, driver, now = Driver(), Driver(), GENESIS + INTERVAL
+    undisturbed.go_on(undisturbed.machine.on_tick(now), now)
+    assert driver.go_on(driver.machine.on_tick(now), now, die_after=steps) == steps
+    driver.machine = start()
+    driver.go_on(driver.machine.on_restart(now + 3, driver.stored), now + 3 * (steps < 2))
+    assert [each.certificate.header.round for each in driver.certified] == [1]
+    if steps >= 2:
+        assert driver.certified[0].certificate == undisturbed.certified[0].certificate
+        assert driver.stored == undisturbed.stored
+
+
+@pytest.mark.parametrize("steps", range(2, STEPS))
+def test_a_restart_without_replaying_meets_what_was_stored(steps: int) -> None:
+    driver, now = Driver(), GENESIS + INTERVAL
+    driver.go_on(driver.machine.on_tick(now), now, die_after=steps)
+    stored = tuple(driver.stored)
+    driver.machine = start()
+    assert driver.go_on(driver.machine.on_tick(now + 4), now + 4) == STEPS
+    assert tuple(driver.stored[: len(stored)]) == stored
+    assert len(driver.certified) == 1
+
+
+def test_a_round_that_a_crash_interrupted_is_finished_in_the_next_slot() -> None:
+    driver, now = Driver(), GENESIS + INTERVAL
+    driver.go_on(driver.machine.on_tick(now), now, die_after=5)
+    driver.machine = start()
+    late, *rest = driver.machine.on_restart(now + INTERVAL, driver.stored)
+    driver.go_on((late,), now + INTERVAL)
+    assert [each.certificate.header.round for each in driver.certified] == [1]
+    driver.go_on((only(tuple(rest), Observe),), now + INTERVAL)
+    assert driver.certified[1].certificate.header.parent == driver.certified[0].certificate.report_hash
+
+
+@pytest.mark.parametrize("slots_later", [0, 1])
+def test_a_round_that_was_certified_before_the_crash_is_not_run_again(slots_later: int) -> None:
+    driver, now = Driver(), GENESIS + INTERVAL
+    driver.go_on(driver.machine.on_tick(now), now)
+    (done,) = driver.certified
+    machine = start(certificate=done.certificate, state=done.state)
+    effects = machine.on_restart(now + slots_later * INTERVAL, driver.stored)
+    assert [(type(effect), effect.round) for effect in effects] == [(Observe, 2)] * slots_later
+    forgetful = start(certificate=done.certificate, state=done.state)
+    assert forgetful.on_restart(now, ()) == ()
+
+
+def test_a_database_of_another_committee_is_not_taken_up() -> None:
+    driver, now = Driver(), GENESIS + INTERVAL
+    driver.go_on(driver.machine.on_tick(now), now)
+    other = AgreementRules.of(committee(1, account_cap=5))
+    state = genesis_state(other, genesis_history())
+    with pytest.raises(ProtocolViolation) as caught:
+        RoundMachine(other, me=0, sign=identity(0).sign, state=state).on_restart(now, driver.stored)
+    assert caught.value.code == "foreign"
+
+
+def test_after_a_restart_from_the_last_certificate_the_chain_goes_on() -> None:
+    driver, now = Driver(), GENESIS + INTERVAL
+    driver.go_on(driver.machine.on_tick(now), now)
+    (done,) = driver.certified
+    machine = start(certificate=done.certificate, state=done.state)
+    observe = only(machine.on_tick(now + INTERVAL), Observe)
+    assert observe.highest_certified.report_hash == done.certificate.report_hash
+
+
+def test_below_the_guards_floor_the_node_follows_but_does_not_sign() -> None:
+    driver, now = Driver(), GENESIS + INTERVAL
+    driver.machine = start(sign_from=2)
+    seen = only(driver.machine.on_tick(now), Observe)
+    send = only(driver.machine.on_observation(seen.round, observation(now)), Send)
+    ready = only(driver.keep(only(driver.keep(send), Send)), OutcomeReady)
+    header, state = report(RULES, ready.outcome, ready.parent_state)
+    assert driver.machine.on_report_ready(header, state) == (Abstain(round=1, code="guard_refuses"),)
+    assert driver.go_on(driver.machine.on_tick(now + INTERVAL), now + INTERVAL) == STEPS
+
+
+def test_a_report_that_does_not_say_what_was_agreed_is_not_signed() -> None:
+    driver, now = Driver(), GENESIS + INTERVAL
+    send = only(driver.machine.on_tick(now), Observe)
+    first = only(driver.machine.on_observation(send.round, observation(now)), Send)
+    ready = only(driver.keep(only(driver.keep(first), Send)), OutcomeReady)
+    header, state = report(RULES, ready.outcome, ready.parent_state)
+    for field in ("config_digest", "parent", "state_root", "pins_root"):
+        with pytest.raises(InvalidData, match=field):
+            driver.machine.on_report_ready(msgspec.structs.replace(header, **{field: bytes([9]) * 32}), state)
+    for field in ("observed_at", "valid_until"):
+        with pytest.raises(InvalidData, match=field):
+            driver.machine.on_report_ready(msgspec.structs.replace(header, **{field: 1}), state)
+
+
+def test_answers_that_come_after_the_round_is_over_do_nothing() -> None:
+    driver, now = Driver(), GENESIS + INTERVAL
+    machine = driver.machine
+    observe = only(machine.on_tick(now), Observe)
+    ready = only(
+        driver.keep(only(driver.keep(only(machine.on_observation(observe.round, observation(now)), Send)), Send)),
+        OutcomeReady,
+    )
+    machine.on_tick(now + 5 * INTERVAL)
+    assert machine.on_report_ready(*report(RULES, ready.outcome, ready.parent_state)) == ()
+    assert machine.on_signature(1, bytes(65)) == ()
+    assert machine.on_observation(1, observation(now)) == ()
+
+
+def test_a_round_that_ends_without_a_report_says_why() -> None:
+    driver, now = Driver(), GENESIS + INTERVAL
+    machine = driver.machine
+    machine.on_tick(now)
+    silent, observe = machine.on_tick(now + INTERVAL)
+    assert silent == Abstain(round=1, code="leader_silent")
+    driver.go_on((observe,), now + INTERVAL, die_after=3)
+    late, observe = machine.on_tick(now + 2 * INTERVAL)
+    assert late == Abstain(round=2, code="deadline")
+    driver.go_on((observe,), now + 2 * INTERVAL, die_after=5)
+    unsigned, _ = machine.on_tick(now + 3 * INTERVAL)
+    assert unsigned == Abstain(round=3, code="quorum_missing")
+
+
+def test_the_clock_never_goes_back_and_round_zero_is_the_genesis() -> None:
+    machine = start()
+    assert machine.on_tick(GENESIS) == ()
+    only(machine.on_tick(GENESIS + 3 * INTERVAL), Observe)
+    assert machine.on_tick(GENESIS) == ()
+    assert machine.current_round == 3
+    with pytest.raises(InvalidData, match="genesis"):
+        start().on_tick(GENESIS - 1)
+
+
+def test_an_own_observation_that_nobody_would_take_is_refused_here() -> None:
+    machine = start()
+    machine.on_tick(GENESIS + INTERVAL)
+    with pytest.raises(ProtocolViolation, match="clock"):
+        machine.on_observation(1, observation(GENESIS + 20 * INTERVAL))
+
+
+def test_an_identity_that_the_committee_does_not_name_stops_the_node() -> None:
+    with pytest.raises(FatalError, match="identity key"):
+        RoundMachine(RULES, me=0, sign=identity(5).sign, state=genesis_state(RULES, genesis_history()))
+
+
+def test_a_certificate_restores_a_node_that_lost_its_own() -> None:
+    driver, now = Driver(), GENESIS + INTERVAL
+    driver.go_on(driver.machine.on_tick(now), now)
+    (done,) = driver.certified
+    fresh = start()
+    fresh.on_tick(now + INTERVAL)
+    payload = encode_certificate(done.certificate)
+    assert fresh.on_snapshot(payload, done.state) == ()
+    observe = only(fresh.on_tick(now + 2 * INTERVAL)[1:], Observe)
+    assert observe.highest_certified.round == 1
+
+
+def test_the_leaders_are_a_permutation_drawn_from_the_config_digest() -> None:
+    orders = {leader_order(bytes([seed]) * 32, 7) for seed in range(20)}
+    assert all(sorted(order) == list(range(7)) for order in orders)
+    assert len(orders) > 15
+    used = rules(7)
+    assert [used.leader(number) for number in range(7)] == list(used.leaders)
+    assert used.leader(7) == used.leader(0)
+
+
+def test_parameters_that_divide_by_zero_are_refused_and_all_are_hashed() -> None:
+    with pytest.raises(InvalidData, match="pin_stride"):
+        rules(1, AgreementParameters(pin_stride=0))
+    hashes = {
+        rules(1, AgreementParameters(**{field: 7})).parameters_hash for field in AgreementParameters.__struct_fields__
+    }
+    assert len(hashes) == len(AgreementParameters.__struct_fields__)

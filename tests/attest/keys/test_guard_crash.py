@@ -1,0 +1,159 @@
+"""kill -9 at any instant: the guard opens again, and never lets a second report of a round out."""
+
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from attest.keys.guard import create_guard, open_guard
+from riskschema.errors import TransientError
+from riskschema.units import Address
+
+ADDRESS = Address("0x" + "ab" * 20)
+CONFIG = bytes([7]) * 32
+
+
+def report(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+def signature(round_number: int, number: int) -> bytes:
+    """As deterministic as RFC 6979."""
+    return b"%d/%d" % (round_number, number)
+
+
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+from attest.keys.guard import open_guard
+
+path, step = Path(sys.argv[1]), sys.argv[2]
+die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+guard = open_guard(path, "0x" + "ab" * 20)
+guard.enter(bytes([7]) * 32, 0)
+if step == "before":
+    die()
+if step == "writing":
+    guard._file.write = die
+
+def sign():
+    if step == "signing":
+        die()
+    return b"3/1"
+
+released = guard.sign_once(bytes([7]) * 32, 3, (1).to_bytes(32, "big"), sign)
+os.write(1, released)
+die()
+"""
+
+
+def child_that_dies(path: Path, step: str) -> bytes:
+    """Sign report 1 of round 3 in a process that is killed on the way; return what it let out."""
+    child = subprocess.run([sys.executable, "-c", CHILD, str(path), step], capture_output=True, timeout=60, check=False)
+    assert child.returncode == -signal.SIGKILL, child.stderr.decode()
+    return child.stdout
+
+
+@pytest.mark.parametrize("step", ["before", "signing", "writing", "released"])
+def test_killed_at_each_step_it_continues_and_never_signs_two_reports(tmp_path: Path, step: str) -> None:
+    path = tmp_path / "keys" / "guard"
+    create_guard(path, ADDRESS)
+    released = child_that_dies(path, step)
+    assert released == (signature(3, 1) if step == "released" else b"")
+    with open_guard(path, ADDRESS) as guard:
+        assert guard.enter(CONFIG, 3) <= 3, "an ordinary crash costs no round"
+        if released:
+            with pytest.raises(TransientError):
+                guard.sign_once(CONFIG, 3, report(2), lambda: b"second")
+        assert guard.sign_once(CONFIG, 3, report(1), lambda: signature(3, 1)) == signature(3, 1)
+        with pytest.raises(TransientError):
+            guard.sign_once(CONFIG, 3, report(2), lambda: b"second")
+
+
+class GuardUnderFire(RuleBasedStateMachine):
+    """Sign, restart, lose the file, restore an old one, export and import, in any order."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name) / "keys" / "guard"
+        create_guard(self.path, ADDRESS)
+        self.guard = open_guard(self.path, ADDRESS)
+        self.slot = 1
+        self.guard.enter(CONFIG, self.slot)
+        self.released: dict[int, set[bytes]] = {}
+        self.backup: bytes | None = None
+        self.exported: bytes | None = None
+
+    @rule(ahead=st.integers(-2, 1), number=st.integers(1, 3))
+    def sign(self, ahead: int, number: int) -> None:
+        round_number = max(self.slot + ahead, 1)
+        try:
+            out = self.guard.sign_once(CONFIG, round_number, report(number), lambda: signature(round_number, number))
+        except TransientError:
+            return
+        assert out == signature(round_number, number)
+        self.released.setdefault(round_number, set()).add(out)
+
+    @rule(slots=st.integers(1, 3))
+    def time_passes(self, slots: int) -> None:
+        self.slot += slots
+
+    @rule()
+    def restart(self) -> None:
+        self.guard.close()
+        self.reopen()
+
+    @rule()
+    def back_up(self) -> None:
+        self.guard.close()
+        self.backup = self.path.read_bytes()
+        self.reopen()
+
+    @rule()
+    def restore_the_backup(self) -> None:
+        if self.backup is not None:
+            self.guard.close()
+            self.path.write_bytes(self.backup)
+            self.reopen()
+
+    @rule()
+    def lose_the_file(self) -> None:
+        self.guard.close()
+        self.path.unlink()
+        self.reopen()
+
+    @rule()
+    def export(self) -> None:
+        self.exported = self.guard.export_marks()
+
+    @rule()
+    def import_(self) -> None:
+        if self.exported is not None:
+            self.guard.import_marks(self.exported)
+
+    def reopen(self) -> None:
+        self.guard = open_guard(self.path, ADDRESS)
+        self.guard.enter(CONFIG, self.slot)
+
+    @invariant()
+    def no_round_has_two_reports(self) -> None:
+        for round_number, signatures in getattr(self, "released", {}).items():
+            assert len(signatures) == 1, f"round {round_number}"
+
+    def teardown(self) -> None:
+        if hasattr(self, "guard"):
+            self.guard.close()
+            self.folder.cleanup()
+
+
+TestGuardUnderFire = GuardUnderFire.TestCase
+TestGuardUnderFire.settings = settings(
+    max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)

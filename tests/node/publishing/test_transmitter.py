@@ -1,0 +1,174 @@
+"""The transmitter: rounds never wait for a slow chain, and what is published is the newest report."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from attest.formats.certificate import Certificate
+from attest.formats.eip712 import Destination
+from attest.formats.header import ReportHeader
+from node.publishing.transmitter import PUBLISHER, Transmitter, open_transmitter
+from node.status import NodeStatus
+from node.telemetry import Metrics
+from riskschema.errors import InvalidData, PlimsollError, TransientError
+from riskschema.ports import PublishedTransaction
+from riskschema.units import Address, Hash32
+from tests.node.local_node import ManualClock
+
+ORACLE = Address("0x" + "0f" * 20)
+LATE = TransientError("it has not landed", code="publish_late")
+
+
+def certificate(round_number: int) -> Certificate:
+    word = bytes(32)
+    header = ReportHeader(
+        config_digest=word,
+        round=round_number,
+        parent=word,
+        state_root=word,
+        observed_at=1,
+        valid_until=2,
+        pins_root=word,
+        market_root=word,
+        arrays_root=word,
+        parameters_hash=word,
+        model_version=1,
+        accounts_root=word,
+        feeds_root=word,
+        account_count=0,
+        feed_count=0,
+        coverage_ppm=0,
+        breaker_flags=0,
+    )
+    return Certificate(header=header, bitmap=1, signatures=(bytes(65),))
+
+
+def landed(round_number: int) -> PublishedTransaction:
+    return PublishedTransaction(chain_id=1, hash=Hash32(bytes(32)), block_number=round_number, gas_used=95_000)
+
+
+class SlowChain:
+    """A publisher whose transactions land when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.answers: dict[int, asyncio.Future[PublishedTransaction]] = {}
+
+    async def publish(self, *, round_number: int, to: Address, data: bytes) -> PublishedTransaction:
+        assert to == ORACLE
+        assert data
+        self.asked.append(round_number)
+        return await self.answers.setdefault(round_number, asyncio.get_running_loop().create_future())
+
+    def land(self, round_number: int) -> None:
+        self.answers[round_number].set_result(landed(round_number))
+
+
+class World:
+    def __init__(self) -> None:
+        self.chain = SlowChain()
+        self.status = NodeStatus(round_interval=1)
+        self.metrics = Metrics(self.status)
+
+    @asynccontextmanager
+    async def transmitter(self) -> AsyncIterator[Transmitter]:
+        destination = Destination(chain_id=1, oracle=ORACLE)
+        async with open_transmitter(
+            self.chain, destination, status=self.status, metrics=self.metrics, clock=ManualClock(0.0)
+        ) as transmitter:
+            yield transmitter
+
+    def failing(self) -> list[tuple[str, str]]:
+        failures = self.status.failures(0.0)
+        return [(failure.component, failure.code) for failure in failures if failure.component == PUBLISHER]
+
+
+async def settled() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_a_transaction_that_lands_in_time_is_returned() -> None:
+    world = World()
+    async with world.transmitter() as transmitter:
+        sending = asyncio.create_task(transmitter.send(certificate(1), patience=5.0))
+        await settled()
+        world.chain.land(1)
+        assert await sending == landed(1)
+    assert b'plimsoll_publish_gas_count{chain_id="1"} 1.0' in world.metrics.exposition(0.0)
+
+
+async def test_a_slow_transaction_goes_on_beside_the_next_rounds() -> None:
+    world = World()
+    async with world.transmitter() as transmitter:
+        assert await transmitter.send(certificate(1), patience=0.01) is None
+        sending = asyncio.create_task(transmitter.send(certificate(2), patience=5.0))
+        await settled()
+        assert world.chain.asked == [1]
+        world.chain.land(1)
+        await settled()
+        world.chain.land(2)
+        assert await sending == landed(2)
+
+
+async def test_a_report_that_is_overtaken_while_it_waits_is_left_out() -> None:
+    world = World()
+    async with world.transmitter() as transmitter:
+        for number in range(1, 6):
+            assert await transmitter.send(certificate(number), patience=0.0) is None
+        await settled()
+        world.chain.land(1)
+        await settled()
+        world.chain.land(5)
+        await settled()
+    assert world.chain.asked == [1, 5]
+
+
+@pytest.mark.parametrize("error", [LATE, InvalidData("RoundNotNewer", code="publish_refused")])
+async def test_a_failure_is_returned_and_shown_until_a_later_report_lands(error: PlimsollError) -> None:
+    world = World()
+    async with world.transmitter() as transmitter:
+        sending = asyncio.create_task(transmitter.send(certificate(1), patience=None))
+        await settled()
+        world.chain.answers[1].set_exception(error)
+        assert await sending == error
+        assert world.failing() == [(PUBLISHER, error.code)]
+
+        sending = asyncio.create_task(transmitter.send(certificate(2), patience=None))
+        await settled()
+        world.chain.land(2)
+        await sending
+    assert world.failing() == []
+
+
+async def test_a_bug_in_the_background_stops_the_node_with_the_next_report() -> None:
+    world = World()
+    async with world.transmitter() as transmitter:
+        await transmitter.send(certificate(1), patience=0.0)
+        await settled()
+        world.chain.answers[1].set_exception(ZeroDivisionError("a bug"))
+        await settled()
+        with pytest.raises(ZeroDivisionError, match="a bug"):
+            await transmitter.send(certificate(2), patience=0.0)
+
+
+async def test_closing_stops_what_is_under_way() -> None:
+    world = World()
+    async with world.transmitter() as transmitter:
+        await transmitter.send(certificate(1), patience=0.0)
+        await settled()
+    assert world.chain.answers[1].cancelled()
+
+
+async def test_giving_up_a_round_does_not_give_up_its_transaction() -> None:
+    world = World()
+    async with world.transmitter() as transmitter:
+        round_under_way = asyncio.create_task(transmitter.send(certificate(1), patience=None))
+        await settled()
+        round_under_way.cancel()
+        await settled()
+        assert not world.chain.answers[1].cancelled()

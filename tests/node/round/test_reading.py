@@ -1,0 +1,207 @@
+"""From venues to portfolios: whose accounts are read, what counts as read, and what a chain left out means."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from node.round.parallel import in_parallel
+from node.round.reading import ConfiguredVenue, Reading, configured_venues, discover_accounts, read_portfolios
+from node.settings import Chain
+from riskschema.errors import InvalidData, TransientError
+from riskschema.portfolio import BlockReference, NoLiquidation, Silo, Unread, VenueReading
+from riskschema.ports import PinnedReader
+from riskschema.units import Address, Hash32
+
+HOME, AWAY = 1, 10
+
+
+def account(number: int) -> Address:
+    return Address(f"0x{number:040x}")
+
+
+class Pinned:
+    """A reader that nothing is asked of: the venues here answer by themselves."""
+
+    def __init__(self, chain_id: int) -> None:
+        self.block = BlockReference(chain_id=chain_id, number=5, hash=Hash32(bytes(32)), timestamp=1_700_000_000)
+
+
+class Venue:
+    """A protocol that names some accounts and reverts for some."""
+
+    def __init__(
+        self, name: str, chain_id: int, named: Sequence[int], *, reverting: Sequence[int] = (), failing: bool = False
+    ) -> None:
+        self.venue = name
+        self.chain_id = chain_id
+        self.named = named
+        self.reverting = {account(number) for number in reverting}
+        self.failing = failing
+
+    async def discover(self, _reader: PinnedReader, *, from_block: int) -> frozenset[Address]:
+        assert from_block == 3
+        return frozenset(map(account, self.named))
+
+    async def read(self, _reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
+        if self.failing:
+            raise TransientError("no answer", code="endpoint_unreachable")
+        read = [each for each in accounts if each not in self.reverting]
+        return VenueReading(
+            venue=self.venue,
+            silos=tuple(self.silo(each) for each in read),
+            unread=tuple(self.unread(each) for each in accounts if each in self.reverting),
+        )
+
+    def silo(self, owner: Address) -> Silo:
+        return Silo(
+            id=f"{self.venue}:{self.chain_id}:{owner}",
+            venue=self.venue,
+            chain_id=self.chain_id,
+            market="",
+            account=owner,
+            health=None,
+            rule=NoLiquidation(),
+            positions=(),
+        )
+
+    def unread(self, owner: Address) -> Unread:
+        return Unread(
+            chain_id=self.chain_id, venue=self.venue, market="", account=owner, code="call_reverted", detail="paused"
+        )
+
+    def configured(self) -> ConfiguredVenue:
+        return ConfiguredVenue(
+            label=f"{self.venue}:{self.chain_id}", chain_id=self.chain_id, from_block=3, adapter=self
+        )
+
+
+def readers(*chains: int) -> dict[int, Any]:
+    return {chain_id: Pinned(chain_id) for chain_id in chains}
+
+
+async def discovered(
+    venues: Sequence[Venue], *, requested: Sequence[int] = (), cap: int = 100, limit: int = 100, chains: Sequence[int]
+) -> list[int]:
+    found = await discover_accounts(
+        [venue.configured() for venue in venues],
+        readers(*chains),
+        caps={venue.configured().label: cap for venue in venues},
+        requested=map(account, requested),
+        limit=limit,
+    )
+    return [int(each, 16) for each in found]
+
+
+async def read(venues: Sequence[Venue], accounts: Sequence[int], *, chains: Sequence[int]) -> Reading:
+    return await read_portfolios(
+        [venue.configured() for venue in venues], readers(*chains), [account(number) for number in accounts]
+    )
+
+
+async def test_accounts_of_all_venues_are_read_once_and_in_order() -> None:
+    venues = [Venue("a", HOME, [5, 3]), Venue("b", HOME, [3, 9, 1])]
+    assert await discovered(venues, chains=[HOME]) == [1, 3, 5, 9]
+
+
+async def test_a_venue_contributes_no_more_than_its_cap() -> None:
+    venues = [Venue("spam", HOME, range(1, 50)), Venue("honest", HOME, [90, 91])]
+    assert await discovered(venues, cap=2, chains=[HOME]) == [1, 2, 90, 91]
+
+
+async def test_requested_accounts_come_before_found_ones_within_the_limit() -> None:
+    assert await discovered([Venue("a", HOME, [1, 2, 3])], requested=[8, 2], limit=3, chains=[HOME]) == [1, 2, 8]
+
+
+async def test_a_chain_that_is_out_names_nobody() -> None:
+    assert await discovered([Venue("a", HOME, [1]), Venue("b", AWAY, [2])], chains=[HOME]) == [1]
+
+
+async def test_every_account_gets_a_portfolio_with_the_silos_of_all_venues() -> None:
+    reading = await read([Venue("b", HOME, []), Venue("a", AWAY, [])], [2, 1], chains=[HOME, AWAY])
+    assert [portfolio.subject for portfolio in reading.portfolios] == [account(2), account(1)]
+    assert [silo.venue for silo in reading.portfolios[0].silos] == ["a", "b"]
+    assert [block.chain_id for block in reading.portfolios[0].blocks] == [HOME, AWAY]
+    assert reading.coverage == (0b11, 0b11)
+    assert reading.coverage_ppm == 1_000_000
+
+
+async def test_a_revert_clears_the_bit_of_its_venue_and_account_alone() -> None:
+    reading = await read([Venue("a", HOME, []), Venue("b", HOME, [], reverting=[2])], [1, 2], chains=[HOME])
+    assert reading.coverage == (0b11, 0b01)
+    assert reading.coverage_ppm == 750_000
+    assert [item.venue for item in reading.portfolios[1].unread] == ["b"]
+    assert reading.portfolios[0].unread == ()
+
+
+async def test_a_venue_whose_chain_is_out_is_unread_for_everyone() -> None:
+    reading = await read([Venue("a", HOME, []), Venue("b", AWAY, [])], [1, 2], chains=[HOME])
+    assert reading.coverage == (0b01, 0b01)
+    assert {item.code for portfolio in reading.portfolios for item in portfolio.unread} == {"chain_out"}
+
+
+async def test_no_accounts_and_half_of_the_venues_out_is_half_the_coverage() -> None:
+    assert (await read([Venue("a", HOME, []), Venue("b", AWAY, [])], [], chains=[HOME])).coverage_ppm == 500_000
+    assert (await read([Venue("a", HOME, [])], [], chains=[HOME])).coverage_ppm == 1_000_000
+
+
+async def test_when_one_venue_fails_nothing_goes_on_reading_beside_the_next_round() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    class Slow(Venue):
+        async def read(self, _reader: PinnedReader, _accounts: Sequence[Address]) -> VenueReading:
+            begun.set()
+            try:
+                await asyncio.sleep(3_600)
+            finally:
+                ended.set()
+            raise AssertionError
+
+    with pytest.raises(TransientError):
+        await read([Slow("slow", HOME, []), Venue("b", HOME, [], failing=True)], [1], chains=[HOME])
+    assert begun.is_set() == ended.is_set()
+
+
+async def test_a_bug_does_not_hide_behind_a_failure() -> None:
+    async def fail(error: Exception) -> None:
+        raise error
+
+    with pytest.raises(ZeroDivisionError):
+        await in_parallel([fail(TransientError("no answer", code="deadline")), fail(ZeroDivisionError())])
+
+
+async def test_a_failing_endpoint_is_no_fact_and_ends_the_reading() -> None:
+    with pytest.raises(TransientError, match="no answer"):
+        await read([Venue("a", HOME, []), Venue("b", HOME, [], failing=True)], [1], chains=[HOME])
+
+
+@pytest.mark.parametrize(
+    ("table", "named"),
+    [
+        ({"protocol": "aave_v4"}, "unknown protocol 'aave_v4'"),
+        ({"addresses_provider": str(account(1))}, "protocol is missing"),
+        ({"protocol": "aave_v3"}, "addresses_provider"),
+        ({"protocol": "aave_v3", "addresses_provider": str(account(1)), "pool": "x"}, "pool"),
+        ({"protocol": "aave_v3", "addresses_provider": "0x12"}, "addresses_provider"),
+        ({"protocol": "aave_v3", "addresses_provider": str(account(1)), "from_block": -1}, "from_block"),
+        ({"protocol": "aave_v3", "addresses_provider": str(account(1)), "from_block": True}, "from_block"),
+        ({"protocol": "aave_v3", "addresses_provider": str(account(1)), "label": 5}, "label"),
+    ],
+)
+def test_a_wrong_venue_table_is_named_with_its_field(table: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidData) as refusal:
+        configured_venues(Chain(chain_id=7, rpc_url="http://localhost", venues=({"protocol": "wallet"}, table)))
+    assert "chain 7: venues[1]" in refusal.value.message
+    assert named in refusal.value.message
+
+
+def test_a_venue_is_named_by_protocol_or_label_and_chain() -> None:
+    tables = (
+        {"protocol": "aave_v3", "addresses_provider": str(account(1)), "from_block": 9},
+        {"protocol": "aave_v3", "addresses_provider": str(account(2)), "label": "prime"},
+    )
+    venues = configured_venues(Chain(chain_id=7, rpc_url="http://localhost", venues=tables))
+    assert [(venue.label, venue.from_block) for venue in venues] == [("aave_v3:7", 9), ("prime:7", 0)]
