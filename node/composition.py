@@ -18,6 +18,7 @@ from attest.formats.committee import Committee, round_at
 from attest.keys.guard import Guard, guard_path, open_guard
 from attest.keys.identity import IdentityKey
 from attest.keys.keystore import LocalSigner, open_identity, open_keystore
+from attest.reports.report import Model
 from contracts.calls import decode_revert
 from node.committee_file import check_agreement, check_history, destination_of, load_committee, operator_index
 from node.node import Node, StepHook, SystemClock, no_hook, thread_executor
@@ -26,7 +27,6 @@ from node.publishing.publisher import open_publisher
 from node.publishing.transmitter import open_transmitter
 from node.round.hourly_prices import HourlyPrices
 from node.round.reading import configured_venues, open_chains
-from node.round.report import Model
 from node.settings import Keys, Market, Publish, Settings, read_text, rpc_url
 from node.status import NodeStatus
 from node.telemetry import Metrics

@@ -16,10 +16,10 @@ from attest.agreement.machine import RoundMachine
 from attest.agreement.rules import AgreementRules
 from attest.formats.eip712 import Destination
 from attest.keys.guard import Guard
+from attest.reports.report import Model
 from node.publishing.transmitter import Transmitter
 from node.round.hourly_prices import HourlyPrices
 from node.round.reading import ConfiguredVenue
-from node.round.report import Model
 from node.status import NodeStatus
 from node.telemetry import Metrics
 from riskschema.market import Group

@@ -11,13 +11,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from attest.formats.committee import Committee, config_digest
-from node.api.documents import (
-    CertifiedReport,
-    account_document,
-    attestation_document,
-    certified_report,
-    round_document,
-)
+from attest.reports.attestation import CertifiedReport, attestation_document, certified_report
+from node.api.documents import account_document, round_document
 from node.api.problems import Problem
 from node.status import CertifiedRound, NodeStatus
 from riskschema.codec import encode_json

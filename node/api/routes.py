@@ -9,8 +9,9 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from attest.reports.attestation import AttestationDocument, RoundNumber
 from node.api.answers import Answer, Answers
-from node.api.documents import AccountDocument, AttestationDocument, RoundDocument, RoundNumber
+from node.api.documents import AccountDocument, RoundDocument
 from node.api.openapi import Operation, Parameter
 from node.api.problems import Problem, UnreadyComponent
 from node.status import NodeStatus

@@ -16,14 +16,9 @@ from adapters.chains import open_chain
 from attest.formats.certificate import Certificate
 from attest.formats.eip712 import digest_in_domain
 from attest.formats.leaf import AccountLeaf
+from attest.reports.attestation import AttestationDocument, DestinationDocument, attested_certificate, check_attestation
 from contracts.calls import decode_result, decode_revert, encode_call
-from node.api.documents import (
-    AttestationDocument,
-    DestinationDocument,
-    attested_certificate,
-    check_attestation,
-    read_attestation,
-)
+from node.api.documents import read_attestation
 from node.checksums import checked_address
 from node.commands.documents import name_of, read_document
 from node.telemetry import configure_logging

@@ -20,6 +20,7 @@ from attest.agreement.state_format import encode_state
 from attest.formats.certificate import Certificate, encode_certificate
 from attest.formats.header import ReportHeader, decode_header, encode_header
 from attest.hours.hourly import HourRow
+from attest.reports.report import build_report
 from node.node import Node
 from node.publishing.transmitter import Landing
 from node.round.assessing import MEMORY_SECTION, AssessedRound, assess_round, market_state, remember
@@ -28,7 +29,6 @@ from node.round.hourly_prices import completed_hours, encode_hours
 from node.round.observing import observe
 from node.round.parallel import in_parallel
 from node.round.reading import Reading, discover_accounts, read_portfolios
-from node.round.report import build_report
 from riskschema.errors import TransientError
 from riskschema.ports import PublishedTransaction
 from riskschema.rounds import RoundStep, StoredMessage, StoredReport
@@ -146,7 +146,9 @@ async def _report(
         config_digest=node.rules.config_digest,
         outcome=outcome,
         state=state,
-        reading=reading,
+        portfolios=reading.portfolios,
+        coverage=reading.coverage,
+        coverage_ppm=reading.coverage_ppm,
         assessments=assessed.assessments,
         array_rows=assessed.array_rows,
         model=node.model,

@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from attest.formats.leaf import AccountLeaf, leaf_hash, subject_of
+from attest.reports.leaves import FLAG_BITS
 from contracts.calls import decode_result, encode_call, encode_deployment
 from contracts.deployment import deploy
-from node.round.report import FLAG_BITS
 
 pytestmark = pytest.mark.chain
 

@@ -10,7 +10,7 @@ import pytest
 from attest.formats.certificate import encode_certificate
 from attest.formats.eip712 import Destination
 from attest.formats.leaf import AccountLeaf, encode_leaf, leaf_hash
-from node.api.documents import AttestationDocument, attestation_document, certified_report
+from attest.reports.attestation import AttestationDocument, attestation_document, certified_report
 from node.commands.verify import verify_attestation
 from riskschema.codec import encode_json
 from riskschema.errors import ProtocolViolation

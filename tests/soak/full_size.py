@@ -20,7 +20,8 @@ from aggregator.parameters import load_parameters
 from aggregator.valuation.arrays import arrays_digest_chunks
 from attest.encoding.merkle import build_tree
 from attest.formats.leaf import leaf_hash
-from node.round.report import account_leaf, arrays_root
+from attest.reports.leaves import account_leaf
+from attest.reports.report import arrays_root
 from riskschema.buffers import Column
 from riskschema.market import FactorQuote, Group, HourlyHistory, MarketState
 from riskschema.portfolio import Portfolio

@@ -11,14 +11,8 @@ from attest.encoding.canonical_json import encode_canonical
 from attest.formats.certificate import CertificateDocument, decode_certificate_json, encode_certificate_json
 from attest.formats.header import ReportHeader
 from attest.formats.leaf import AccountLeaf
-from node.api.documents import (
-    AccountDocument,
-    HeaderDocument,
-    LeafDocument,
-    SignedHeader,
-    check_attestation,
-    read_attestation,
-)
+from attest.reports.attestation import HeaderDocument, LeafDocument, SignedHeader, check_attestation
+from node.api.documents import AccountDocument, read_attestation
 from riskschema.codec import encode_json
 from riskschema.errors import FatalError, InvalidData, ProtocolViolation, TransientError
 from storage.memory import MemoryStore

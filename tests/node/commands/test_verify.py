@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from node.api.documents import account_document, certified_report
+from attest.reports.attestation import certified_report
+from node.api.documents import account_document
 from riskschema.codec import encode_json
 from riskschema.units import Address
 from tests.node.commands.conftest import Plimsoll, answering

@@ -13,12 +13,12 @@ from attest.agreement.machine import RoundMachine
 from attest.formats.certificate import decode_certificate, encode_certificate
 from attest.formats.header import decode_header, report_hash
 from attest.formats.leaf import NO_DEBT, AccountLeaf, decode_leaf
+from attest.reports.leaves import FLAG_BITS
 from contracts.calls import decode_revert, encode_call
 from devnet.local_chain import Devnet
 from devnet.prices import crash
 from node.local_network import VENUES
 from node.node import Node
-from node.round.report import FLAG_BITS
 from node.round.round import RoundResult
 from riskschema.assessment import Assessment
 from riskschema.codec import decode_json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node.round.report import positions_commitment
+from attest.reports.leaves import positions_commitment
 from riskschema.instruments import Token
 from riskschema.portfolio import NoLiquidation, Portfolio, Position, Silo
 from riskschema.units import Address, Amount

@@ -17,8 +17,8 @@ from attest.encoding.keccak import keccak256
 from attest.encoding.merkle import EMPTY_ROOT, verify_proof
 from attest.formats.commitment import CommittedPosition, commit_positions
 from attest.formats.leaf import NO_DEBT, AccountLeaf, decode_leaf, leaf_hash, subject_of
-from node.round.reading import Reading
-from node.round.report import FLAG_BITS, OTHER_FLAG, Model, Report, account_leaf, build_report, flag_bits
+from attest.reports.leaves import FLAG_BITS, OTHER_FLAG, account_leaf, flag_bits
+from attest.reports.report import Model, Report, build_report
 from riskschema.assessment import Assessment
 from riskschema.codec import encode_json
 from riskschema.instruments import Token
@@ -106,17 +106,13 @@ def state() -> AgreedState:
 
 
 def report(numbers: Sequence[int], *, coverage: int = 0b11, rows: Sequence[bytes] = (b"one", b"two")) -> Report:
-    reading = Reading(
-        portfolios=tuple(portfolio(number) for number in numbers),
-        coverage=(coverage,) * len(numbers),
-        venues=2,
-        readable=2,
-    )
     return build_report(
         config_digest=DIGEST,
         outcome=outcome(),
         state=state(),
-        reading=reading,
+        portfolios=[portfolio(number) for number in numbers],
+        coverage=(coverage,) * len(numbers),
+        coverage_ppm=coverage.bit_count() * 500_000,
         assessments=[assessment(number) for number in numbers],
         array_rows=rows,
         model=MODEL,
