@@ -26,7 +26,7 @@ from contracts import artifact
 from contracts.calls import decode_revert, publish_call, verify_account_call
 from contracts.deployment import RING_SIZE, deploy_oracle, initialize_oracle
 from devnet.anvil import Anvil, run_anvil
-from devnet.packages import default_cache, find_anvil
+from devnet.toolchain.packages import default_cache, find_anvil
 from riskschema.units import Address
 
 SIZES = (1, 4, 7, 10, 13, 16, 19, 22, 25, 28, 31)

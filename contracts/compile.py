@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from devnet.packages import default_cache, fetch_package
-from devnet.solc import run_solc
+from devnet.toolchain.packages import default_cache, fetch_package
+from devnet.toolchain.solc import run_solc
 
 SOURCES = Path(__file__).parent / "src"
 ARTIFACTS = Path(__file__).parent / "artifacts"

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from devnet.anvil import DEFAULT_CHAIN_ID, Anvil, run_anvil
-from devnet.artifacts import Artifact, load_artifacts
 from devnet.assets import ASSETS
 from devnet.deployment import (
     DeployedAave,
@@ -20,12 +19,13 @@ from devnet.deployment import (
     Deployment,
 )
 from devnet.local_chain import Devnet
-from devnet.packages import Progress, default_cache, find_anvil
 from devnet.protocols.aave import Aave, deploy_aave
 from devnet.protocols.morpho import Morpho, deploy_morpho
 from devnet.protocols.tokens import Tokens, deploy_tokens
 from devnet.protocols.uniswap import Uniswap, deploy_uniswap
 from devnet.seeding import Seeding
+from devnet.toolchain.artifacts import Artifact, load_artifacts
+from devnet.toolchain.packages import Progress, default_cache, find_anvil
 from devnet.transactions import Transactions, checksum_address
 from devnet.users import USERS
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from devnet.anvil import Anvil
-from devnet.artifacts import Artifact
 from devnet.deployment import Deployment
 from devnet.errors import TransactionReverted
+from devnet.toolchain.artifacts import Artifact
 
 TRANSACTION_GAS = 12_000_000
 Action = tuple[str, str, str, tuple[Any, ...]]

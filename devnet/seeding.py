@@ -4,12 +4,12 @@ Two days pass between deployment and the end of seeding, so that interest indexe
 have left fees in the ranges, and debts are no longer the round numbers they were taken out as.
 """
 
-from devnet.artifacts import Contract
 from devnet.assets import ASSETS
 from devnet.protocols.aave import MAJORS_E_MODE, Aave
 from devnet.protocols.morpho import Morpho
 from devnet.protocols.tokens import Tokens
 from devnet.protocols.uniswap import WIDEST_TICK, LiquidityPool, Uniswap, square_root_price, tick_near
+from devnet.toolchain.artifacts import Contract
 from devnet.transactions import UNLIMITED, Transactions
 from devnet.users import AavePosition, LiquidityRange, MorphoPosition, Recipe
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from eth_hash.auto import keccak
 
-from devnet.artifacts import Artifact, Contract
 from devnet.errors import TransactionReverted
 from devnet.rpc import LocalRpc
+from devnet.toolchain.artifacts import Artifact, Contract
 
 TRANSACTION_GAS = 8_000_000
 DEPLOYMENT_GAS = 12_000_000

@@ -6,9 +6,9 @@ given the implementations, and reserves can be listed once an oracle and the ACL
 
 from dataclasses import dataclass
 
-from devnet.artifacts import Contract
 from devnet.assets import ASSETS, Asset
 from devnet.protocols.tokens import Tokens
+from devnet.toolchain.artifacts import Contract
 from devnet.transactions import ZERO_ADDRESS, Transactions, checksum_address
 
 RAY = 10**27

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
-from devnet.artifacts import Contract
 from devnet.protocols.tokens import Tokens
+from devnet.toolchain.artifacts import Contract
 from devnet.transactions import Transactions
 
 WAD = 10**18

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from devnet.artifacts import Contract
 from devnet.assets import ASSETS
+from devnet.toolchain.artifacts import Contract
 from devnet.transactions import Transactions
 
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from math import floor, isqrt, log
 
-from devnet.artifacts import Contract
 from devnet.assets import ASSETS
 from devnet.protocols.tokens import Tokens
+from devnet.toolchain.artifacts import Contract
 from devnet.transactions import ZERO_ADDRESS, Transactions, checksum_address
 
 FEE_PIPS = 3_000

@@ -32,7 +32,7 @@ from contracts.calls import (
 from contracts.compile import compile_contracts
 from contracts.deployment import OracleContracts, deploy_oracle, initialize_oracle
 from devnet.anvil import Anvil, run_anvil
-from devnet.packages import default_cache, find_anvil
+from devnet.toolchain.packages import default_cache, find_anvil
 from riskschema.units import Address
 
 START = 1_800_000_000

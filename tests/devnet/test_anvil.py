@@ -18,7 +18,7 @@ from devnet.deployment import Deployment
 from devnet.errors import DevnetError
 from devnet.launch import start_devnet
 from devnet.local_chain import Devnet
-from devnet.packages import PROJECT_ROOT, default_cache, find_anvil
+from devnet.toolchain.packages import PROJECT_ROOT, default_cache, find_anvil
 
 pytestmark = pytest.mark.chain
 

@@ -17,7 +17,7 @@ import pytest
 
 from attest.keys.keystore import LocalSigner
 from devnet.anvil import Anvil, run_anvil
-from devnet.packages import default_cache, find_anvil
+from devnet.toolchain.packages import default_cache, find_anvil
 from node.publishing.outbox import PublishLimits
 from node.publishing.publisher import ChainPublisher, open_publisher
 from riskschema.errors import FatalError, InvalidData, TransientError

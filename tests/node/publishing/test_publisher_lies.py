@@ -19,7 +19,7 @@ from aiohttp.test_utils import TestServer
 
 from attest.keys.keystore import LocalSigner
 from devnet.anvil import Anvil, run_anvil
-from devnet.packages import default_cache, find_anvil
+from devnet.toolchain.packages import default_cache, find_anvil
 from node.publishing.outbox import PublishLimits
 from node.publishing.publisher import FAILURES_PER_ROUND, ChainPublisher, open_publisher
 from riskschema.errors import InvalidData, TransientError

@@ -8,7 +8,7 @@ from typing import Any
 
 from devnet.errors import DevnetError
 
-SCRIPT = Path(__file__).parent / "solidity" / "compile.mjs"
+SCRIPT = Path(__file__).parents[1] / "solidity" / "compile.mjs"
 TIMEOUT_SECONDS = 180
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from devnet import packages
 from devnet.errors import DevnetError
-from devnet.packages import Package, appears_whole, fetch, find_anvil, pinned_packages, unpack
+from devnet.toolchain import packages
+from devnet.toolchain.packages import Package, appears_whole, fetch, find_anvil, pinned_packages, unpack
 
 
 def tarball(**files: bytes) -> bytes:

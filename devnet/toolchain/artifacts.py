@@ -14,9 +14,9 @@ from typing import Any
 from eth_abi.abi import decode, encode
 from eth_hash.auto import keccak
 
-from devnet.compiler import compile_contracts
 from devnet.errors import DevnetError
-from devnet.packages import Progress, fetch_package
+from devnet.toolchain.compiler import compile_contracts
+from devnet.toolchain.packages import Progress, fetch_package
 
 HARDHAT_PACKAGES = ("aave-core-v3", "uniswap-v3-core", "uniswap-v3-periphery")
 

@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from devnet.packages import Progress, appears_whole, cache_lock, fetch_package
-from devnet.solc import run_solc
+from devnet.toolchain.packages import Progress, appears_whole, cache_lock, fetch_package
+from devnet.toolchain.solc import run_solc
 
-SOLIDITY_FOLDER = Path(__file__).parent / "solidity"
+SOLIDITY_FOLDER = Path(__file__).parents[1] / "solidity"
 SETTINGS = {
     "optimizer": {"enabled": True, "runs": 200},
     "evmVersion": "paris",

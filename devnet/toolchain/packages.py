@@ -31,7 +31,7 @@ NPM_MANNERS = ("--loglevel=error", "--no-progress", "--fetch-retry-mintimeout=10
 """npm says why it failed, and does not wait a minute before it does."""
 NPM_ADVICE = "Check the network, and the registry and proxy of `npm config list`, then run the same command again."
 TARBALL_LIMIT_BYTES = 64_000_000
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
 ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 

@@ -1,0 +1,1 @@
+"""Where contracts come from: pinned packages fetched into the cache, a compiler, and the artifacts of both."""
