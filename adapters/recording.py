@@ -33,7 +33,7 @@ class RecordedCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     to: Address
     data: HexBytes
     gas: Annotated[int, Meta(ge=0, le=2**53)]
-    outcome: Literal["returned", "reverted"]
+    ending: Literal["returned", "reverted"] = msgspec.field(name="outcome")
     answer: HexBytes
 
 
@@ -302,7 +302,7 @@ def _recorded_call(call: Call, result: CallResult) -> RecordedCall:
         to=call.to,
         data="0x" + call.data.hex(),
         gas=call.gas,
-        outcome="reverted" if isinstance(result, CallReverted) else "returned",
+        ending="reverted" if isinstance(result, CallReverted) else "returned",
         answer="0x" + result.data.hex(),
     )
 
@@ -325,7 +325,7 @@ def _recorded_query(query: _Query, logs: tuple[Log, ...]) -> RecordedQuery:
 def _result(recorded: RecordedCall) -> CallResult:
     data = _bytes(recorded.answer)
     # the wording of a revert is the client's, not the chain's, and is not recorded
-    return CallReverted(data, "reverted") if recorded.outcome == "reverted" else CallSuccess(data)
+    return CallReverted(data, "reverted") if recorded.ending == "reverted" else CallSuccess(data)
 
 
 def _log(recorded: RecordedLog) -> Log:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from adapters.abi import ContractRefusal, Function
 from riskschema.instruments import Token
 from riskschema.ports import AssetFactors, CallResult, CallSuccess, PinnedReader
-from riskschema.units import NATIVE, Address
+from riskschema.units import ZERO_ADDRESS, Address
 
 MAX_DECIMALS = 36
 """Tokens of more decimals are refused: none of worth has them, and prices per whole token lose their digits."""
@@ -26,7 +26,7 @@ def factor_of(address: Address, chain_id: int, assets: AssetFactors) -> str:
     """Return the factor a token follows: as mapped, else its CAIP-19 asset id, which nobody quotes."""
     if address in assets:
         return assets[address]
-    if address == NATIVE:
+    if address == ZERO_ADDRESS:
         return f"eip155:{chain_id}/slip44:{ETHER_COIN_TYPE}"
     return f"eip155:{chain_id}/erc20:{address}"
 

@@ -27,7 +27,7 @@ class Asset:
     liquidation_threshold: int
     liquidation_bonus: int
 
-    def units(self, amount: str | int) -> int:
+    def base_units(self, amount: str | int) -> int:
         """Return a decimal amount in the token's smallest unit, exactly.
 
         Raises:

@@ -50,9 +50,9 @@ def seed_crowd(devnet: Devnet, count: int) -> tuple[str, ...]:
 def _open_position(devnet: Devnet, transactions: Transactions, account: str, *, number: int) -> None:
     weth, usdc = (devnet.deployment.asset(symbol).token for symbol in ("WETH", "USDC"))
     token, pool = transactions.at("MintableToken", weth), transactions.at("Pool", devnet.deployment.aave.pool)
-    amount = ASSETS["WETH"].units(1)
+    amount = ASSETS["WETH"].base_units(1)
     debt = LOWEST_DEBT_USDC + number * 7 % (HIGHEST_DEBT_USDC - LOWEST_DEBT_USDC)
     transactions.send(token, "mint", account, amount, sender=account)
     transactions.send(token, "approve", pool.address, UNLIMITED, sender=account)
     transactions.send(pool, "supply", weth, amount, account, 0, sender=account)
-    transactions.send(pool, "borrow", usdc, ASSETS["USDC"].units(debt), VARIABLE_RATE, 0, account, sender=account)
+    transactions.send(pool, "borrow", usdc, ASSETS["USDC"].base_units(debt), VARIABLE_RATE, 0, account, sender=account)

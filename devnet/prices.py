@@ -67,7 +67,7 @@ def _swap_to(devnet: Devnet, pool: DeployedPool, target: int, *, zero_for_one: b
     symbols = (pool.token0, pool.token1) if zero_for_one else (pool.token1, pool.token0)
     sold, bought = (devnet.deployment.asset(symbol) for symbol in symbols)
     trader = devnet.deployment.trader
-    amount = ASSETS[sold.symbol].units(ARBITRAGE_AMOUNTS[sold.symbol])
+    amount = ASSETS[sold.symbol].base_units(ARBITRAGE_AMOUNTS[sold.symbol])
     parameters = (
         sold.token,
         bought.token,

@@ -81,7 +81,7 @@ class Seeding:
         self._withdraw()
         self._transactions.mine_block()
         for account, recipe in users.items():
-            self._transactions.set_balance(account, ASSETS["WETH"].units(recipe.ether))
+            self._transactions.set_balance(account, ASSETS["WETH"].base_units(recipe.ether))
         self._transactions.timestamp = end
         self._transactions.mine_block()
 
@@ -113,7 +113,7 @@ class Seeding:
                     self._morpho.singleton,
                     "supplyCollateral",
                     market.parameters,
-                    ASSETS[market.collateral].units(position.collateral),
+                    ASSETS[market.collateral].base_units(position.collateral),
                     account,
                     b"",
                     sender=account,
@@ -136,7 +136,7 @@ class Seeding:
                     self._aave.pool,
                     "borrow",
                     self._tokens.tokens[symbol].address,
-                    ASSETS[symbol].units(amount),
+                    ASSETS[symbol].base_units(amount),
                     STABLE_RATE if symbol in recipe.aave.stable_rate else VARIABLE_RATE,
                     0,
                     account,
@@ -145,7 +145,7 @@ class Seeding:
         for position in recipe.morpho:
             if position.borrow != "0":
                 market = self._morpho.markets[position.market]
-                borrowed = ASSETS[market.loan].units(position.borrow)
+                borrowed = ASSETS[market.loan].base_units(position.borrow)
                 self._transactions.send(
                     self._morpho.singleton,
                     "borrow",
@@ -175,7 +175,7 @@ class Seeding:
                 self._pool_between(symbol, wanted).fee_pips,
                 self._trader,
                 FAR_DEADLINE,
-                ASSETS[symbol].units(amount),
+                ASSETS[symbol].base_units(amount),
                 0,
                 0,
             )
@@ -204,8 +204,8 @@ class Seeding:
             self._tokens.tokens[pool.token1].address,
             pool.fee_pips,
             *ticks,
-            ASSETS[pool.token0].units(amounts[pool.token0]),
-            ASSETS[pool.token1].units(amounts[pool.token1]),
+            ASSETS[pool.token0].base_units(amounts[pool.token0]),
+            ASSETS[pool.token1].base_units(amounts[pool.token1]),
             0,
             0,
             account,
@@ -218,7 +218,7 @@ class Seeding:
     def _morpho_lend(self, account: str, position: MorphoPosition) -> None:
         market = self._morpho.markets[position.market]
         self._approve(account, market.loan, self._morpho.singleton)
-        amount = ASSETS[market.loan].units(position.lend)
+        amount = ASSETS[market.loan].base_units(position.lend)
         self._transactions.send(
             self._morpho.singleton,
             "supply",
@@ -232,12 +232,12 @@ class Seeding:
 
     def _aave_supply(self, account: str, symbol: str, amount: str) -> None:
         self._approve(account, symbol, self._aave.pool)
-        token, units = self._tokens.tokens[symbol].address, ASSETS[symbol].units(amount)
+        token, units = self._tokens.tokens[symbol].address, ASSETS[symbol].base_units(amount)
         self._transactions.send(self._aave.pool, "supply", token, units, account, 0, sender=account)
 
     def _mint(self, account: str, symbol: str, amount: str) -> None:
         if amount != "0":
-            token, units = self._tokens.tokens[symbol], ASSETS[symbol].units(amount)
+            token, units = self._tokens.tokens[symbol], ASSETS[symbol].base_units(amount)
             self._transactions.send(token, "mint", account, units)
 
     def _approve(self, account: str, symbol: str, spender: Contract) -> None:

@@ -19,7 +19,6 @@ TRANSACTION_GAS = 8_000_000
 DEPLOYMENT_GAS = 12_000_000
 GAS_PRICE_WEI = 2_000_000_000
 UNLIMITED = 2**256 - 1
-ZERO_ADDRESS = "0x" + "00" * 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

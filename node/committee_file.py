@@ -43,7 +43,7 @@ def check_agreement(settings: Settings, committee: Committee, venues: tuple[Conf
         InvalidData: naming what differs.
     """
     asked = [(rule.venue, rule.chain_id, rule.start_block) for rule in committee.venues]
-    given = [(venue.label, venue.chain_id, venue.from_block) for venue in venues]
+    given = [(venue.label, venue.chain_id, venue.start_block) for venue in venues]
     if asked != given:
         raise InvalidData(
             f"the committee reads (venue, chain, from block) {asked}, the settings configure {given}: "

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from adapters.markets.simulator import SimulatedFactor, simulate_history
+from adapters.history.simulator import SimulatedFactor, simulate_history
 from attest.formats.committee import Committee, DiscoveryRule, ObservedChain, Operator
 from attest.formats.eip712 import Destination
 from attest.hours.table import history_hash
@@ -37,7 +37,7 @@ from node.round.reading import venue_label
 from node.settings import Settings, load_settings
 from riskschema.codec import encode_json
 from riskschema.market import Group, HourlyHistory
-from riskschema.units import NATIVE, Address, Hash32, Wad
+from riskschema.units import ZERO_ADDRESS, Address, Hash32, Wad
 
 VENUES = ("aave_v3", "morpho_blue", "uniswap_v3", "wallet")
 FACTORS: dict[str, tuple[str, Group]] = {"WETH": ("ETH", "eth"), "WBTC": ("BTC", "btc"), "USDC": ("USDC", "stablecoin")}
@@ -214,7 +214,7 @@ def _chain_lines(devnet: Devnet) -> list[str]:
         f'genesis_hash = "{deployment.genesis_hash}"',
         'finality = "latest"',
     ]
-    native = [(NATIVE, FACTORS["WETH"][0])]
+    native = [(ZERO_ADDRESS, FACTORS["WETH"][0])]
     tokens = [(Address(asset.token), FACTORS[asset.symbol][0]) for asset in deployment.assets]
     for address, factor in native + tokens:
         lines += ["", "[[chains.assets]]", f'address = "{address}"', f'factor = "{factor}"']
@@ -230,7 +230,7 @@ def _chain_lines(devnet: Devnet) -> list[str]:
             "",
             "[[chains.venues]]",
             f'protocol = "{protocol}"',
-            f"from_block = {deployment.start_block}",
+            f"start_block = {deployment.start_block}",
             *fields,
         ]
     return lines

@@ -18,7 +18,7 @@ from riskschema.market import Group
 from riskschema.units import Address, Hash32, Wad
 
 MAX_SETTINGS_BYTES = 1 << 20
-VENUE_KEYS = frozenset({"protocol", "label", "from_block"})
+VENUE_KEYS = frozenset({"protocol", "label", "start_block"})
 """Keys of a venue table that are the node's; the others are the adapter's own (its ``Deployment``)."""
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
@@ -51,7 +51,7 @@ class Chain(Table, frozen=True, kw_only=True):
     timeout: Seconds = 10.0
     assets: tuple[Asset, ...] = ()
     venues: tuple[dict[str, Any], ...] = ()
-    """``protocol``, ``from_block`` and ``label`` (needed where a protocol is read twice), and the addresses that the
+    """``protocol``, ``start_block`` and ``label`` (needed where a protocol is read twice), and the addresses that the
     protocol's adapter asks for."""
 
     def __post_init__(self) -> None:

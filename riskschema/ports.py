@@ -132,7 +132,7 @@ class ProtocolAdapter(Protocol):
         """The protocol's name, as the file's: ``aave_v3``."""
         ...
 
-    async def discover(self, reader: PinnedReader, *, from_block: int) -> frozenset[Address]:
+    async def discover(self, reader: PinnedReader, *, start_block: int) -> frozenset[Address]:
         """Return every account that ever opened a position, from logs."""
         ...
 

@@ -159,8 +159,8 @@ class Hash32(str):
         return {"type": "string", "pattern": "^0x[0-9a-fA-F]{64}$"}
 
 
-NATIVE = Address("0x" + "00" * 20)
-"""Stands for a chain's own coin where a token address is expected."""
+ZERO_ADDRESS = Address("0x" + "00" * 20)
+"""Nobody's: in the place of a token it stands for the chain's own coin, elsewhere for "none"."""
 
 WAD = 10**18
 

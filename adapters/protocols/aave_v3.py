@@ -18,7 +18,7 @@ from adapters.tokens import factor_of, read_tokens
 from riskschema.instruments import Claim, Debt, Token
 from riskschema.portfolio import USD, CollateralTerm, Position, Silo, Unread, VenueReading, WeightedCollateral
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
-from riskschema.units import NATIVE, WAD, Address, Amount, Hash32, Wad
+from riskschema.units import WAD, ZERO_ADDRESS, Address, Amount, Hash32, Wad
 
 PROTOCOL = "aave_v3"
 
@@ -147,7 +147,7 @@ class AaveV3:
         """The protocol's name."""
         return PROTOCOL
 
-    async def discover(self, reader: PinnedReader, *, from_block: int) -> frozenset[Address]:
+    async def discover(self, reader: PinnedReader, *, start_block: int) -> frozenset[Address]:
         """Return every account that ever got interest-bearing tokens: supplied for, or sent (no debt begins without).
 
         While the pool does not tell its tokens, its own events say who supplied or borrowed.
@@ -157,11 +157,11 @@ class AaveV3:
             emitters, events = [reserve.a_token for reserve in market.reserves], [_TRANSFER_EVENT]
         except ContractRefusal:
             topics = [[_PROXY_EVENT], [_POOL_ID]]
-            created = await reader.logs(addresses=[self._provider], topics=topics, from_block=from_block)
+            created = await reader.logs(addresses=[self._provider], topics=topics, from_block=start_block)
             emitters, events = [address_topic(log.topics[2]) for log in created], [_SUPPLY_EVENT, _BORROW_EVENT]
-        logs = await reader.logs(addresses=emitters, topics=[events], from_block=from_block)
+        logs = await reader.logs(addresses=emitters, topics=[events], from_block=start_block)
         # receiver and onBehalfOf are both the second indexed argument
-        return frozenset({address_topic(log.topics[2]) for log in logs if len(log.topics) >= 3} - {NATIVE})
+        return frozenset({address_topic(log.topics[2]) for log in logs if len(log.topics) >= 3} - {ZERO_ADDRESS})
 
     async def read(self, reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
         """Read one silo per account that holds or owes anything; what the contracts refuse is in `unread`."""
@@ -223,7 +223,7 @@ async def read_market(reader: PinnedReader, provider: Address, assets: AssetFact
     return Market(
         pool=pool,
         oracle=oracle,
-        numeraire=USD if currency == NATIVE else factor_of(currency, reader.block.chain_id, assets),
+        numeraire=USD if currency == ZERO_ADDRESS else factor_of(currency, reader.block.chain_id, assets),
         base_unit=base_unit,
         reserves=tuple(
             _reserve(asset, tokens[asset], known(values), price)
@@ -305,7 +305,7 @@ def _questions(market: Market, account: Address, held: Holdings) -> Iterable[Que
     yield _USER_EMODE, market.pool, (account,)
     for reserve in filter(held.borrows, market.reserves):
         yield _BALANCE, reserve.variable_debt, (account,)
-        if reserve.stable_debt != NATIVE:  # gone since v3.2
+        if reserve.stable_debt != ZERO_ADDRESS:  # gone since v3.2
             yield _BALANCE, reserve.stable_debt, (account,)
 
 
@@ -317,7 +317,7 @@ def _fill(market: Market, held: Holdings, answers: Sequence[tuple[Any, ...]]) ->
     held.debts = {}
     for reserve in filter(held.borrows, market.reserves):
         variable = next(remaining)[0]
-        held.debts[reserve.index] = (variable, next(remaining)[0] if reserve.stable_debt != NATIVE else 0)
+        held.debts[reserve.index] = (variable, next(remaining)[0] if reserve.stable_debt != ZERO_ADDRESS else 0)
 
 
 async def read_emodes(reader: PinnedReader, market: Market, categories: Iterable[int]) -> EModes:
@@ -329,7 +329,7 @@ async def read_emodes(reader: PinnedReader, market: Market, categories: Iterable
     used = sorted(categories)
     data = await ask(reader, [(_EMODE, market.pool, (category,)) for category in used])
     bitmaps = await ask(reader, [(_EMODE_BITMAP, market.pool, (category,)) for category in used])
-    sources = [NATIVE if isinstance(terms, ContractRefusal) else terms[0][3] for terms in data]
+    sources = [ZERO_ADDRESS if isinstance(terms, ContractRefusal) else terms[0][3] for terms in data]
     prices = await ask(reader, [(_PRICE, market.oracle, (source,)) for source in sources])
     return {
         category: _emode(market, category, *answers)
@@ -340,7 +340,7 @@ async def read_emodes(reader: PinnedReader, market: Market, categories: Iterable
 def _emode(market: Market, category: int, terms: Answer, bitmap: Answer, price: Answer) -> EMode | ContractRefusal:
     try:
         _, threshold, bonus, source, _ = known(terms)[0]
-        own_price = known(price)[0] if source != NATIVE else 0
+        own_price = known(price)[0] if source != ZERO_ADDRESS else 0
     except ContractRefusal as refusal:
         return refusal
     if isinstance(bitmap, ContractRefusal):  # before v3.2 each reserve named its category, and needed its own threshold

@@ -28,7 +28,7 @@ from riskschema.portfolio import (
     WeightedCollateral,
 )
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
-from riskschema.units import NATIVE, WAD, Address, Amount, Hash32, Wad
+from riskschema.units import WAD, ZERO_ADDRESS, Address, Amount, Hash32, Wad
 
 PROTOCOL = "morpho_blue"
 
@@ -103,15 +103,15 @@ class MorphoBlue:
         """The protocol's name."""
         return PROTOCOL
 
-    async def discover(self, reader: PinnedReader, *, from_block: int) -> frozenset[Address]:
+    async def discover(self, reader: PinnedReader, *, start_block: int) -> frozenset[Address]:
         """Return every account that lent, pledged or borrowed in one of the markets."""
         supplies = await reader.logs(
             addresses=[self._singleton],
             topics=[[_SUPPLY_EVENT, _SUPPLY_COLLATERAL_EVENT], self._markets],
-            from_block=from_block,
+            from_block=start_block,
         )
         borrows = await reader.logs(
-            addresses=[self._singleton], topics=[[_BORROW_EVENT], self._markets], from_block=from_block
+            addresses=[self._singleton], topics=[[_BORROW_EVENT], self._markets], from_block=start_block
         )
         suppliers = {address_topic(log.topics[3]) for log in supplies if len(log.topics) == 4}
         borrowers = {address_topic(log.topics[2]) for log in borrows if len(log.topics) == 4}
@@ -200,7 +200,7 @@ def _market(
     *totals, last_update, fee = described.state
     names = ("supply_assets", "supply_shares", "borrow_assets", "borrow_shares")
     try:
-        per_second = known(rate)[0] if rate_model != NATIVE else 0
+        per_second = known(rate)[0] if rate_model != ZERO_ADDRESS else 0
         elapsed = timestamp - last_update
         stored = Totals(**dict(zip(names, totals, strict=True)), fee=fee)
         return Market(

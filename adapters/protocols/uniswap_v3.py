@@ -22,7 +22,7 @@ from adapters.tokens import read_tokens
 from riskschema.instruments import Instrument, Token, UniswapV3Liquidity
 from riskschema.portfolio import NoLiquidation, Position, Silo, Unread, VenueReading
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
-from riskschema.units import NATIVE, Address, Amount
+from riskschema.units import ZERO_ADDRESS, Address, Amount
 
 PROTOCOL = "uniswap_v3"
 
@@ -184,11 +184,11 @@ class UniswapV3:
         """The protocol's name."""
         return PROTOCOL
 
-    async def discover(self, reader: PinnedReader, *, from_block: int) -> frozenset[Address]:
+    async def discover(self, reader: PinnedReader, *, start_block: int) -> frozenset[Address]:
         """Return every account that ever received a position."""
-        logs = await reader.logs(addresses=[self._npm], topics=[[_TRANSFER_EVENT]], from_block=from_block)
+        logs = await reader.logs(addresses=[self._npm], topics=[[_TRANSFER_EVENT]], from_block=start_block)
         receivers = {address_topic(log.topics[2]) for log in logs if len(log.topics) == 4}
-        return frozenset(receivers - {NATIVE})
+        return frozenset(receivers - {ZERO_ADDRESS})
 
     async def read(self, reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
         """Read one silo per account that holds liquidity or uncollected tokens; refusals are `unread`, per NFT."""
@@ -247,7 +247,7 @@ class UniswapV3:
         held = [_held(id_, answer) for id_, answer in zip(ids, answers, strict=True)]
         sound = [nft for nft in held if isinstance(nft, Held)]
         pools = await ask(reader, [(_POOL, factory, (nft.token0, nft.token1, nft.fee)) for nft in sound])
-        addresses = [NATIVE if isinstance(pool, ContractRefusal) else pool[0] for pool in pools]
+        addresses = [ZERO_ADDRESS if isinstance(pool, ContractRefusal) else pool[0] for pool in pools]
         questions = [self._pool_questions(nft, pool) for nft, pool in zip(sound, addresses, strict=True)]
         states = iter(await ask(reader, [question for each in questions for question in each]))
         tokens = await read_tokens(reader, [token for nft in sound for token in (nft.token0, nft.token1)], self._assets)

@@ -14,7 +14,7 @@ from adapters.tokens import factor_of, read_tokens
 from riskschema.instruments import Symbol, Token
 from riskschema.portfolio import NoLiquidation, Position, Silo, Unread, VenueReading
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
-from riskschema.units import NATIVE, Address, Amount
+from riskschema.units import ZERO_ADDRESS, Address, Amount
 
 PROTOCOL = "wallet"
 
@@ -43,10 +43,10 @@ class Wallet:
         self._assets = assets
         self._coin = Token(
             chain_id=chain_id,
-            address=NATIVE,
+            address=ZERO_ADDRESS,
             symbol=deployment.native_symbol,
             decimals=18,
-            factor=factor_of(NATIVE, chain_id, assets),
+            factor=factor_of(ZERO_ADDRESS, chain_id, assets),
         )
 
     @property
@@ -54,7 +54,7 @@ class Wallet:
         """The protocol's name."""
         return PROTOCOL
 
-    async def discover(self, reader: PinnedReader, *, from_block: int) -> frozenset[Address]:
+    async def discover(self, reader: PinnedReader, *, start_block: int) -> frozenset[Address]:
         """Return nobody: everyone has a wallet, so it is no reason to look at an account."""
         return frozenset()
 

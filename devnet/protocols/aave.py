@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from devnet.assets import ASSETS, Asset
 from devnet.protocols.tokens import Tokens
 from devnet.toolchain.artifacts import Contract
-from devnet.transactions import ZERO_ADDRESS, Transactions, checksum_address
+from devnet.transactions import Transactions, checksum_address
+from riskschema.units import ZERO_ADDRESS
 
 RAY = 10**27
 MAJORS_E_MODE = 1

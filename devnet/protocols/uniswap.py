@@ -6,7 +6,8 @@ from math import floor, isqrt, log
 from devnet.assets import ASSETS
 from devnet.protocols.tokens import Tokens
 from devnet.toolchain.artifacts import Contract
-from devnet.transactions import ZERO_ADDRESS, Transactions, checksum_address
+from devnet.transactions import Transactions, checksum_address
+from riskschema.units import ZERO_ADDRESS
 
 FEE_PIPS = 3_000
 TICK_SPACING = 60

@@ -90,7 +90,7 @@ def _assess(portfolio: Portfolio, market: MarketState, files: HistoryFiles, para
 
     parameters = load_parameters(parameters_file)
     if files:
-        from adapters.markets.history import load_history  # noqa: PLC0415
+        from adapters.history.alignment import load_history  # noqa: PLC0415
 
         market = msgspec.structs.replace(market, history=load_history(files).history)
     (assessment,) = assess((portfolio,), market, parameters).assessments

@@ -212,7 +212,7 @@ def _committee(plan: _Plan, oracle: Address, history: bytes, *, now: int) -> Com
         ),
         venues=tuple(
             DiscoveryRule(
-                venue=venue.label, chain_id=venue.chain_id, start_block=venue.from_block, account_cap=ACCOUNT_CAP
+                venue=venue.label, chain_id=venue.chain_id, start_block=venue.start_block, account_cap=ACCOUNT_CAP
             )
             for venue in venues
         ),

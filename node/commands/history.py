@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from adapters.markets.history import load_history
+from adapters.history.alignment import load_history
 from attest.hours.table import history_hash
 from node.commands.assess import history_files
 from node.commands.documents import require_directory_of

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from adapters.markets.simulator import PriceWalk
+from adapters.history.simulator import PriceWalk
 from devnet.launch import start_devnet
 from devnet.local_chain import Devnet
 from devnet.prices import set_prices

@@ -27,7 +27,7 @@ class ConfiguredVenue(msgspec.Struct, frozen=True, kw_only=True):
     label: str
     """The committee's name of it: protocol and chain id, or the settings' own label and chain id."""
     chain_id: int
-    from_block: int
+    start_block: int
     adapter: ProtocolAdapter
 
 
@@ -42,7 +42,7 @@ def configured_venues(chain: Chain) -> tuple[ConfiguredVenue, ...]:
     venues = []
     for index, table in enumerate(chain.venues):
         where = f"chain {chain.chain_id}: venues[{index}]"
-        protocol, label, from_block, deployment = _split(table, chain.chain_id, where)
+        protocol, label, start_block, deployment = _split(table, chain.chain_id, where)
         if protocol not in protocols:
             raise InvalidData(
                 f"{where}: unknown protocol {protocol!r}; known: {', '.join(sorted(protocols))}",
@@ -53,7 +53,7 @@ def configured_venues(chain: Chain) -> tuple[ConfiguredVenue, ...]:
             ConfiguredVenue(
                 label=label,
                 chain_id=chain.chain_id,
-                from_block=from_block,
+                start_block=start_block,
                 adapter=module.adapter(
                     from_builtins(deployment, module.Deployment, what=f"{where} ({protocol})"),
                     chain_id=chain.chain_id,
@@ -73,12 +73,12 @@ def _split(table: dict[str, Any], chain_id: int, where: str) -> tuple[str, str, 
     deployment = dict(table)
     protocol = deployment.pop("protocol", None)
     label = deployment.pop("label", protocol)
-    from_block = deployment.pop("from_block", 0)
+    start_block = deployment.pop("start_block", 0)
     if not isinstance(protocol, str) or not isinstance(label, str):
         raise InvalidData(f"{where}: protocol is missing, or label is no text", code="invalid_settings")
-    if not isinstance(from_block, int) or isinstance(from_block, bool) or from_block < 0:
-        raise InvalidData(f"{where}: from_block must be a block number", code="invalid_settings")
-    return protocol, venue_label(label, chain_id), from_block, deployment
+    if not isinstance(start_block, int) or isinstance(start_block, bool) or start_block < 0:
+        raise InvalidData(f"{where}: start_block must be a block number", code="invalid_settings")
+    return protocol, venue_label(label, chain_id), start_block, deployment
 
 
 async def open_chains(stack: AsyncExitStack, chains: Sequence[Chain], directory: Path) -> dict[int, ChainReader]:
@@ -122,7 +122,7 @@ async def discover_accounts(
     """
     readable = [venue for venue in venues if venue.chain_id in readers]
     found = await in_parallel(
-        venue.adapter.discover(readers[venue.chain_id], from_block=venue.from_block) for venue in readable
+        venue.adapter.discover(readers[venue.chain_id], start_block=venue.start_block) for venue in readable
     )
     named = {
         account

@@ -144,7 +144,7 @@ async def test_an_account_without_anything_has_no_silo(aave, pin, user):
 async def test_every_seeded_account_is_discovered(aave, pin, everyone):
     reading = await read(aave, pin, everyone)
 
-    found = await aave.discover(await pin(), from_block=0)
+    found = await aave.discover(await pin(), start_block=0)
     assert {silo.account for silo in reading.silos} <= found
 
 
@@ -163,7 +163,7 @@ async def test_accounts_of_a_reverting_pool_are_still_discovered(chain, aave, pi
     holders = {silo.account for silo in (await read(aave, pin, everyone)).silos}
     chain.anvil.rpc.request("anvil_setCode", getattr(chain.deployment.aave, broken), REVERT)
 
-    assert holders <= await aave.discover(await pin(), from_block=0)
+    assert holders <= await aave.discover(await pin(), start_block=0)
 
 
 async def test_a_missing_contract_is_said_to_be_missing(chain, aave, pin, everyone):

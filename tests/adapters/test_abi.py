@@ -16,7 +16,7 @@ from adapters.abi import (
 from adapters.tokens import clean_symbol, factor_of
 from riskschema.ports import CallReverted, CallSuccess
 from riskschema.reasons import REASONS
-from riskschema.units import NATIVE, Address, Hash32
+from riskschema.units import ZERO_ADDRESS, Address, Hash32
 
 CONTRACT = Address("0x" + "ab" * 20)
 BALANCE = Function("balanceOf(address)", "(uint256)")
@@ -123,7 +123,7 @@ def test_symbols_are_read_from_strings_and_from_32_bytes():
 def test_a_factor_is_the_mapped_one_or_the_asset_id():
     assert factor_of(CONTRACT, 1, {CONTRACT: "USDC"}) == "USDC"
     assert factor_of(CONTRACT, 10, {}) == f"eip155:10/erc20:{CONTRACT}"
-    assert factor_of(NATIVE, 1, {}) == "eip155:1/slip44:60"
+    assert factor_of(ZERO_ADDRESS, 1, {}) == "eip155:1/slip44:60"
 
 
 def test_a_refusal_is_raised_where_it_is_needed():

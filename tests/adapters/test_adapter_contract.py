@@ -15,12 +15,12 @@ from riskschema.errors import InvalidData, TransientError
 from riskschema.portfolio import BlockReference, NoLiquidation, Portfolio, Silo, WeightedCollateral
 from riskschema.ports import Call, CallResult, CallReverted, CallSuccess, Log, PinnedReader, ProtocolAdapter
 from riskschema.reasons import REASONS
-from riskschema.units import NATIVE, Address, Hash32
+from riskschema.units import ZERO_ADDRESS, Address, Hash32
 
 pytestmark = pytest.mark.chain
 
 NOBODY = Address("0x" + "77" * 20)
-ASSETS = {NATIVE: "ETH"}
+ASSETS = {ZERO_ADDRESS: "ETH"}
 
 
 def test_every_protocol_keeps_the_interface():
@@ -161,13 +161,13 @@ class TestEveryAdapter:
 
     async def test_who_holds_something_is_discovered(self, protocol, adapter, pin, everyone):
         pinned = await pin()
-        found = await adapter.discover(pinned, from_block=0)
+        found = await adapter.discover(pinned, start_block=0)
         if protocol == "wallet":  # everyone has one
             assert found == frozenset()
             return
         assert {silo.account for silo in (await adapter.read(pinned, everyone)).silos} <= found
-        assert NATIVE not in found
-        assert await adapter.discover(pinned, from_block=pinned.block.number + 1) == frozenset()
+        assert ZERO_ADDRESS not in found
+        assert await adapter.discover(pinned, start_block=pinned.block.number + 1) == frozenset()
 
     async def test_a_failing_endpoint_is_never_a_reading(self, protocol, adapter, pin, everyone):
         failing = Failing((await pin()).block)

@@ -156,7 +156,7 @@ async def test_a_liquidation_is_read_as_the_contract_left_it(chain, morpho, pin,
 async def test_every_seeded_account_is_discovered(morpho, pin, everyone):
     reading = await morpho.read(await pin(), everyone)
 
-    found = await morpho.discover(await pin(), from_block=0)
+    found = await morpho.discover(await pin(), start_block=0)
     assert {silo.account for silo in reading.silos} <= found
     assert len(found) >= 8
 

@@ -119,7 +119,7 @@ async def test_a_closed_position_still_shows_the_tokens_it_owes(uniswap, pin, us
 async def test_every_seeded_account_is_discovered(uniswap, pin, everyone):
     reading = await uniswap.read(await pin(), everyone)
 
-    assert {silo.account for silo in reading.silos} <= await uniswap.discover(await pin(), from_block=0)
+    assert {silo.account for silo in reading.silos} <= await uniswap.discover(await pin(), start_block=0)
 
 
 @pytest.mark.chain

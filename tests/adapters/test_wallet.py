@@ -7,7 +7,7 @@ from devnet.local_chain import Devnet
 from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData
 from riskschema.ports import ProtocolAdapter
-from riskschema.units import NATIVE, Address
+from riskschema.units import ZERO_ADDRESS, Address
 
 REVERT = "0x60006000fd"
 
@@ -16,7 +16,7 @@ REVERT = "0x60006000fd"
 def wallet(chain: Devnet) -> ProtocolAdapter:
     tokens = tuple(Address(asset.token) for asset in chain.deployment.assets)
     return adapter(
-        Deployment(tokens=tokens), chain_id=chain.deployment.chain_id, assets={NATIVE: "ETH", tokens[0]: "ETH"}
+        Deployment(tokens=tokens), chain_id=chain.deployment.chain_id, assets={ZERO_ADDRESS: "ETH", tokens[0]: "ETH"}
     )
 
 

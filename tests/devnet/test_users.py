@@ -44,7 +44,7 @@ def test_a_user_has_the_aave_balances_of_its_recipe(devnet: Devnet, recipe: Reci
             devnet.deployment.asset(symbol).token,
             account,
         )
-        supplied, owed = asset.units(supply.get(symbol, "0")), asset.units(borrow.get(symbol, "0"))
+        supplied, owed = asset.base_units(supply.get(symbol, "0")), asset.base_units(borrow.get(symbol, "0"))
         assert supplied <= data[0] <= supplied + supplied // 1000
         stable = recipe.aave is not None and symbol in recipe.aave.stable_rate
         assert owed <= data[1 if stable else 2] <= owed + owed // 1000 + 1
@@ -58,7 +58,7 @@ def test_a_user_has_no_more_ether_than_its_recipe_leaves(devnet: Devnet, recipe:
     account = devnet.deployment.user(recipe.name).address
     for block in (hex(devnet.deployment.seeded_block), "latest"):
         balance = int(devnet.anvil.rpc.request("eth_getBalance", account, block), 16)
-        assert balance == ASSETS["WETH"].units(recipe.ether) <= 5 * WAD
+        assert balance == ASSETS["WETH"].base_units(recipe.ether) <= 5 * WAD
 
 
 @pytest.mark.parametrize("recipe", [r for r in USERS if r.morpho], ids=lambda recipe: recipe.name)
@@ -69,8 +69,8 @@ def test_a_user_has_the_morpho_position_of_its_recipe(devnet: Devnet, recipe: Re
         identifier = bytes.fromhex(devnet.deployment.market(collateral, loan).market_id[2:])
         shares, _, held = devnet.call("Morpho", devnet.deployment.morpho.singleton, "position", identifier, account)
         debt, _ = morpho_debt_and_limit(devnet, recipe.name, position.market)
-        assert held == ASSETS[collateral].units(position.collateral)
-        assert 0 <= debt - ASSETS[loan].units(position.borrow) <= 1
+        assert held == ASSETS[collateral].base_units(position.collateral)
+        assert 0 <= debt - ASSETS[loan].base_units(position.borrow) <= 1
         assert (shares > 0) == (position.lend != "0")
 
 
@@ -91,10 +91,10 @@ def test_a_user_has_the_ranges_of_its_recipe(devnet: Devnet, recipe: Recipe) -> 
 def test_a_wallet_holds_what_the_recipe_says_and_what_was_borrowed(devnet: Devnet, recipe: Recipe) -> None:
     account = devnet.deployment.user(recipe.name).address
     for symbol, asset in ASSETS.items():
-        expected = asset.units(recipe.wallet.get(symbol, "0"))
+        expected = asset.base_units(recipe.wallet.get(symbol, "0"))
         if recipe.aave is not None:
-            expected += asset.units(recipe.aave.borrow.get(symbol, "0"))
-        expected += sum(asset.units(p.borrow) for p in recipe.morpho if p.market.endswith(f"/{symbol}"))
+            expected += asset.base_units(recipe.aave.borrow.get(symbol, "0"))
+        expected += sum(asset.base_units(p.borrow) for p in recipe.morpho if p.market.endswith(f"/{symbol}"))
         token = devnet.deployment.asset(symbol).token
         assert devnet.call("MintableToken", token, "balanceOf", account) == (expected,)
 

@@ -72,7 +72,7 @@ async def test_venues_in_another_order_are_refused_for_each_has_its_bit(local: L
 
 async def test_another_start_block_is_refused_for_it_finds_other_accounts(local: LocalNode) -> None:
     venues = [dict(venue) for venue in local.settings.chains[0].venues]
-    venues[1]["from_block"] = 7
+    venues[1]["start_block"] = 7
     change_chain(local, venues=tuple(venues))
     assert "('morpho_blue:31337', 31337, 7)" in (await refusal(local)).message
 

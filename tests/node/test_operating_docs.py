@@ -40,7 +40,7 @@ def settings_keys(kind: Any = Settings, prefix: str = "") -> Iterator[tuple[str,
     if prefix == "chains.":
         yield "chains.venues.protocol", ""
         yield "chains.venues.label", "the protocol"
-        yield "chains.venues.from_block", "`0`"
+        yield "chains.venues.start_block", "`0`"
         for module in discover_protocols().values():
             yield from settings_keys(module.Deployment, "chains.venues.")
 

@@ -27,9 +27,9 @@ from riskschema.portfolio import (
     Unread,
     WeightedCollateral,
 )
-from riskschema.units import NATIVE, WAD, Address, Amount, Wad
+from riskschema.units import WAD, ZERO_ADDRESS, Address, Amount, Wad
 
-ETH = Token(chain_id=1, address=NATIVE, symbol="ETH", decimals=18, factor="ETH")
+ETH = Token(chain_id=1, address=ZERO_ADDRESS, symbol="ETH", decimals=18, factor="ETH")
 
 
 @given(data=st.data())
@@ -67,7 +67,7 @@ def test_a_token_beyond_the_limits_of_the_schema_is_refused(field, value):
 @pytest.mark.parametrize(("lower", "upper"), [(-887_273, 0), (0, 887_273), (5, 5), (6, 5)])
 def test_a_tick_range_outside_uniswaps_or_without_width_is_refused(lower, upper):
     token = msgspec.to_builtins(ETH, enc_hook=str)
-    document = {"kind": "uniswap_v3_liquidity", "chain_id": 1, "pool": NATIVE, "token0": token, "token1": token}
+    document = {"kind": "uniswap_v3_liquidity", "chain_id": 1, "pool": ZERO_ADDRESS, "token0": token, "token1": token}
     with pytest.raises(InvalidData, match="tick_"):
         from_builtins(document | {"tick_lower": lower, "tick_upper": upper}, UniswapV3Liquidity, what="range")
 
@@ -95,7 +95,7 @@ TERM = CollateralTerm(weight=Wad(1), price=Wad(1))
         (lambda: silo(health=Wad(-1)), "health must not be negative"),
         (lambda: silo(rule=weighted(terms=(TERM,))), "rule.terms has 1 entries for 0 positions"),
         (lambda: silo(rule=margin(Wad(1))), "rule.fractions has 1 entries for 0 positions"),
-        (lambda: Portfolio(subject=NATIVE, silos=(silo(), silo())), "two have the id 'wallet:1'"),
+        (lambda: Portfolio(subject=ZERO_ADDRESS, silos=(silo(), silo())), "two have the id 'wallet:1'"),
     ],
 )
 def test_what_no_venue_can_say_is_refused_by_the_name_of_the_field(make, message):
@@ -109,7 +109,7 @@ def option(strike: Wad) -> Option:
 
 
 def pool_share(liquidity: Wad) -> UniswapV2Share:
-    return UniswapV2Share(chain_id=1, pool=NATIVE, token0=ETH, token1=ETH, liquidity_per_share=liquidity)
+    return UniswapV2Share(chain_id=1, pool=ZERO_ADDRESS, token0=ETH, token1=ETH, liquidity_per_share=liquidity)
 
 
 def weighted(**change: object) -> WeightedCollateral:
@@ -121,7 +121,14 @@ def margin(*fractions: Wad) -> MarginFraction:
 
 
 def silo(**change: object) -> Silo:
-    plain = {"id": "wallet:1", "venue": "wallet", "chain_id": 1, "account": NATIVE, "health": None, "positions": ()}
+    plain = {
+        "id": "wallet:1",
+        "venue": "wallet",
+        "chain_id": 1,
+        "account": ZERO_ADDRESS,
+        "health": None,
+        "positions": (),
+    }
     return Silo(**({"rule": NoLiquidation()} | plain | change))
 
 

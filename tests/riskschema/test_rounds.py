@@ -6,7 +6,7 @@ import pytest
 
 from riskschema import ports
 from riskschema.rounds import RoundStep, StoredTransaction
-from riskschema.units import NATIVE, Hash32
+from riskschema.units import ZERO_ADDRESS, Hash32
 
 PROTOCOLS = [
     kind
@@ -28,7 +28,7 @@ def test_a_fresh_transaction_has_replaced_none():
     transaction = StoredTransaction(
         config_digest=Hash32(bytes(32)),
         chain_id=1,
-        sender=NATIVE,
+        sender=ZERO_ADDRESS,
         nonce=0,
         round=1,
         raw=b"",

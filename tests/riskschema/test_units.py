@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riskschema.errors import InvalidData
-from riskschema.units import NATIVE, Address, Amount, FixedPoint, Hash32, Probability, Usd, Wad, parse_address
+from riskschema.units import ZERO_ADDRESS, Address, Amount, FixedPoint, Hash32, Probability, Usd, Wad, parse_address
 
 UNITS = [Amount, Usd, Wad]
 UINT256 = 2**256 - 1
@@ -109,7 +109,7 @@ def test_a_refusal_never_repeats_more_than_a_line_of_the_input():
 
 def test_a_valid_address_of_a_user_is_normalised():
     assert parse_address("0x" + "AB" * 20, what="ADDRESS") == "0x" + "ab" * 20
-    assert NATIVE.to_bytes() == bytes(20)
+    assert ZERO_ADDRESS.to_bytes() == bytes(20)
 
 
 @given(st.binary(min_size=32, max_size=32))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 from unittest.mock import patch
 
-from adapters.markets.simulator import PriceWalk
+from adapters.history.simulator import PriceWalk
 from attest.formats.certificate import decode_certificate
 from devnet.launch import launch
 from devnet.local_chain import Devnet

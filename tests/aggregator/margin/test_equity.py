@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from aggregator.margin.equity import plain_value, silo_equity
 from aggregator.valuation.rule_terms import Cash
 from riskschema.instruments import Token, UniswapV2Share
-from riskschema.units import NATIVE, WAD, Wad
+from riskschema.units import WAD, ZERO_ADDRESS, Wad
 
 
 def token(decimals: int, factor: str = "ETH") -> Token:
-    return Token(chain_id=1, address=NATIVE, symbol="T", decimals=decimals, factor=factor)
+    return Token(chain_id=1, address=ZERO_ADDRESS, symbol="T", decimals=decimals, factor=factor)
 
 
 @given(
@@ -34,7 +34,7 @@ def test_dollars_need_no_quote() -> None:
 
 def test_what_is_no_plain_product_comes_from_the_arrays() -> None:
     share = UniswapV2Share(
-        chain_id=1, pool=NATIVE, token0=token(18), token1=token(6, "USDC"), liquidity_per_share=Wad(WAD)
+        chain_id=1, pool=ZERO_ADDRESS, token0=token(18), token1=token(6, "USDC"), liquidity_per_share=Wad(WAD)
     )
     assert plain_value(share, 1, {}) is None
     assert silo_equity([(share, 1)], [3 * 2**53], 0, {}) == 3 * 10**8

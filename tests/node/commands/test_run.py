@@ -149,7 +149,7 @@ def test_a_data_directory_that_is_a_file_is_refused(plimsoll: Plimsoll, tmp_path
         ('history_file = "history.json"', "", "market.history_file is missing"),
         ('committee_file = "committee.json"', 'committee_file = "nowhere.json"', "nowhere.json: No such file"),
         ('attestation = "keys/attestation.json"', 'attestation = "keys/nowhere.json"', "keys/nowhere.json"),
-        ("from_block = 1", "from_block = 2", "make [[chains.venues]] the same"),
+        ("start_block = 1", "start_block = 2", "make [[chains.venues]] the same"),
     ],
 )
 def test_settings_of_a_node_that_do_not_fit_are_refused_before_anything_is_made(

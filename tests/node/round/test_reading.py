@@ -42,8 +42,8 @@ class Venue:
         self.reverting = {account(number) for number in reverting}
         self.failing = failing
 
-    async def discover(self, _reader: PinnedReader, *, from_block: int) -> frozenset[Address]:
-        assert from_block == 3
+    async def discover(self, _reader: PinnedReader, *, start_block: int) -> frozenset[Address]:
+        assert start_block == 3
         return frozenset(map(account, self.named))
 
     async def read(self, _reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
@@ -75,7 +75,7 @@ class Venue:
 
     def configured(self) -> ConfiguredVenue:
         return ConfiguredVenue(
-            label=f"{self.venue}:{self.chain_id}", chain_id=self.chain_id, from_block=3, adapter=self
+            label=f"{self.venue}:{self.chain_id}", chain_id=self.chain_id, start_block=3, adapter=self
         )
 
 
@@ -186,8 +186,8 @@ async def test_a_failing_endpoint_is_no_fact_and_ends_the_reading() -> None:
         ({"protocol": "aave_v3"}, "addresses_provider"),
         ({"protocol": "aave_v3", "addresses_provider": str(account(1)), "pool": "x"}, "pool"),
         ({"protocol": "aave_v3", "addresses_provider": "0x12"}, "addresses_provider"),
-        ({"protocol": "aave_v3", "addresses_provider": str(account(1)), "from_block": -1}, "from_block"),
-        ({"protocol": "aave_v3", "addresses_provider": str(account(1)), "from_block": True}, "from_block"),
+        ({"protocol": "aave_v3", "addresses_provider": str(account(1)), "start_block": -1}, "start_block"),
+        ({"protocol": "aave_v3", "addresses_provider": str(account(1)), "start_block": True}, "start_block"),
         ({"protocol": "aave_v3", "addresses_provider": str(account(1)), "label": 5}, "label"),
     ],
 )
@@ -200,8 +200,8 @@ def test_a_wrong_venue_table_is_named_with_its_field(table: dict[str, Any], name
 
 def test_a_venue_is_named_by_protocol_or_label_and_chain() -> None:
     tables = (
-        {"protocol": "aave_v3", "addresses_provider": str(account(1)), "from_block": 9},
+        {"protocol": "aave_v3", "addresses_provider": str(account(1)), "start_block": 9},
         {"protocol": "aave_v3", "addresses_provider": str(account(2)), "label": "prime"},
     )
     venues = configured_venues(Chain(chain_id=7, rpc_url="http://localhost", venues=tables))
-    assert [(venue.label, venue.from_block) for venue in venues] == [("aave_v3:7", 9), ("prime:7", 0)]
+    assert [(venue.label, venue.start_block) for venue in venues] == [("aave_v3:7", 9), ("prime:7", 0)]

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from adapters.markets.candles import Candle, read_candles
+from adapters.history.candles import Candle, read_candles
 from riskschema.buffers import Column
 from riskschema.errors import InvalidData
 from riskschema.instruments import FactorId

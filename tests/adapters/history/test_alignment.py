@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.markets.candles import Candle, read_candles
-from adapters.markets.history import FilledHours, load_history
+from adapters.history.alignment import FilledHours, load_history
+from adapters.history.candles import Candle, read_candles
 from riskschema.buffers import Column
 from riskschema.errors import InvalidData
 

@@ -1,7 +1,7 @@
 """A simulated market: hourly history that ends at given prices, and prices that walk on from there.
 
-Everything it makes says so: the history is marked simulated, every quote names the simulator and its seed as source.
-The simulated history never enters a claim about real markets; it feeds the local demonstration and tests.
+The history it makes is marked simulated. It never enters a claim about real markets; it feeds the local demonstration
+and tests.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from adapters.markets.returns import Floats, ReturnModel, Returns
+from adapters.history.returns import Floats, ReturnModel, Returns
 from riskschema.buffers import Column
 from riskschema.errors import InvalidData
 from riskschema.instruments import FactorId
-from riskschema.market import HISTORY_PRICE_DECIMALS, FactorQuote, Group, HourlyHistory
+from riskschema.market import HISTORY_PRICE_DECIMALS, Group, HourlyHistory
 from riskschema.units import Wad
 
 HOURS_PER_YEAR = 8_760
@@ -32,8 +32,6 @@ PEG_REVERSION_PER_YEAR = 1_500.0
 """A stablecoin comes back to its peg within hours; other prices are pulled toward today's only over years."""
 ANNUAL_VOLATILITY: dict[Group, float] = {"btc": 0.55, "eth": 0.75, "large": 0.95, "other": 1.10, "stablecoin": 0.03}
 MARKET_CORRELATION: dict[Group, float] = {"btc": 0.9, "eth": 0.9, "large": 0.85, "other": 0.8, "stablecoin": 0.1}
-CONFIDENCE_PER_PRICE = 2_000
-"""A simulated quote claims to be right within 1/2000."""
 _HISTORY_UNIT = 10 ** (18 - HISTORY_PRICE_DECIMALS)
 
 
@@ -80,7 +78,7 @@ def simulate_history(factors: Sequence[SimulatedFactor], *, hours: int, seed: in
 
 
 class PriceWalk:
-    """Prices that walk on from given ones, step by step, as a `MarketSource`.
+    """Prices that walk on from given ones, step by step.
 
     Args:
         factors: What to simulate, with the prices to begin at.
@@ -97,15 +95,9 @@ class PriceWalk:
         steps_per_year = SECONDS_PER_YEAR / step_seconds
         _require_factors(factors)
         self._factors = tuple(factors)
-        self._seed = seed
         self._stream = Returns(_models(factors, steps_per_year), seed)
         self._pulls = _pulls(factors, steps_per_year)
         self._relative = [1.0] * len(self._factors)
-
-    @property
-    def name(self) -> str:
-        """What the provenance of a quote says."""
-        return f"simulated:seed {self._seed}"
 
     def prices(self) -> dict[str, Wad]:
         """Return the current price of every factor, positive."""
@@ -119,20 +111,6 @@ class PriceWalk:
         returns, _ = self._stream.next()
         self._relative = _moved(self._relative, returns, self._pulls)
         return self.prices()
-
-    async def quotes(self) -> tuple[FactorQuote, ...]:
-        """Return the current prices as quotes that name the simulator."""
-        prices = self.prices()
-        return tuple(
-            FactorQuote(
-                factor=factor.factor,
-                price=prices[factor.factor],
-                confidence=Wad(max(1, prices[factor.factor] // CONFIDENCE_PER_PRICE)),
-                group=factor.group,
-                sources=(self.name,),
-            )
-            for factor in self._factors
-        )
 
 
 def _require_factors(factors: Sequence[SimulatedFactor]) -> None:

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.markets.returns import ReturnModel, Returns
-from adapters.markets.simulator import PriceWalk, SimulatedFactor, simulate_history
+from adapters.history.returns import ReturnModel, Returns
+from adapters.history.simulator import PriceWalk, SimulatedFactor, simulate_history
 from riskschema.buffers import Column
 from riskschema.errors import InvalidData
 from riskschema.market import HourlyHistory
@@ -72,7 +72,7 @@ def test_the_bytes_do_not_depend_on_the_instructions_of_the_processor(
     history: HourlyHistory, environment: dict[str, str]
 ) -> None:
     script = (
-        "import hashlib; from adapters.markets.simulator import *; from riskschema.units import Wad;"
+        "import hashlib; from adapters.history.simulator import *; from riskschema.units import Wad;"
         "f=[SimulatedFactor(factor='ETH',price=Wad(2000*10**18),group='eth'),"
         "SimulatedFactor(factor='BTC',price=Wad(60000*10**18+123456),group='btc'),"
         "SimulatedFactor(factor='USDC',price=Wad(10**18),group='stablecoin')];"
@@ -186,12 +186,9 @@ def test_what_no_history_can_hold_is_refused(factors: tuple[SimulatedFactor, ...
         simulate_history(factors, hours=hours, seed=1, first_hour=0)
 
 
-async def test_a_walk_begins_at_the_given_prices_and_names_the_simulator() -> None:
+def test_a_walk_begins_at_the_given_prices() -> None:
     walk = PriceWalk(FACTORS, seed=5, step_seconds=3_600)
-    quotes = await walk.quotes()
-    assert [quote.price for quote in quotes] == [factor.price for factor in FACTORS]
-    assert {quote.sources for quote in quotes} == {("simulated:seed 5",)}
-    assert all(quote.confidence > 0 for quote in quotes)
+    assert walk.prices() == {factor.factor: factor.price for factor in FACTORS}
 
 
 def test_equal_seeds_walk_alike() -> None:
