@@ -29,7 +29,7 @@ from node.status import NodeStatus
 from node.telemetry import Metrics
 from riskschema.assessment import Assessment, Contribution
 from riskschema.codec import encode_json
-from riskschema.rounds import StoredLeaf, StoredReport
+from riskschema.rounds import StoredAccount, StoredReport
 from riskschema.units import Address, Hash32, Probability, Usd
 from storage.memory import MemoryStore
 
@@ -116,7 +116,7 @@ async def filled_store(members: Committee, accounts: int) -> MemoryStore:
         **dict.fromkeys(roots, NO_HASH),
     )
     stored = [
-        StoredLeaf(
+        StoredAccount(
             subject=account(number),
             leaf=encode_leaf(leaf),
             proof=tuple(Hash32(node) for node in prove(tree, leaf_hash(leaf))),

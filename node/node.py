@@ -67,6 +67,8 @@ class Node:
     metrics: Metrics
     recent_values: dict[str, Wad] = field(default_factory=dict)
     """This node's own last value per factor: a jump widens the confidence."""
+    recent_sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Where this node's own votes of the newest round came from, by factor."""
     before_step: StepHook = no_hook
     """Awaited before each step: where crash tests stop the process."""
     seconds: dict[RoundStep, float] = field(default_factory=dict)

@@ -94,6 +94,32 @@ class HourlyHistory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return self.close.shape[1]
 
 
+class AgreedPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a round agreed on for one factor."""
+
+    factor: FactorId
+    price: Wad
+    """US dollars per whole unit."""
+    confidence: Wad
+    """Half-width in US dollars."""
+    group: Group
+    observed_at: Timestamp
+    """When the round whose votes made the price looked at the market."""
+    stale: bool
+    """Too few operators voted in this round: the price is the one of `observed_at`."""
+    sources: tuple[Annotated[str, Meta(max_length=200)], ...] = ()
+    """Where this node's own vote came from; none where it gave none. Other operators may have other sources."""
+
+
+class AgreedMarket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The market that a round's assessments are based on, as it is stored and shown."""
+
+    as_of: Timestamp
+    """The round's agreed time: a price is `as_of` - `observed_at` seconds old."""
+    prices: tuple[AgreedPrice, ...]
+    """By factor."""
+
+
 def _prices(column: Column) -> Sequence[int]:
     prices = array("q", column.data)
     if sys.byteorder == "big":

@@ -9,7 +9,7 @@ import msgspec
 
 from riskschema.market import FactorQuote
 from riskschema.portfolio import BlockReference, VenueReading
-from riskschema.rounds import StoredHour, StoredLeaf, StoredMessage, StoredReport, StoredTransaction
+from riskschema.rounds import StoredAccount, StoredHour, StoredMessage, StoredReport, StoredTransaction
 from riskschema.units import Address, Hash32
 
 R = TypeVar("R")
@@ -213,8 +213,15 @@ class Store(Protocol):
         """Return the messages of a round in the order they were kept."""
         ...
 
-    async def put_report(self, report: StoredReport, leaves: Sequence[StoredLeaf]) -> None:
-        """Keep a report with its leaves; the same report again changes nothing.
+    async def put_report(
+        self, report: StoredReport, accounts: Sequence[StoredAccount], market: bytes | None = None
+    ) -> None:
+        """Keep a report with its accounts and the agreed market, all or nothing; the same report again changes nothing.
+
+        Args:
+            report: The report.
+            accounts: In any order, one per subject.
+            market: JSON of the `AgreedMarket`.
 
         Raises:
             FatalError: another report of the same round is kept already.
@@ -237,12 +244,25 @@ class Store(Protocol):
         """Return the certified report of the highest round."""
         ...
 
-    async def leaf(self, config_digest: Hash32, round_number: int, subject: Address) -> StoredLeaf | None:
-        """Return one leaf of a report."""
+    async def market(self, config_digest: Hash32, round_number: int) -> bytes | None:
+        """Return the JSON of a round's `AgreedMarket`; None: no such round, or its version did not store it."""
         ...
 
-    async def leaves(self, config_digest: Hash32, round_number: int) -> tuple[StoredLeaf, ...]:
-        """Return all leaves of a report, by subject."""
+    async def account(self, config_digest: Hash32, round_number: int, subject: Address) -> StoredAccount | None:
+        """Return one account of a report."""
+        ...
+
+    async def accounts(
+        self, config_digest: Hash32, round_number: int, *, after: Address | None = None, limit: int | None = None
+    ) -> tuple[StoredAccount, ...]:
+        """Return the accounts of a report, by subject.
+
+        Args:
+            config_digest: Whose report.
+            round_number: Of the report.
+            after: Only subjects above this one, which need not exist: the last of the page before.
+            limit: At most so many, from 1; None: all.
+        """
         ...
 
     async def put_hours(self, config_digest: Hash32, hours: Sequence[StoredHour]) -> None:

@@ -32,8 +32,8 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes
 
 
-class StoredLeaf(msgspec.Struct, frozen=True, kw_only=True):
-    """An account's leaf in a report, with what explains and proves it."""
+class StoredAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """An account in a report: its leaf, with what proves, explains and caused it."""
 
     subject: Address
     leaf: bytes
@@ -41,6 +41,8 @@ class StoredLeaf(msgspec.Struct, frozen=True, kw_only=True):
     proof: tuple[Hash32, ...]
     assessment: bytes
     """JSON of the Assessment."""
+    portfolio: bytes | None = None
+    """JSON of the Portfolio, as read at the round's blocks; None: kept by a version that did not store it."""
 
 
 class StoredReport(msgspec.Struct, frozen=True, kw_only=True):

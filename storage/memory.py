@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from riskschema.errors import FatalError
-from riskschema.rounds import StoredHour, StoredLeaf, StoredMessage, StoredReport, StoredTransaction
+from riskschema.rounds import StoredAccount, StoredHour, StoredMessage, StoredReport, StoredTransaction
 from riskschema.units import Address, Hash32
 
 UNSETTLED = ("pending", "landed")
@@ -20,7 +20,8 @@ class MemoryStore:
     def __init__(self) -> None:
         self._messages: dict[RoundKey, dict[tuple[str, str], StoredMessage]] = {}
         self._reports: dict[RoundKey, StoredReport] = {}
-        self._leaves: dict[RoundKey, dict[Address, StoredLeaf]] = {}
+        self._accounts: dict[RoundKey, dict[Address, StoredAccount]] = {}
+        self._markets: dict[RoundKey, bytes | None] = {}
         self._hours: dict[Hash32, dict[int, StoredHour]] = {}
         self._transactions: dict[tuple[Hash32, int, Address, int], StoredTransaction] = {}
 
@@ -33,8 +34,10 @@ class MemoryStore:
         """Return the messages of a round in the order they were kept."""
         return tuple(self._messages.get((config_digest, round_number), {}).values())
 
-    async def put_report(self, report: StoredReport, leaves: Sequence[StoredLeaf]) -> None:
-        """Keep a report with its leaves; the same report again changes nothing.
+    async def put_report(
+        self, report: StoredReport, accounts: Sequence[StoredAccount], market: bytes | None = None
+    ) -> None:
+        """Keep a report with its accounts and the agreed market; the same report again changes nothing.
 
         Raises:
             FatalError: another report of the same round is kept already.
@@ -43,7 +46,8 @@ class MemoryStore:
         kept = self._reports.get(key)
         if kept is None:
             self._reports[key] = report
-            self._leaves[key] = {leaf.subject: leaf for leaf in leaves}
+            self._accounts[key] = {account.subject: account for account in accounts}
+            self._markets[key] = market
         elif (kept.report_hash, kept.header, kept.state) != (report.report_hash, report.header, report.state):
             raise FatalError(f"round {report.round} has the report {kept.report_hash} already", code="store_conflict")
 
@@ -73,14 +77,21 @@ class MemoryStore:
         ]
         return max(certified, key=lambda report: report.round, default=None)
 
-    async def leaf(self, config_digest: Hash32, round_number: int, subject: Address) -> StoredLeaf | None:
-        """Return one leaf of a report."""
-        return self._leaves.get((config_digest, round_number), {}).get(subject)
+    async def market(self, config_digest: Hash32, round_number: int) -> bytes | None:
+        """Return the JSON of a round's `AgreedMarket`; None: no such round, or it was kept without."""
+        return self._markets.get((config_digest, round_number))
 
-    async def leaves(self, config_digest: Hash32, round_number: int) -> tuple[StoredLeaf, ...]:
-        """Return all leaves of a report, by subject."""
-        of_round = self._leaves.get((config_digest, round_number), {})
-        return tuple(of_round[subject] for subject in sorted(of_round))
+    async def account(self, config_digest: Hash32, round_number: int, subject: Address) -> StoredAccount | None:
+        """Return one account of a report."""
+        return self._accounts.get((config_digest, round_number), {}).get(subject)
+
+    async def accounts(
+        self, config_digest: Hash32, round_number: int, *, after: Address | None = None, limit: int | None = None
+    ) -> tuple[StoredAccount, ...]:
+        """Return the accounts of a report, by subject: those above `after`, at most `limit`."""
+        of_round = self._accounts.get((config_digest, round_number), {})
+        subjects = [subject for subject in sorted(of_round) if after is None or subject > after]
+        return tuple(of_round[subject] for subject in subjects[:limit])
 
     async def put_hours(self, config_digest: Hash32, hours: Sequence[StoredHour]) -> None:
         """Keep completed hours; one that is kept already is replaced."""
@@ -132,7 +143,8 @@ class MemoryStore:
         for key in doomed:
             self._messages.pop(key, None)
             self._reports.pop(key, None)
-            self._leaves.pop(key, None)
+            self._accounts.pop(key, None)
+            self._markets.pop(key, None)
         self._transactions = {
             key: transaction
             for key, transaction in self._transactions.items()

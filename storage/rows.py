@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from riskschema.rounds import StoredHour, StoredLeaf, StoredMessage, StoredReport, StoredTransaction
+from riskschema.rounds import StoredAccount, StoredHour, StoredMessage, StoredReport, StoredTransaction
 from riskschema.units import Hash32
 
 
@@ -28,9 +28,15 @@ def report(row: Row[Any]) -> StoredReport:
     )
 
 
-def leaf(row: Row[Any]) -> StoredLeaf:
+def account(row: Row[Any]) -> StoredAccount:
     """Read a row of LEAVES."""
-    return StoredLeaf(subject=row.subject, leaf=bytes(row.leaf), proof=row.proof, assessment=bytes(row.assessment))
+    return StoredAccount(
+        subject=row.subject,
+        leaf=bytes(row.leaf),
+        proof=row.proof,
+        assessment=bytes(row.assessment),
+        portfolio=None if row.portfolio is None else bytes(row.portfolio),
+    )
 
 
 def hour(row: Row[Any]) -> StoredHour:
@@ -48,6 +54,6 @@ def report_values(value: StoredReport) -> dict[str, Any]:
     return msgspec.structs.asdict(value)
 
 
-def leaf_values(value: StoredLeaf, config_digest: Hash32, round_number: int) -> dict[str, Any]:
-    """Return the columns of a leaf."""
+def account_values(value: StoredAccount, config_digest: Hash32, round_number: int) -> dict[str, Any]:
+    """Return the columns of an account."""
     return {"config_digest": config_digest, "round": round_number, **msgspec.structs.asdict(value)}

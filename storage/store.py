@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from riskschema.errors import FatalError
-from riskschema.rounds import StoredHour, StoredLeaf, StoredMessage, StoredReport, StoredTransaction
+from riskschema.rounds import StoredAccount, StoredHour, StoredMessage, StoredReport, StoredTransaction
 from riskschema.units import Address, Hash32
 from storage import rows
 from storage.database import Database, open_database
@@ -22,7 +22,6 @@ MAX_MESSAGES = 4_096
 """Of one round: more than any committee can send; beyond it the oldest are returned."""
 MAX_PENDING = 1_024
 MAX_HOURS = 24 * 366 * 50
-LEAVES_PER_QUERY = 5_000
 ROUNDS_PER_PRUNE = 256
 UNSETTLED = ("pending", "landed")
 
@@ -77,8 +76,10 @@ class SqlStore:
         async with self._database.read() as connection:
             return tuple(rows.message(row) for row in await connection.execute(query))
 
-    async def put_report(self, report: StoredReport, leaves: Sequence[StoredLeaf]) -> None:
-        """Keep a report with its leaves; the same report again changes nothing.
+    async def put_report(
+        self, report: StoredReport, accounts: Sequence[StoredAccount], market: bytes | None = None
+    ) -> None:
+        """Keep a report with its accounts and the agreed market; the same report again changes nothing.
 
         Raises:
             FatalError: another report of the same round is kept already.
@@ -88,9 +89,9 @@ class SqlStore:
             if kept is not None:
                 require_same_report(kept, report)
                 return
-            await connection.execute(insert(REPORTS).values(rows.report_values(report)))
-            if leaves:
-                values = [rows.leaf_values(leaf, report.config_digest, report.round) for leaf in leaves]
+            await connection.execute(insert(REPORTS).values({**rows.report_values(report), "market": market}))
+            if accounts:
+                values = [rows.account_values(account, report.config_digest, report.round) for account in accounts]
                 await connection.execute(insert(LEAVES), values)
 
     async def certify(self, config_digest: Hash32, round_number: int, certificate: bytes) -> None:
@@ -117,24 +118,31 @@ class SqlStore:
         async with self._database.read() as connection:
             return await _latest_certified(connection, config_digest)
 
-    async def leaf(self, config_digest: Hash32, round_number: int, subject: Address) -> StoredLeaf | None:
-        """Return one leaf of a report."""
+    async def market(self, config_digest: Hash32, round_number: int) -> bytes | None:
+        """Return the JSON of a round's `AgreedMarket`; None: no such round, or its version did not store it."""
+        query = select(REPORTS.c.market).where(_of_round(REPORTS, config_digest, round_number))
+        async with self._database.read() as connection:
+            found = (await connection.execute(query)).scalar_one_or_none()
+        return None if found is None else bytes(found)
+
+    async def account(self, config_digest: Hash32, round_number: int, subject: Address) -> StoredAccount | None:
+        """Return one account of a report."""
         one = and_(_of_round(LEAVES, config_digest, round_number), LEAVES.c.subject == subject)
         async with self._database.read() as connection:
             row = (await connection.execute(select(LEAVES).where(one))).one_or_none()
-        return None if row is None else rows.leaf(row)
+        return None if row is None else rows.account(row)
 
-    async def leaves(self, config_digest: Hash32, round_number: int) -> tuple[StoredLeaf, ...]:
-        """Return all leaves of a report, by subject."""
+    async def accounts(
+        self, config_digest: Hash32, round_number: int, *, after: Address | None = None, limit: int | None = None
+    ) -> tuple[StoredAccount, ...]:
+        """Return the accounts of a report, by subject: those above `after`, at most `limit`."""
         query = select(LEAVES).where(_of_round(LEAVES, config_digest, round_number)).order_by(LEAVES.c.subject)
-        found: list[StoredLeaf] = []
+        if after is not None:
+            query = query.where(LEAVES.c.subject > after)
+        if limit is not None:
+            query = query.limit(limit)
         async with self._database.read() as connection:
-            while True:
-                after = query if not found else query.where(LEAVES.c.subject > found[-1].subject)
-                page = [rows.leaf(row) for row in await connection.execute(after.limit(LEAVES_PER_QUERY))]
-                found += page
-                if len(page) < LEAVES_PER_QUERY:
-                    return tuple(found)
+            return tuple(rows.account(row) for row in await connection.execute(query))
 
     async def put_hours(self, config_digest: Hash32, hours: Sequence[StoredHour]) -> None:
         """Keep completed hours; one that is kept already is replaced."""

@@ -50,6 +50,7 @@ REPORTS = Table(
     Column("header", LargeBinary, nullable=False),
     Column("state", LargeBinary, nullable=False),
     Column("certificate", LargeBinary, nullable=True),
+    Column("market", LargeBinary, nullable=True),
     PrimaryKeyConstraint("config_digest", "round"),
 )
 
@@ -62,6 +63,7 @@ LEAVES = Table(
     Column("leaf", LargeBinary, nullable=False),
     Column("proof", HashListColumn, nullable=False),
     Column("assessment", LargeBinary, nullable=False),
+    Column("portfolio", LargeBinary, nullable=True),
     PrimaryKeyConstraint("config_digest", "round", "subject"),
     ForeignKeyConstraint(["config_digest", "round"], ["reports.config_digest", "reports.round"], ondelete="CASCADE"),
 )

@@ -23,7 +23,7 @@ from attest.formats.leaf import AccountLeaf, decode_leaf, leaf_hash, subject_of
 from riskschema.codec import encode_json, from_builtins
 from riskschema.errors import InvalidData, ProtocolViolation
 from riskschema.instruments import ChainId
-from riskschema.rounds import StoredLeaf, StoredReport
+from riskschema.rounds import StoredAccount, StoredReport
 from riskschema.units import Address, Hash32
 
 RoundNumber = Annotated[int, Meta(ge=0, le=2**53)]
@@ -139,14 +139,16 @@ def certified_report(report: StoredReport) -> CertifiedReport | None:
     return CertifiedReport(report=report, certificate=certificate, signed_header=signed_header)
 
 
-def attestation_document(certified: CertifiedReport, leaf: StoredLeaf, committee: Committee) -> AttestationDocument:
+def attestation_document(
+    certified: CertifiedReport, account: StoredAccount, committee: Committee
+) -> AttestationDocument:
     """Put together what proves one leaf of a certified report."""
     return AttestationDocument(
-        subject=leaf.subject,
+        subject=account.subject,
         round=certified.report.round,
         report_hash=certified.report.report_hash,
-        leaf="0x" + leaf.leaf.hex(),
-        proof=leaf.proof,
+        leaf="0x" + account.leaf.hex(),
+        proof=account.proof,
         certificate=certified.signed_header,
         operators=committee.signers,
         destinations=destination_documents(committee),

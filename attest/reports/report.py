@@ -17,7 +17,7 @@ from attest.reports.leaves import account_leaf
 from riskschema.assessment import Assessment
 from riskschema.codec import encode_json
 from riskschema.portfolio import Portfolio
-from riskschema.rounds import StoredLeaf
+from riskschema.rounds import StoredAccount
 from riskschema.units import Hash32
 
 
@@ -25,7 +25,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What one round says, before anyone signed it."""
 
     header: ReportHeader
-    leaves: tuple[StoredLeaf, ...]
+    accounts: tuple[StoredAccount, ...]
 
     @property
     def hash(self) -> bytes:
@@ -54,7 +54,7 @@ def build_report(
     model: Model,
     breakers: int = 0,
 ) -> Report:
-    """Return header and leaves; equal inputs give equal bytes.
+    """Return header and accounts; equal inputs give equal bytes.
 
     Args:
         config_digest: The committee's.
@@ -94,15 +94,16 @@ def build_report(
         breaker_flags=breakers,
     )
     stored = [
-        StoredLeaf(
+        StoredAccount(
             subject=assessment.subject,
             leaf=encode_leaf(leaf),
             proof=tuple(Hash32(node) for node in prove(tree, hashed)),
             assessment=encode_json(assessment),
+            portfolio=encode_json(portfolio),
         )
-        for leaf, hashed, assessment in zip(leaves, hashes, assessments, strict=True)
+        for leaf, hashed, assessment, portfolio in zip(leaves, hashes, assessments, portfolios, strict=True)
     ]
-    return Report(header=header, leaves=tuple(stored))
+    return Report(header=header, accounts=tuple(stored))
 
 
 def arrays_root(rows: Sequence[bytes]) -> bytes:

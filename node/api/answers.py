@@ -18,7 +18,7 @@ from node.status import CertifiedRound, NodeStatus
 from riskschema.codec import encode_json
 from riskschema.errors import PlimsollError
 from riskschema.ports import Clock, Store
-from riskschema.rounds import StoredLeaf
+from riskschema.rounds import StoredAccount
 from riskschema.units import Address, Hash32
 
 T = TypeVar("T")
@@ -119,8 +119,8 @@ class Answers:
         key = ("account", subject, certified.report.round)
         answer = self._cache.get(key, 0.0)
         if answer is None:
-            leaf = await self._leaf(certified, subject)
-            answer = self._keep(key, account_document(certified, leaf, self._committee))
+            account = await self._account(certified, subject)
+            answer = self._keep(key, account_document(certified, account, self._committee))
         return answer
 
     async def attestation(self, subject: Address, round_number: int | None) -> Answer:
@@ -129,8 +129,8 @@ class Answers:
         key = ("attestation", subject, certified.report.round)
         answer = self._cache.get(key, 0.0)
         if answer is None:
-            leaf = await self._leaf(certified, subject)
-            answer = self._keep(key, attestation_document(certified, leaf, self._committee))
+            account = await self._account(certified, subject)
+            answer = self._keep(key, attestation_document(certified, account, self._committee))
         return answer
 
     async def round(self, round_number: int | None) -> Answer:
@@ -190,13 +190,13 @@ class Answers:
         if len(self._reports) > MAX_REPORTS:
             self._reports.popitem(last=False)
 
-    async def _leaf(self, certified: CertifiedReport, subject: Address) -> StoredLeaf:
+    async def _account(self, certified: CertifiedReport, subject: Address) -> StoredAccount:
         round_number = certified.report.round
-        leaf = await self._read(self._store.leaf(self._network, round_number, subject))
-        if leaf is None:
+        account = await self._read(self._store.account(self._network, round_number, subject))
+        if account is None:
             detail = f"{subject} is not in the report of round {round_number}"
             raise Problem(404, "account_unknown", detail, field="path.address", round_number=round_number)
-        return leaf
+        return account
 
     def _transaction(self, chain_id: int, round_number: int) -> Awaitable[Any]:
         return self._store.round_transaction(self._network, chain_id, round_number)

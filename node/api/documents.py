@@ -24,7 +24,7 @@ from attest.reports.attestation import (
 from riskschema.assessment import Assessment
 from riskschema.codec import decode_json
 from riskschema.instruments import ChainId, Timestamp
-from riskschema.rounds import StoredLeaf, StoredTransaction
+from riskschema.rounds import StoredAccount, StoredTransaction
 from riskschema.units import Address, Hash32, Probability
 
 
@@ -69,7 +69,7 @@ class RoundDocument(Document, frozen=True, kw_only=True):
     destinations: tuple[DestinationDocument, ...]
 
 
-def account_document(certified: CertifiedReport, leaf: StoredLeaf, committee: Committee) -> AccountDocument:
+def account_document(certified: CertifiedReport, account: StoredAccount, committee: Committee) -> AccountDocument:
     """Put together what is known of one account in a certified report.
 
     Raises:
@@ -77,14 +77,14 @@ def account_document(certified: CertifiedReport, leaf: StoredLeaf, committee: Co
     """
     header = certified.certificate.header
     return AccountDocument(
-        subject=leaf.subject,
+        subject=account.subject,
         round=certified.report.round,
         report_hash=certified.report.report_hash,
         observed_at=header.observed_at,
         valid_until=header.valid_until,
-        leaf=leaf_document(decode_account_leaf(leaf.leaf)),
-        assessment=decode_json(leaf.assessment, Assessment, what="assessment"),
-        attestation=attestation_document(certified, leaf, committee),
+        leaf=leaf_document(decode_account_leaf(account.leaf)),
+        assessment=decode_json(account.assessment, Assessment, what="assessment"),
+        attestation=attestation_document(certified, account, committee),
     )
 
 

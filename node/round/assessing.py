@@ -14,7 +14,7 @@ from attest.agreement.state import AgreedState
 from node.node import Node
 from node.round.reading import Reading
 from riskschema.assessment import Assessment
-from riskschema.market import FactorQuote, Group, HourlyHistory, MarketState
+from riskschema.market import AgreedMarket, AgreedPrice, FactorQuote, Group, HourlyHistory, MarketState
 from riskschema.units import Wad
 
 MEMORY_SECTION = "market_memory"
@@ -50,6 +50,33 @@ def market_state(outcome: Outcome, history: HourlyHistory, groups: Mapping[str, 
             for value in outcome.values
         ),
         history=history,
+    )
+
+
+def agreed_market(
+    outcome: Outcome, groups: Mapping[str, Group], sources: Mapping[str, tuple[str, ...]]
+) -> AgreedMarket:
+    """Return what is stored and shown of the agreed market.
+
+    Args:
+        outcome: The round's.
+        groups: Of the factors that this node's sources quote.
+        sources: Where this node's own votes of the round came from, by factor.
+    """
+    return AgreedMarket(
+        as_of=outcome.observed_at,
+        prices=tuple(
+            AgreedPrice(
+                factor=value.factor,
+                price=value.value,
+                confidence=value.confidence,
+                group=groups.get(value.factor, "other"),
+                observed_at=value.voted_at,
+                stale=value.stale,
+                sources=sources.get(value.factor, ()),
+            )
+            for value in outcome.values
+        ),
     )
 
 

@@ -23,12 +23,13 @@ from attest.hours.hourly import HourRow
 from attest.reports.report import build_report
 from node.node import Node
 from node.publishing.transmitter import Landing
-from node.round.assessing import MEMORY_SECTION, AssessedRound, assess_round, market_state, remember
+from node.round.assessing import MEMORY_SECTION, AssessedRound, agreed_market, assess_round, market_state, remember
 from node.round.effects import find, required
 from node.round.hourly_prices import completed_hours, encode_hours
 from node.round.observing import observe
 from node.round.parallel import in_parallel
 from node.round.reading import Reading, discover_accounts, read_portfolios
+from riskschema.codec import encode_json
 from riskschema.errors import TransientError
 from riskschema.ports import PublishedTransaction
 from riskschema.rounds import RoundStep, StoredMessage, StoredReport
@@ -163,7 +164,8 @@ async def _report(
         state=encode_state(state),
         certificate=None,
     )
-    await node.store.put_report(stored, report.leaves)
+    market = agreed_market(outcome, node.groups, node.recent_sources)
+    await node.store.put_report(stored, report.accounts, encode_json(market))
     return report.header
 
 

@@ -14,7 +14,7 @@ from attest.reports.attestation import AttestationDocument, attestation_document
 from node.commands.verify import verify_attestation
 from riskschema.codec import encode_json
 from riskschema.errors import ProtocolViolation
-from riskschema.rounds import StoredLeaf, StoredReport
+from riskschema.rounds import StoredAccount, StoredReport
 from riskschema.units import Address, Hash32
 
 pytestmark = pytest.mark.chain
@@ -40,7 +40,7 @@ def attestation(certificate: Any, leaf: AccountLeaf, committee: Any) -> Attestat
     certified = certified_report(report)
     assert certified is not None
     subject = Address("0x" + leaf.subject[12:].hex())
-    stored = StoredLeaf(subject=subject, leaf=encode_leaf(leaf), proof=(), assessment=b"{}")
+    stored = StoredAccount(subject=subject, leaf=encode_leaf(leaf), proof=(), assessment=b"{}")
     return attestation_document(certified, stored, committee)
 
 

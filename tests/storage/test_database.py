@@ -23,11 +23,11 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
 from riskschema.errors import FatalError, TransientError
-from riskschema.rounds import StoredLeaf, StoredMessage, StoredReport
+from riskschema.rounds import StoredAccount, StoredMessage, StoredReport
 from riskschema.units import Address, Hash32
 from storage import database as database_module
 from storage.database import open_database
-from storage.store import LEAVES_PER_QUERY, ROUNDS_PER_PRUNE, open_store
+from storage.store import ROUNDS_PER_PRUNE, open_store
 from storage.tables import METADATA
 
 NETWORK = Hash32("0x" + "a1" * 32)
@@ -44,9 +44,9 @@ def report(round_number: int) -> StoredReport:
     )
 
 
-def leaves(count: int) -> list[StoredLeaf]:
+def accounts(count: int) -> list[StoredAccount]:
     return [
-        StoredLeaf(subject=Address(f"0x{number:040x}"), leaf=b"leaf", proof=(NETWORK,) * 3, assessment=b"{}")
+        StoredAccount(subject=Address(f"0x{number:040x}"), leaf=b"leaf", proof=(NETWORK,) * 3, assessment=b"{}")
         for number in range(count)
     ]
 
@@ -85,9 +85,9 @@ async def test_a_reader_sees_one_state_while_a_round_is_written(tmp_path: Path) 
 async def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
     async with open_store(tmp_path / "node.db") as store:
         with pytest.raises(Exception, match="UNIQUE"):
-            await store.put_report(report(1), [*leaves(3), leaves(1)[0]])
+            await store.put_report(report(1), [*accounts(3), accounts(1)[0]])
         assert await store.report(NETWORK, 1) is None
-        assert await store.leaves(NETWORK, 1) == ()
+        assert await store.accounts(NETWORK, 1) == ()
 
 
 async def test_commits_are_on_the_disk_when_they_return(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ async def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
     path.parent.mkdir()
     path.touch(mode=0o644)
     async with open_store(path) as store:
-        await store.put_report(report(1), leaves(1))
+        await store.put_report(report(1), accounts(1))
         files = list(path.parent.iterdir())
         assert {file.name for file in files} == {"node.db", "node.db-wal", "node.db-shm"}
         assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
@@ -114,7 +114,7 @@ async def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
 async def test_the_file_has_exactly_the_given_name(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     async with open_store(path) as store:
-        await store.put_report(report(1), leaves(1))
+        await store.put_report(report(1), accounts(1))
         files = list(path.parent.iterdir())
         assert {file.name for file in files} == {name, f"{name}-wal", f"{name}-shm"}
         assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
@@ -181,13 +181,13 @@ async def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
 async def test_opening_again_keeps_everything(tmp_path: Path) -> None:
     path = tmp_path / "node.db"
     async with open_store(path) as store:
-        await store.put_report(report(1), leaves(2))
+        await store.put_report(report(1), accounts(2))
         await store.certify(NETWORK, 1, b"certificate")
     async with open_store(f"sqlite+aiosqlite:///{path}") as store:
         latest = await store.latest_certified(NETWORK)
         assert latest is not None
         assert latest.certificate == b"certificate"
-        assert await store.leaves(NETWORK, 1) == tuple(leaves(2))
+        assert await store.accounts(NETWORK, 1) == tuple(accounts(2))
 
 
 async def test_first_starts_at_once_make_one_database(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ async def test_first_starts_at_once_make_one_database(tmp_path: Path) -> None:
 
     async def start(number: int) -> None:
         async with open_store(path) as store:
-            await store.put_report(report(number), leaves(1))
+            await store.put_report(report(number), accounts(1))
 
     await asyncio.gather(*(start(number) for number in range(4)))
     async with open_store(path) as store:
@@ -242,13 +242,6 @@ def test_the_migrations_are_inside_the_package() -> None:
     assert any(file.name.endswith(".py") for file in (folder / "versions").iterdir())
 
 
-async def test_leaves_beyond_one_query_are_all_returned_in_order(tmp_path: Path) -> None:
-    many = leaves(LEAVES_PER_QUERY + 7)
-    async with open_store(tmp_path / "node.db") as store:
-        await store.put_report(report(1), many[::-1])
-        assert await store.leaves(NETWORK, 1) == tuple(many)
-
-
 async def test_one_call_prunes_a_bounded_number_of_rounds(tmp_path: Path) -> None:
     async with open_store(tmp_path / "node.db") as store:
         for number in range(ROUNDS_PER_PRUNE + 3):
@@ -260,13 +253,13 @@ async def test_one_call_prunes_a_bounded_number_of_rounds(tmp_path: Path) -> Non
 
 WRITER = """
     import asyncio, sys
-    from riskschema.rounds import StoredLeaf, StoredMessage, StoredReport
+    from riskschema.rounds import StoredAccount, StoredMessage, StoredReport
     from riskschema.units import Address, Hash32
     from storage.store import open_store
 
     NETWORK = Hash32("0x" + "a1" * 32)
     LEAVES = [
-        StoredLeaf(subject=Address(f"0x{n:040x}"), leaf=b"leaf", proof=(NETWORK,), assessment=b"x" * 2000)
+        StoredAccount(subject=Address(f"0x{n:040x}"), leaf=b"leaf", proof=(NETWORK,), assessment=b"x" * 2000)
         for n in range(800)
     ]
 
@@ -322,7 +315,7 @@ async def last_whole_round(path: Path) -> int:
         number = 1
         while (found := await store.report(NETWORK, number)) is not None:
             assert found.report_hash == Hash32(number.to_bytes(32, "big"))
-            assert len(await store.leaves(NETWORK, number)) == 800
+            assert len(await store.accounts(NETWORK, number)) == 800
             number += 1
-        assert await store.leaves(NETWORK, number) == ()
+        assert await store.accounts(NETWORK, number) == ()
         return number - 1

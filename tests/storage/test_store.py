@@ -11,7 +11,7 @@ import pytest
 
 from riskschema.errors import FatalError
 from riskschema.ports import Store
-from riskschema.rounds import StoredHour, StoredLeaf, StoredMessage, StoredReport, StoredTransaction
+from riskschema.rounds import StoredAccount, StoredHour, StoredMessage, StoredReport, StoredTransaction
 from riskschema.units import Address, Hash32
 from storage.memory import MemoryStore
 from storage.store import open_store
@@ -44,12 +44,13 @@ def report(round_number: int = 1, *, network: Hash32 = NETWORK, report_hash: int
     )
 
 
-def leaf(number: int) -> StoredLeaf:
-    return StoredLeaf(
+def account(number: int) -> StoredAccount:
+    return StoredAccount(
         subject=Address(f"0x{number:040x}"),
         leaf=b"leaf %d" % number,
         proof=tuple(digest(number + step) for step in range(number % 4)),
         assessment=b'{"score": %d}' % number,
+        portfolio=b'{"silos":[{"quantity":"-%d"}]}' % (number * 10**20),
     )
 
 
@@ -118,47 +119,74 @@ class StoreContract:
         assert set(answers) == set(await store.messages(NETWORK, 1))
         assert len(set(answers)) == 1
 
-    async def test_a_report_comes_back_with_its_leaves_by_subject(self, store: Store) -> None:
-        await store.put_report(report(), [leaf(3), leaf(1), leaf(2)])
+    async def test_a_report_comes_back_with_its_accounts_by_subject(self, store: Store) -> None:
+        await store.put_report(report(), [account(3), account(1), account(2)])
         assert await store.report(NETWORK, 1) == report()
-        assert await store.leaves(NETWORK, 1) == (leaf(1), leaf(2), leaf(3))
-        assert await store.leaf(NETWORK, 1, leaf(2).subject) == leaf(2)
+        assert await store.accounts(NETWORK, 1) == (account(1), account(2), account(3))
+        assert await store.account(NETWORK, 1, account(2).subject) == account(2)
+
+    async def test_the_agreed_market_comes_back(self, store: Store) -> None:
+        await store.put_report(report(), [account(1)], b'{"prices":[]}')
+        assert await store.market(NETWORK, 1) == b'{"prices":[]}'
+        assert await store.market(OTHER_NETWORK, 1) is None
+
+    async def test_what_was_kept_without_positions_and_market_has_none_rather_than_empty_ones(
+        self, store: Store
+    ) -> None:
+        plain = msgspec.structs.replace(account(1), portfolio=None)
+        await store.put_report(report(), [plain])
+        assert await store.account(NETWORK, 1, plain.subject) == plain
+        assert await store.market(NETWORK, 1) is None
+
+    @pytest.mark.parametrize("limit", [1, 3, 100, 1_000])
+    async def test_pages_follow_each_other_by_subject(self, store: Store, limit: int) -> None:
+        kept = tuple(account(3 * number) for number in range(1, 301))
+        await store.put_report(report(), kept[::-1])
+        found: list[StoredAccount] = []
+        while page := await store.accounts(NETWORK, 1, after=found[-1].subject if found else None, limit=limit):
+            assert len(page) <= limit
+            found += page
+        assert tuple(found) == kept
+        assert await store.accounts(NETWORK, 1, after=account(4).subject, limit=1) == (account(6),)
+        assert await store.accounts(NETWORK, 1, after=account(899).subject) == kept[-1:]
+        assert await store.accounts(NETWORK, 1, after=account(900).subject) == ()
 
     async def test_what_is_not_there_is_none(self, store: Store) -> None:
         assert await store.report(NETWORK, 1) is None
         assert await store.latest_certified(NETWORK) is None
-        assert await store.leaf(NETWORK, 1, SENDER) is None
-        assert await store.leaves(NETWORK, 1) == ()
+        assert await store.account(NETWORK, 1, SENDER) is None
+        assert await store.accounts(NETWORK, 1) == ()
+        assert await store.market(NETWORK, 1) is None
         assert await store.round_transaction(NETWORK, 31337, 1) is None
 
-    async def test_a_report_without_leaves_is_kept(self, store: Store) -> None:
+    async def test_a_report_without_accounts_is_kept(self, store: Store) -> None:
         await store.put_report(report(), [])
         assert await store.report(NETWORK, 1) == report()
 
     async def test_the_same_report_again_changes_nothing(self, store: Store) -> None:
-        await store.put_report(report(), [leaf(1)])
+        await store.put_report(report(), [account(1)])
         await store.certify(NETWORK, 1, b"certificate")
-        await store.put_report(report(), [leaf(1)])
+        await store.put_report(report(), [account(1)])
         kept = await store.report(NETWORK, 1)
         assert kept is not None
         assert kept.certificate == b"certificate"
-        assert await store.leaves(NETWORK, 1) == (leaf(1),)
+        assert await store.accounts(NETWORK, 1) == (account(1),)
 
     async def test_another_report_of_the_same_round_is_refused(self, store: Store) -> None:
-        await store.put_report(report(report_hash=7), [leaf(1)])
+        await store.put_report(report(report_hash=7), [account(1)])
         with pytest.raises(FatalError) as refusal:
-            await store.put_report(report(report_hash=8), [leaf(2)])
+            await store.put_report(report(report_hash=8), [account(2)])
         assert refusal.value.code == "store_conflict"
         assert await store.report(NETWORK, 1) == report(report_hash=7)
-        assert await store.leaves(NETWORK, 1) == (leaf(1),)
+        assert await store.accounts(NETWORK, 1) == (account(1),)
 
     async def test_a_fresh_chain_starts_at_round_one_again_in_an_old_database(self, store: Store) -> None:
-        await store.put_report(report(report_hash=7), [leaf(1)])
+        await store.put_report(report(report_hash=7), [account(1)])
         await store.certify(NETWORK, 1, b"old")
-        await store.put_report(report(network=OTHER_NETWORK, report_hash=8), [leaf(2)])
+        await store.put_report(report(network=OTHER_NETWORK, report_hash=8), [account(2)])
         assert await store.latest_certified(OTHER_NETWORK) is None
-        assert await store.leaves(OTHER_NETWORK, 1) == (leaf(2),)
-        assert await store.leaves(NETWORK, 1) == (leaf(1),)
+        assert await store.accounts(OTHER_NETWORK, 1) == (account(2),)
+        assert await store.accounts(NETWORK, 1) == (account(1),)
 
     async def test_the_latest_certified_report_is_the_one_of_the_highest_round(self, store: Store) -> None:
         for round_number in (9, 10, 11):
@@ -249,7 +277,7 @@ class StoreContract:
     async def test_pruning_spares_the_latest_certified_round_and_what_is_not_settled(self, store: Store) -> None:
         for round_number in range(1, 7):
             await store.put_message(NETWORK, message(round_number))
-            await store.put_report(report(round_number, report_hash=round_number), [leaf(round_number)])
+            await store.put_report(report(round_number, report_hash=round_number), [account(round_number)])
             await store.put_transaction(transaction(round_number, round_number=round_number, status="final"))
         await store.put_transaction(transaction(99, round_number=1))
         await store.certify(NETWORK, 3, b"certificate")
@@ -259,8 +287,8 @@ class StoreContract:
 
         kept = [number for number in range(1, 7) if await store.report(NETWORK, number) is not None]
         assert kept == [3, 5, 6]
-        assert await store.leaves(NETWORK, 1) == ()
-        assert await store.leaves(NETWORK, 3) == (leaf(3),)
+        assert await store.accounts(NETWORK, 1) == ()
+        assert await store.accounts(NETWORK, 3) == (account(3),)
         assert await store.messages(NETWORK, 2) == ()
         assert await store.messages(NETWORK, 3) == (message(3),)
         assert await store.messages(OTHER_NETWORK, 1) == (message(1),)

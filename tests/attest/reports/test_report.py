@@ -158,16 +158,16 @@ def test_a_leaf_says_what_the_assessment_says() -> None:
 def test_the_order_of_the_accounts_changes_nothing(order: list[int]) -> None:
     plain, shuffled = report(range(1, 9)), report(order)
     assert shuffled.hash == plain.hash
-    by_subject = {leaf.subject: leaf for leaf in shuffled.leaves}
-    assert [by_subject[leaf.subject] for leaf in plain.leaves] == list(plain.leaves)
+    by_subject = {leaf.subject: leaf for leaf in shuffled.accounts}
+    assert [by_subject[leaf.subject] for leaf in plain.accounts] == list(plain.accounts)
 
 
 @given(count=st.integers(0, 40))
 @settings(max_examples=15, deadline=None)
 def test_every_leaf_is_proved_under_the_root(count: int) -> None:
     made = report(range(1, count + 1))
-    assert len(made.leaves) == count
-    for leaf in made.leaves:
+    assert len(made.accounts) == count
+    for leaf in made.accounts:
         path = [node.to_bytes() for node in leaf.proof]
         assert verify_proof(leaf_hash(words(leaf.leaf)), path, made.header.accounts_root)
 

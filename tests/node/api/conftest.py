@@ -19,7 +19,7 @@ from node.telemetry import Metrics
 from riskschema.assessment import Assessment, Contribution
 from riskschema.codec import encode_json
 from riskschema.ports import Store
-from riskschema.rounds import StoredLeaf, StoredReport, StoredTransaction
+from riskschema.rounds import StoredAccount, StoredReport, StoredTransaction
 from riskschema.units import Address, Hash32, Probability, Usd
 from storage.memory import MemoryStore
 
@@ -84,7 +84,7 @@ class World:
         tree = build_tree([leaf_hash(leaf) for leaf in leaves])
         header = report_header(self.digest, round_number, tree.root, len(leaves), int(self.clock.now()))
         stored = [
-            StoredLeaf(
+            StoredAccount(
                 subject=subject,
                 leaf=encode_leaf(leaf),
                 proof=tuple(Hash32(node) for node in prove(tree, leaf_hash(leaf))),

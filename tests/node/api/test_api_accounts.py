@@ -241,13 +241,13 @@ async def test_many_readers_at_once_get_the_same_bytes(world, alice, bob):
 
 
 class CountingStore(MemoryStore):
-    """Counts how often a leaf is read."""
+    """Counts how often an account is read."""
 
     reads = 0
 
-    async def leaf(self, *arguments):
+    async def account(self, *arguments):
         self.reads += 1
-        return await super().leaf(*arguments)
+        return await super().account(*arguments)
 
 
 async def test_an_answer_is_made_once_per_account_and_round(worlds, alice):

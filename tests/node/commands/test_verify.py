@@ -26,7 +26,7 @@ def answer(network: LocalNode) -> dict[str, Any]:
         async with network.open() as node:
             report = await node.store.latest_certified(node.config_digest)
             assert report is not None
-            leaf = await node.store.leaf(node.config_digest, report.round, subject)
+            leaf = await node.store.account(node.config_digest, report.round, subject)
             certified = certified_report(report)
             assert leaf is not None
             assert certified is not None

@@ -10,10 +10,11 @@ import pytest
 
 import node.round.round
 from attest.agreement.machine import RoundMachine
+from attest.agreement.outcome import AgreedValue, values_root
 from attest.formats.certificate import decode_certificate, encode_certificate
 from attest.formats.header import decode_header, report_hash
 from attest.formats.leaf import NO_DEBT, AccountLeaf, decode_leaf
-from attest.reports.leaves import FLAG_BITS
+from attest.reports.leaves import FLAG_BITS, positions_commitment
 from contracts.calls import decode_revert, encode_call
 from devnet.local_chain import Devnet
 from devnet.prices import crash
@@ -22,8 +23,10 @@ from node.node import Node
 from node.round.round import RoundResult
 from riskschema.assessment import Assessment
 from riskschema.codec import decode_json
+from riskschema.market import AgreedMarket
+from riskschema.portfolio import Portfolio
 from riskschema.ports import PublishedTransaction
-from riskschema.rounds import RoundStep, StoredLeaf
+from riskschema.rounds import RoundStep, StoredAccount
 from riskschema.units import WAD, Address, Usd
 from tests.node.local_node import LocalNode, certified_rounds
 
@@ -33,18 +36,18 @@ EVERY_VENUE = (1 << len(VENUES)) - 1
 DOLLAR = 10**6
 
 
-async def one_round(local: LocalNode) -> tuple[RoundResult, dict[Address, StoredLeaf]]:
+async def one_round(local: LocalNode) -> tuple[RoundResult, dict[Address, StoredAccount]]:
     async with local.open() as node:
         (result,) = await certified_rounds(node, 1)
-        leaves = await node.store.leaves(node.config_digest, result.round)
+        leaves = await node.store.accounts(node.config_digest, result.round)
         return result, {leaf.subject: leaf for leaf in leaves}
 
 
-def assessment_of(leaf: StoredLeaf) -> Assessment:
+def assessment_of(leaf: StoredAccount) -> Assessment:
     return decode_json(leaf.assessment, Assessment, what="assessment")
 
 
-def words_of(leaf: StoredLeaf) -> AccountLeaf:
+def words_of(leaf: StoredAccount) -> AccountLeaf:
     words = decode_leaf(leaf.leaf)
     assert isinstance(words, AccountLeaf)
     return words
@@ -58,6 +61,34 @@ async def test_a_round_is_certified_and_accepted_by_the_contract(local: LocalNod
     assert {users[missing] for missing in users.keys() - leaves.keys()} == {"holder"}
     assert result.accounts == len(leaves)
     assert result.certificate.header.coverage_ppm == 1_000_000
+
+
+async def test_what_was_read_and_agreed_is_stored_as_the_report_commits_to_it(local: LocalNode) -> None:
+    async with local.open() as node:
+        (result,) = await certified_rounds(node, 1)
+        accounts = await node.store.accounts(node.config_digest, result.round)
+        market = decode_json(
+            await node.store.market(node.config_digest, result.round) or b"", AgreedMarket, what="market"
+        )
+    header = result.certificate.header
+    values = [
+        AgreedValue(
+            factor=each.factor,
+            value=each.price,
+            confidence=each.confidence,
+            voted_at=each.observed_at,
+            stale=each.stale,
+        )
+        for each in market.prices
+    ]
+    assert values_root(values) == header.market_root
+    assert market.as_of == header.observed_at
+    assert all(each.sources for each in market.prices)
+    for account in accounts:
+        portfolio = decode_json(account.portfolio or b"", Portfolio, what="portfolio")
+        words = words_of(account)
+        committed = positions_commitment(header.config_digest, header.round, words.subject, portfolio)
+        assert committed == words.positions_commitment
 
 
 async def test_every_step_is_announced_once_and_in_order(local: LocalNode) -> None:
@@ -209,7 +240,7 @@ def free_equity(leaf: AccountLeaf) -> Usd:
     return Usd(leaf.equity - leaf.initial_margin)
 
 
-def proof(leaf: StoredLeaf) -> tuple[bytes, ...]:
+def proof(leaf: StoredAccount) -> tuple[bytes, ...]:
     return tuple(node.to_bytes() for node in leaf.proof)
 
 
@@ -221,7 +252,7 @@ def fund_pool(local: LocalNode) -> None:
     local.devnet.transact({"from": lender, "to": local.network.pool, "data": "0x" + deposit.hex()})
 
 
-def borrow(local: LocalNode, borrower: Address, round_number: int, leaf: StoredLeaf) -> str | None:
+def borrow(local: LocalNode, borrower: Address, round_number: int, leaf: StoredAccount) -> str | None:
     """Borrow 100 dollars; return the pool's refusal, if it refuses."""
     data = encode_call("ExamplePool", "borrow", 100 * DOLLAR, round_number, words_of(leaf), proof(leaf))
     request = {"from": borrower, "to": local.network.pool, "data": "0x" + data.hex()}
