@@ -21,7 +21,15 @@ from aggregator.probability.touch import TouchResult, account_touches
 from aggregator.valuation.arrays import build_arrays
 from aggregator.valuation.buffers import view8, view32, view64
 from aggregator.valuation.money import dollars, usd_ceiling, usd_from_dollars
-from aggregator.valuation.positions import ReadAccount, ReadSilo, instruments, position_table, read_accounts, rule_rows
+from aggregator.valuation.positions import (
+    ReadAccount,
+    ReadSilo,
+    needed_instruments,
+    needed_rule_rows,
+    position_table,
+    read_accounts,
+)
+from aggregator.valuation.units import PER_MILLION, Coarseness, value_unit
 from riskschema.arrays import PositionTable, RiskArrays
 from riskschema.assessment import Assessment, LiquidationPrice, SiloAssessment
 from riskschema.market import MarketState
@@ -70,7 +78,7 @@ def assess(portfolios: Sequence[Portfolio], market: MarketState, parameters: Par
     """
     quoted = frozenset(quote.factor for quote in market.quotes)
     accounts = read_accounts(portfolios, quoted)
-    arrays = build_arrays(instruments(accounts), rule_rows(accounts), market, parameters)
+    arrays = build_arrays(needed_instruments(accounts), needed_rule_rows(accounts), market, parameters)
     table = position_table(accounts, arrays, parameters.offsets)
     context = _Context(
         arrays=arrays,
@@ -83,7 +91,7 @@ def assess(portfolios: Sequence[Portfolio], market: MarketState, parameters: Par
             "silos": view64(table.account_silos).tolist(),
             "positions": view64(table.silo_positions).tolist(),
             "terms": view64(table.silo_terms).tolist(),
-            "exponents": view32(table.account_exponents).tolist(),
+            "coarseness": view32(table.account_coarseness).tolist(),
         },
     )
     assessments = tuple(_assessment(index, account, context) for index, account in enumerate(accounts))
@@ -100,11 +108,11 @@ def measure(table: PositionTable, arrays: RiskArrays, parameters: Parameters) ->
 
 def counted_silos(table: PositionTable, debts: NDArray[np.int64], parameters: Parameters) -> NDArray[np.int8]:
     """Return 1 for each silo that owes at least max(100 USD, .1 % of its account's debts): dust does not decide."""
-    account_silos, exponents = view64(table.account_silos), view32(table.account_exponents)
+    account_silos, unit = view64(table.account_silos), value_unit(view32(table.account_coarseness))
     per_account = np.diff(account_silos)
-    owed = np.ldexp(debts.astype(np.float64), np.repeat(exponents, per_account) - 29)
+    owed = debts.astype(np.float64) * np.repeat(unit, per_account)
     total = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(debts)])
-    sums = np.ldexp((total[account_silos[1:]] - total[account_silos[:-1]]).astype(np.float64), exponents - 29)
+    sums = (total[account_silos[1:]] - total[account_silos[:-1]]).astype(np.float64) * unit
     model = parameters.probability
     least = np.maximum(model.minimum_debt_usd, model.minimum_debt_share * sums)
     return np.asarray(owed >= np.repeat(least, per_account), dtype=np.int8)
@@ -112,13 +120,13 @@ def counted_silos(table: PositionTable, debts: NDArray[np.int64], parameters: Pa
 
 def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessment:
     margins, touches, parameters = context.measures.margins, context.measures.touches, context.parameters
-    exponent = context.lists["exponents"][index]
+    coarse = Coarseness(context.lists["coarseness"][index])
     first, last = context.lists["silos"][index], context.lists["silos"][index + 1]
     gross = margins.silo_gross[first:last].sum(axis=0).tolist()
-    add_ons = _add_ons(gross, exponent, context)
+    add_ons = _add_ons(gross, coarse, context)
     added = sum(_total(item) for item in add_ons)
     base, net = int(margins.unified[index]), int(margins.net[index])
-    initial = Usd(usd_ceiling(base, exponent) + added)
+    initial = Usd(usd_ceiling(base, coarse) + added)
     liquidatable = any(item.silo.health is not None and item.silo.health < WAD for item in account.silos)
     chance = touch_probability(
         int(touches.touches[index]), float(touches.multiplier[index]), context.arrays.blocks, parameters.probability
@@ -128,7 +136,7 @@ def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessme
     exposed = [terms for terms, size in zip(context.arrays.factors, gross, strict=True) if size]
     healths = [item.silo.health for item in account.silos if item.silo.health is not None]
     decided, stressed = _parts(account, first, context)
-    silos = tuple(_silo_assessment(first + place, item, exponent, context) for place, item in enumerate(account.silos))
+    silos = tuple(_silo_assessment(first + place, item, coarse, context) for place, item in enumerate(account.silos))
     return Assessment(
         subject=account.portfolio.subject,
         score=result.score,
@@ -139,10 +147,10 @@ def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessme
         equity=Usd(sum(silo.equity for silo in silos)),
         initial_margin=initial,
         maintenance_margin=_maintenance(initial, parameters),
-        siloed_margin=Usd(usd_ceiling(int(margins.siloed[index]), exponent) + added),
-        net_margin=Usd(usd_ceiling(net, exponent) + added),
-        static_margin=usd_from_dollars(_static(gross, exponent, context)),
-        worst_grid_loss=usd_ceiling(int(margins.worst_grid_loss[index]), exponent),
+        siloed_margin=Usd(usd_ceiling(int(margins.siloed[index]), coarse) + added),
+        net_margin=Usd(usd_ceiling(net, coarse) + added),
+        static_margin=usd_from_dollars(_static(gross, coarse, context)),
+        worst_grid_loss=usd_ceiling(int(margins.worst_grid_loss[index]), coarse),
         worst_scenario=context.arrays.grid[int(margins.worst_grid[index])],
         min_health=min(healths, default=None),
         silos=silos,
@@ -152,7 +160,7 @@ def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessme
             decided=decided,
             stressed=stressed,
             offset=base - net,
-            exponent=exponent,
+            coarse=coarse,
             add_ons=add_ons,
         ),
         flags=tuple(sorted(account.flags.union(_cut_short(first, last, context), *(terms.flags for terms in exposed)))),
@@ -161,7 +169,7 @@ def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessme
     )
 
 
-def _silo_assessment(silo: int, item: ReadSilo, exponent: int, context: _Context) -> SiloAssessment:
+def _silo_assessment(silo: int, item: ReadSilo, coarse: Coarseness, context: _Context) -> SiloAssessment:
     margins, touches, parameters = context.measures.margins, context.measures.touches, context.parameters
     health = item.silo.health
     chance = touch_probability(
@@ -173,15 +181,15 @@ def _silo_assessment(silo: int, item: ReadSilo, exponent: int, context: _Context
     liquidatable = health is not None and health < WAD
     floor = _unfollowed_floor(item, parameters)
     result = verdict(chance, liquidatable=liquidatable, floor_ppm=floor, model=parameters.probability)
-    add_ons = _add_ons(margins.silo_gross[silo].tolist(), exponent, context)
-    base = usd_ceiling(int(margins.silo_base[silo]), exponent)
+    add_ons = _add_ons(margins.silo_gross[silo].tolist(), coarse, context)
+    base = usd_ceiling(int(margins.silo_base[silo]), coarse)
     return SiloAssessment(
         id=item.silo.id,
         venue=item.silo.venue,
         chain_id=item.silo.chain_id,
         market=item.silo.market,
         health=health,
-        equity=_equity(silo, item, exponent, context),
+        equity=_equity(silo, item, coarse, context),
         initial_margin=Usd(base + sum(_total(line) for line in add_ons)),
         liquidation_probability=Probability(result.probability_ppm),
         liquidation_prices=_liquidation_prices(silo, item, context),
@@ -201,15 +209,15 @@ def _cut_short(first: int, last: int, context: _Context) -> frozenset[str]:
     return frozenset({"saturated"} if market.any() or rule.any() else ())
 
 
-def _equity(silo: int, item: ReadSilo, exponent: int, context: _Context) -> Usd:
+def _equity(silo: int, item: ReadSilo, coarse: Coarseness, context: _Context) -> Usd:
     begin, end = context.lists["positions"][silo], context.lists["positions"][silo + 1]
     rows, lots = view32(context.table.rows), view64(context.table.lots)
     mantissas = view32(context.arrays.market.mantissas)
     values = [int(lots[place]) * int(mantissas[rows[place], 0]) for place in range(begin, end)]
     if not item.unsettled:
-        return silo_equity(item.holdings, values, exponent, context.prices)
+        return silo_equity(item.holdings, values, coarse, context.prices)
     counted = list(compress(zip(item.holdings, values, strict=True), item.worth))
-    return silo_equity([held for held, _ in counted], [value for _, value in counted], exponent, context.prices)
+    return silo_equity([held for held, _ in counted], [value for _, value in counted], coarse, context.prices)
 
 
 def _liquidation_prices(silo: int, item: ReadSilo, context: _Context) -> tuple[LiquidationPrice, ...]:
@@ -235,9 +243,9 @@ def _parts(account: ReadAccount, first: int, context: _Context) -> tuple[list[Pa
     return decided, stressed
 
 
-def _add_ons(gross: list[int], exponent: int, context: _Context) -> list[AddOn]:
+def _add_ons(gross: list[int], coarse: Coarseness, context: _Context) -> list[AddOn]:
     return [
-        factor_add_on(dollars(size, exponent), terms, context.parameters)
+        factor_add_on(dollars(size, coarse), terms, context.parameters)
         for terms, size in zip(context.arrays.factors, gross, strict=True)
         if size
     ]
@@ -247,17 +255,17 @@ def _total(item: AddOn) -> int:
     return usd_from_dollars(item.liquidity) + usd_from_dollars(item.concentration) + usd_from_dollars(item.oracle)
 
 
-def _static(gross: list[int], exponent: int, context: _Context) -> float:
+def _static(gross: list[int], coarse: Coarseness, context: _Context) -> float:
     total = 0.0
     for terms, size in zip(context.arrays.factors, gross, strict=True):
-        total += dollars(size, exponent) * terms.static_share
+        total += dollars(size, coarse) * terms.static_share
     return total
 
 
 def _maintenance(initial: Usd, parameters: Parameters) -> Usd:
-    share = math.floor(parameters.margin.maintenance_share * 1_000_000 + 0.5)
-    return Usd(-(-initial * share // 1_000_000))
+    share = math.floor(parameters.margin.maintenance_share * PER_MILLION + 0.5)
+    return Usd(-(-initial * share // PER_MILLION))
 
 
 def _share(count: int, blocks: int) -> Probability:
-    return Probability(-(-count * 1_000_000 // blocks))
+    return Probability(-(-count * PER_MILLION // blocks))

@@ -210,7 +210,7 @@ class Liquidation(_Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class ParameterValues(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file."""
 
-    model_version: Annotated[int, Meta(ge=1, le=2**31 - 1)]
+    model_version: Annotated[int, Meta(ge=1, le=2_147_483_647)]
     horizon: Horizon
     paths: Paths
     volatility: Volatility

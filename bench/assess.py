@@ -21,11 +21,11 @@ import numpy as np
 
 from aggregator.assess import assess, measure
 from aggregator.parameters import load_parameters
+from aggregator.scenarios.columns import PATH_COLUMNS
 from aggregator.valuation.arrays import build_arrays
-from aggregator.valuation.books import STEPS, book, layout, rule_book, rule_rows
+from aggregator.valuation.books import book, layout, rule_book, rule_rows
 from aggregator.valuation.buffers import view32
-from aggregator.valuation.positions import instruments, position_table, read_accounts
-from aggregator.valuation.positions import rule_rows as needed_rule_rows
+from aggregator.valuation.positions import needed_instruments, needed_rule_rows, position_table, read_accounts
 from riskschema.arrays import PositionTable, RiskArrays
 from riskschema.instruments import Claim, Debt, Token
 from riskschema.market import FactorQuote, MarketState
@@ -166,7 +166,7 @@ def plain_numpy(table: PositionTable, arrays: RiskArrays, counted: np.ndarray) -
     low, high = rules.lowest.astype(np.float64), rules.highest.astype(np.float64)
     bounds = np.maximum(weights, 0) @ low + np.minimum(weights, 0) @ high
     for silo, path in zip(*np.nonzero(bounds < 0), strict=True):
-        (weights[silo] @ rules.mantissas[:, 1 + path * STEPS : 1 + (path + 1) * STEPS]).min()
+        (weights[silo] @ rules.mantissas[:, 1 + path * PATH_COLUMNS : 1 + (path + 1) * PATH_COLUMNS]).min()
     return time.perf_counter() - start
 
 
@@ -177,7 +177,7 @@ def main(accounts: int, output: Path | None) -> None:
     _, compiling = timed(lambda: assess(portfolios[:2], state, parameters))
     quoted = frozenset(quote.factor for quote in state.quotes)
     read, reading = timed(lambda: read_accounts(portfolios, quoted))
-    arrays, building = timed(lambda: build_arrays(instruments(read), needed_rule_rows(read), state, parameters))
+    arrays, building = timed(lambda: build_arrays(needed_instruments(read), needed_rule_rows(read), state, parameters))
     table, tabling = timed(lambda: position_table(read, arrays, parameters.offsets))
     found, measuring = timed(lambda: measure(table, arrays, parameters))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -11,18 +11,6 @@ import msgspec
 from riskschema.buffers import Column
 from riskschema.instruments import FactorId, Timestamp
 
-VALUE_EXPONENT = -53
-"""A mantissa counts units of 2^-53 USD per lot; a lot is worth between 2^-27 and 2^-26 USD now."""
-
-LIMB_BITS = 24
-"""Lots are added in two limbs, lots = high·2^24 + low, so that no product or sum leaves 64 bits."""
-
-ACCOUNT_LOTS_BITS = 44
-"""An account's lots sum to at most 2^44 in size: larger accounts have coarser lots, by their exponent."""
-
-MANTISSA_LIMIT = 2**30
-"""Mantissas saturate here; the row is then marked."""
-
 
 class RowTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Unit values of rows in columns: value of one lot = mantissa·2^-53 USD, one lot = 2^lot_exponent base units."""
@@ -88,8 +76,8 @@ class PositionTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     account_silos: Column
     """int64 (accounts + 1,): where each account's silos begin."""
-    account_exponents: Column
-    """int32 (accounts,): lots of an account are 2^exponent times the row's."""
+    account_coarseness: Column
+    """int32 (accounts,): a lot of the account is 2^coarseness lots of the row."""
     silo_positions: Column
     """int64 (silos + 1,)."""
     silo_venues: Column
@@ -104,8 +92,8 @@ class PositionTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """int64 (positions,): rounded against the account."""
     silo_terms: Column
     """int64 (silos + 1,): where each silo's rule terms begin."""
-    rule_exponents: Column
-    """int32 (silos,)."""
+    rule_coarseness: Column
+    """int32 (silos,): likewise, of the silo's rule terms."""
     close_factors: Column
     """int32 (silos,): parts per million."""
     term_rows: Column

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from aggregator.valuation.books import Layout, MarketRows
 from aggregator.valuation.compilation import compiled
 from aggregator.valuation.sums import product
+from aggregator.valuation.units import PER_MILLE
 
 Ints = NDArray[np.int64]
 
@@ -89,7 +90,7 @@ def worst_loss(values: Ints, start: int, count: int) -> tuple[int, int]:
 @compiled
 def thousandths(share: int, amount: int) -> int:
     """Return share/1000 of a non-negative amount, rounded up, without overflow."""
-    return amount // 1000 * share + (-(-(amount % 1000 * share) // 1000))
+    return amount // PER_MILLE * share + (-(-(amount % PER_MILLE * share) // PER_MILLE))
 
 
 @compiled
@@ -120,11 +121,11 @@ def requirement(values: Ints, deltas: Ints, gross: int, layout: Layout, tail: Ta
     """
     grid_loss, grid_place = worst_loss(values, 1, layout.grid)
     stress_loss, _ = worst_loss(values, 1 + layout.grid, layout.stress)
-    stressed = thousandths(1000 - layout.weight, stress_loss)
+    stressed = thousandths(PER_MILLE - layout.forecast_share, stress_loss)
     largest, member = 0, 0
     for variant in range(3):
         fill_tail(values, variant_start(variant, layout), layout, tail)
-        amount = thousandths(layout.weight, max(tail_mean(tail.losses, layout), 0)) + stressed
+        amount = thousandths(layout.forecast_share, max(tail_mean(tail.losses, layout), 0)) + stressed
         if amount > largest:
             largest, member = amount, variant
     if grid_loss > largest:
@@ -146,7 +147,7 @@ def offset(parts: int, whole: int, credit: int) -> int:
     A base above the sum of its parts can only be the last unit of rounding; it earns nothing.
     """
     saving = max(parts - whole, 0)
-    return parts - (saving // 1000 * credit + saving % 1000 * credit // 1000)
+    return parts - (saving // PER_MILLE * credit + saving % PER_MILLE * credit // PER_MILLE)
 
 
 @compiled
@@ -170,5 +171,5 @@ def floor_part(lots: int, row: int, rows: MarketRows, deltas: Ints, layout: Layo
         if place >= 0:
             delta = product(lots, rows.exposures[row, slot])
             aligned = delta if deltas[place] > 0 else -delta
-            part += ((layout.net - layout.hedged) * aligned + layout.hedged * abs(delta)) // 1000
+            part += ((layout.net - layout.hedged) * aligned + layout.hedged * abs(delta)) // PER_MILLE
     return part

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from aggregator.valuation.money import floor_shift
 from aggregator.valuation.rule_terms import Cash, RowInstrument
-from riskschema.arrays import VALUE_EXPONENT
+from aggregator.valuation.units import MANTISSA_BITS, USD_UNIT, Coarseness
 from riskschema.instruments import Claim, Debt, Token
 from riskschema.portfolio import USD
 from riskschema.units import WAD, Usd, Wad
@@ -18,7 +19,7 @@ CASH_DECIMALS = 18
 def silo_equity(
     holdings: Sequence[tuple[RowInstrument, int]],
     array_values: Sequence[int],
-    exponent: int,
+    coarse: Coarseness,
     prices: Mapping[str, Wad],
 ) -> Usd:
     """Return the value of a silo's positions, rounded down to 10^-8 dollars.
@@ -27,13 +28,13 @@ def silo_equity(
         holdings: Instruments and signed quantities in base units.
         array_values: Per holding lots times mantissa of the base column: what stands in for an instrument whose value
             is no plain product (liquidity, options, perpetuals), within 10^-8 of its size.
-        exponent: The account's.
+        coarse: The account's.
         prices: US dollars per whole unit by factor.
     """
     total = 0
     for (instrument, quantity), value in zip(holdings, array_values, strict=True):
         exact = plain_value(instrument, quantity, prices)
-        total += _from_arrays(value, exponent) if exact is None else exact
+        total += floor_shift(value * USD_UNIT, MANTISSA_BITS - coarse) if exact is None else exact
     return Usd(total)
 
 
@@ -51,9 +52,3 @@ def plain_value(instrument: RowInstrument, quantity: int, prices: Mapping[str, W
     price = WAD if factor == USD else prices[factor]
     scale: int = 10 ** (decimals + _USD_DIGITS)
     return quantity * price // scale
-
-
-def _from_arrays(value: int, exponent: int) -> int:
-    scaled = value * 10**8
-    bits = -VALUE_EXPONENT - exponent
-    return scaled >> bits if bits >= 0 else scaled << -bits

@@ -8,6 +8,7 @@ from aggregator.margin.add_ons import AddOn
 from aggregator.valuation.money import usd_floor, usd_from_dollars
 from aggregator.valuation.pricing import needed_factors
 from aggregator.valuation.rule_terms import LinearRule, RowInstrument
+from aggregator.valuation.units import Coarseness
 from riskschema.assessment import Contribution, LiquidationPrice
 from riskschema.instruments import Option
 from riskschema.units import Usd, Wad
@@ -22,7 +23,7 @@ KINDS = {
 }
 
 Part = tuple[str | None, str | None, int]
-"""Silo, factor, amount in units of value."""
+"""Silo, factor, account value."""
 
 
 def only_factor(instrument: RowInstrument, quoted: frozenset[str]) -> str | None:
@@ -38,7 +39,7 @@ def explain(
     decided: Iterable[Part],
     stressed: Iterable[Part],
     offset: int,
-    exponent: int,
+    coarse: Coarseness,
     add_ons: Sequence[AddOn],
 ) -> tuple[Contribution, ...]:
     """Return lines that sum to `initial_margin` exactly; what rounding left over is the last one.
@@ -48,12 +49,12 @@ def explain(
         member: The deciding member of the base requirement.
         decided: Each position's part of it.
         stressed: Each position's part of the stress loss (expected shortfall only).
-        offset: Unified minus net requirement, in units of value: what netting across silos is not credited.
-        exponent: Exponent of the account's units.
+        offset: Unified minus net requirement, an account value: what netting across silos is not credited.
+        coarse: The account's coarseness.
         add_ons: Size add-ons per factor.
     """
-    lines = _grouped(KINDS[member], decided, exponent) + _grouped("stress", stressed, exponent)
-    lines.append(_line("offset", None, None, usd_floor(offset, exponent)))
+    lines = _grouped(KINDS[member], decided, coarse) + _grouped("stress", stressed, coarse)
+    lines.append(_line("offset", None, None, usd_floor(offset, coarse)))
     for item in add_ons:
         for kind, amount in (
             ("liquidity", item.liquidity),
@@ -66,11 +67,11 @@ def explain(
     return (*lines, _line("rounding", None, None, Usd(rest))) if rest else tuple(lines)
 
 
-def _grouped(kind: str, parts: Iterable[Part], exponent: int) -> list[Contribution]:
+def _grouped(kind: str, parts: Iterable[Part], coarse: Coarseness) -> list[Contribution]:
     sums: dict[tuple[str | None, str | None], int] = {}
     for silo, factor, amount in parts:
         sums[silo, factor] = sums.get((silo, factor), 0) + amount
-    return [_line(kind, silo, factor, usd_floor(amount, exponent)) for (silo, factor), amount in sums.items()]
+    return [_line(kind, silo, factor, usd_floor(amount, coarse)) for (silo, factor), amount in sums.items()]
 
 
 def _line(kind: str, silo: str | None, factor: str | None, amount: Usd) -> Contribution:

@@ -32,6 +32,7 @@ from aggregator.parameters import Parameters
 from aggregator.valuation.books import Book, Layout, MarketRows, book, layout, market_rows
 from aggregator.valuation.compilation import compiled
 from aggregator.valuation.sums import column_values, product
+from aggregator.valuation.units import PER_MILLE
 from riskschema.arrays import PositionTable, RiskArrays
 
 Ints = NDArray[np.int64]
@@ -66,7 +67,7 @@ class Work(NamedTuple):
 
 
 class MarginResult(NamedTuple):
-    """Columns per account, silo or position, in units of 2^(account exponent - 29) USD."""
+    """Columns per account, silo or position, in account values."""
 
     equity: Ints
     siloed: Ints
@@ -129,7 +130,7 @@ def standing(level: int, touched: NDArray[np.int8], work: Work) -> int:
     for index in range(size):
         if not touched[work.tail.columns[index] - start]:
             kept += 1
-    return 1000 * kept // size
+    return PER_MILLE * kept // size
 
 
 @compiled
@@ -170,7 +171,7 @@ def climb(account: int, work: Work) -> None:
         tree.parts[SILO] = leaf.amount
         close(SILO, account, 0, work)
         if silo == last or held.venues[silo] != held.venues[silo + 1]:
-            close(VENUE, account, 1000 if held.crossed[silo] else columns.within_venue, work)
+            close(VENUE, account, PER_MILLE if held.crossed[silo] else columns.within_venue, work)
             if silo == last or held.chains[silo] != held.chains[silo + 1]:
                 close(CHAIN, account, columns.within_chain, work)
 
@@ -191,7 +192,7 @@ def allocate(account: int, whole: Requirement, work: Work) -> None:
     held, rows, columns, result = work.held, work.rows, work.columns, work.result
     tailed = prepare_tail(whole.member, work)
     stress_loss, stress_place = worst_loss(work.tree.values[ALL], 1 + columns.grid, columns.stress)
-    share = columns.long_run if whole.member == LONG_RUN else columns.weight
+    share = columns.long_run if whole.member == LONG_RUN else columns.forecast_share
     first, last = held.account_silos[account], held.account_silos[account + 1]
     for p in range(held.silo_positions[first], held.silo_positions[last]):
         row, lots = held.rows[p], held.lots[p]
@@ -201,10 +202,10 @@ def allocate(account: int, whole: Requirement, work: Work) -> None:
         elif whole.member == DELTA_FLOOR:
             result.decided[p] = floor_part(lots, row, rows, work.tree.deltas[ALL], columns)
         elif tailed:
-            result.decided[p] = tail_part(lots, row, rows, work.tail, columns) * share // 1000
+            result.decided[p] = tail_part(lots, row, rows, work.tail, columns) * share // PER_MILLE
         if whole.member < GRID and stress_loss > 0:
             loss = now - product(lots, rows.mantissas[row, 1 + columns.grid + stress_place])
-            result.stressed[p] = loss * (1000 - columns.weight) // 1000
+            result.stressed[p] = loss * (PER_MILLE - columns.forecast_share) // PER_MILLE
 
 
 @compiled
@@ -247,7 +248,7 @@ def owed(held: Book, rows: MarketRows, debts: Ints) -> None:
 
 
 def silo_debts(table: PositionTable, arrays: RiskArrays) -> Ints:
-    """Return what each silo owes at market, in units of 2^(account exponent - 29) USD."""
+    """Return what each silo owes at market, in account values."""
     held = book(table)
     debts = np.zeros(held.silo_positions.size - 1, dtype=np.int64)
     owed(held, market_rows(arrays), debts)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from aggregator.valuation.books import STEPS, RuleBook, RuleRows
+from aggregator.scenarios.columns import PATH_COLUMNS
+from aggregator.valuation.books import RuleBook, RuleRows
 from aggregator.valuation.compilation import compiled
 from aggregator.valuation.sums import product
+from aggregator.valuation.units import PER_MILLION
 
 
 class Sides(NamedTuple):
-    """One silo in one column, in units of value."""
+    """One silo in one column, in account values of its rule."""
 
     weighted: float
     """Collateral at its weights."""
@@ -40,7 +42,7 @@ def sides(silo: int, column: int, held: RuleBook, rows: RuleRows) -> Sides:
         if worth > 0.0:
             weighted += counted
             collateral += worth
-            premium += worth * (held.bonuses[p] / 1e6)
+            premium += worth * (held.bonuses[p] / PER_MILLION)
         else:
             required -= counted
             debt -= worth
@@ -63,8 +65,8 @@ def walk(silo: int, start: int, held: RuleBook, rows: RuleRows, maximum_steps: i
         maximum_steps: Liquidations in one column.
     """
     kept, owed, loss = 1.0, 1.0, 0.0
-    share = held.close_factors[silo] / 1e6
-    for column in range(start, start + STEPS):
+    share = held.close_factors[silo] / PER_MILLION
+    for column in range(start, start + PATH_COLUMNS):
         now = sides(silo, column, held, rows)
         for _ in range(maximum_steps):
             if now.required * owed <= now.weighted * kept:

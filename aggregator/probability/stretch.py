@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from aggregator.valuation.books import STEPS, RuleBook, RuleRows
+from aggregator.scenarios.columns import PATH_COLUMNS
+from aggregator.valuation.books import RuleBook, RuleRows
 from aggregator.valuation.compilation import compiled
 from aggregator.valuation.sums import product
+from aggregator.valuation.units import ABOVE_ALL_VALUES
 
 NEVER = 1e30
 """Multiplier of a path that cannot touch however far it is stretched."""
@@ -29,8 +31,8 @@ def multiplier(surplus: int, lowest: int) -> float:
 @compiled
 def lowest_sum(silo: int, start: int, held: RuleBook, rows: RuleRows) -> int:
     """Return the smallest weighted sum over the 72 columns from `start`."""
-    least = 1 << 62
-    for column in range(start, start + STEPS):
+    least = ABOVE_ALL_VALUES
+    for column in range(start, start + PATH_COLUMNS):
         total = 0
         for p in range(held.silo_terms[silo], held.silo_terms[silo + 1]):
             total += product(held.lots[p], rows.mantissas[held.rows[p], column])
@@ -115,7 +117,7 @@ def path_stretch(silo: int, path: int, held: RuleBook, rows: RuleRows, limit: fl
         rows: Rule rows.
         limit: Multipliers from here on need not be told apart: beyond a kink it is returned for all of them.
     """
-    lowest = lowest_sum(silo, 1 + path * STEPS, held, rows)
+    lowest = lowest_sum(silo, 1 + path * PATH_COLUMNS, held, rows)
     straight = multiplier(surplus_now(silo, held, rows), lowest)
     bent = first_kink(silo, path, held, rows)
     if straight <= max(bent, 1.0):
@@ -123,6 +125,6 @@ def path_stretch(silo: int, path: int, held: RuleBook, rows: RuleRows, limit: fl
     if bent >= limit:
         return lowest, limit
     nearest = limit
-    for column in range(1 + path * STEPS, 1 + (path + 1) * STEPS):
+    for column in range(1 + path * PATH_COLUMNS, 1 + (path + 1) * PATH_COLUMNS):
         nearest = min(nearest, bent_stretch(silo, column, held, rows, nearest))
     return lowest, nearest

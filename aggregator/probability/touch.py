@@ -15,9 +15,11 @@ from aggregator.parameters import Parameters
 from aggregator.probability.liquidation import walk
 from aggregator.probability.score import safe_multiplier
 from aggregator.probability.stretch import NEVER, multiplier, path_stretch, surplus_now
-from aggregator.valuation.books import STEPS, Floats, Int8s, Int32s, Ints, RuleBook, RuleRows, rule_book, rule_rows
+from aggregator.scenarios.columns import PATH_COLUMNS
+from aggregator.valuation.books import Floats, Int8s, Int32s, Ints, RuleBook, RuleRows, rule_book, rule_rows
 from aggregator.valuation.compilation import compiled
-from aggregator.valuation.sums import FOLD, LOW_MASK, fold
+from aggregator.valuation.sums import fold
+from aggregator.valuation.units import LIMB_BITS, LOW_LIMB, POSITIONS_PER_FOLD, LotArray
 from riskschema.arrays import PositionTable, RiskArrays
 
 
@@ -61,17 +63,17 @@ class Paths(NamedTuple):
 
 
 @compiled
-def bounds(rows: Int32s, lots: Ints, extremes: RuleRows, high: Ints, low: Ints) -> None:
+def bounds(rows: Int32s, lots: LotArray, extremes: RuleRows, high: Ints, low: Ints) -> None:
     """Write into `high` a lower bound of the weighted sum on each path: every term at its own worst step."""
     high[:] = 0
     low[:] = 0
     for p in range(rows.size):
-        upper, lower = np.int32(lots[p] >> 24), np.int32(lots[p] & LOW_MASK)
+        upper, lower = np.int32(lots[p] >> LIMB_BITS), np.int32(lots[p] & LOW_LIMB)
         row = extremes.lowest[rows[p]] if lots[p] >= 0 else extremes.highest[rows[p]]
         for b in range(high.size):
             high[b] += np.int64(upper) * np.int64(row[b])
             low[b] += np.int64(lower) * np.int64(row[b])
-        if p % FOLD == FOLD - 1:
+        if p % POSITIONS_PER_FOLD == POSITIONS_PER_FOLD - 1:
             fold(high, low)
     fold(high, low)
 
@@ -122,8 +124,8 @@ def touch_silo(silo: int, held: RuleBook, rows: RuleRows, wanted: Wanted, paths:
     for b in range(paths.bound.size):
         if paths.bound[b] < 0:
             found += 1
-            outcome = walk(silo, 1 + b * STEPS, held, rows, wanted.steps)
-            lost += outcome.loss * held.units[silo]
+            outcome = walk(silo, 1 + b * PATH_COLUMNS, held, rows, wanted.steps)
+            lost += outcome.loss * held.value_units[silo]
             if held.counted[silo]:
                 paths.touched[b] = 1
                 if outcome.insolvent:

@@ -16,7 +16,8 @@ from aggregator.valuation.kernels import exp_each
 Floats = NDArray[np.float64]
 
 HOURS = 24
-STEPS = HOURS * 3
+PATH_COLUMNS = HOURS * 3
+"""Of one path: low, high and close of each hour."""
 SETS = 4
 THIRDS = (0.0, -1 / 3, 1 / 3, -2 / 3, 2 / 3, -1.0, 1.0)
 LARGEST_LOG_MOVE = 40.0
@@ -207,7 +208,7 @@ def _named(scenarios: list[_Scenario], count: int, field: str, default: float = 
 
 
 def _path_columns(factors: list[FactorBlocks], blocks: int) -> Columns:
-    count = 1 + blocks * STEPS
+    count = 1 + blocks * PATH_COLUMNS
     ratios: dict[str, Floats] = {}
     for item in factors:
         line = np.ones(count)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -16,7 +15,8 @@ from aggregator.scenarios.columns import HOURS, MarketColumns, build_columns
 from aggregator.valuation.buffers import column, view8, view32
 from aggregator.valuation.pricing import Pricer, UnitValues, decimals, needed_factors, unit_values
 from aggregator.valuation.rule_terms import RowInstrument, RuleTerm
-from riskschema.arrays import MANTISSA_LIMIT, VALUE_EXPONENT, FactorTerms, RiskArrays, RowTable
+from aggregator.valuation.units import MANTISSA_LIMIT, USD_UNIT, LotExponent, in_mantissas, lot_exponent
+from riskschema.arrays import FactorTerms, RiskArrays, RowTable
 from riskschema.codec import encode_json
 from riskschema.market import MarketState
 from riskschema.portfolio import USD
@@ -113,15 +113,15 @@ def _rule_values(row: RuleRow, pricer: Pricer) -> UnitValues:
     return UnitValues(values=values, reference=answer, exposures=())
 
 
-def _row_table(keys: tuple[str, ...], values: Iterable[UnitValues], width: int) -> tuple[RowTable, list[int]]:
-    """Quantise rows: a lot is the power of two of base units whose reference value lies in [2^-27, 2^-26) USD."""
+def _row_table(keys: tuple[str, ...], values: Iterable[UnitValues], width: int) -> tuple[RowTable, list[LotExponent]]:
+    """Quantise rows, each in the lot that suits its reference value."""
     mantissas = np.zeros((len(keys), width), dtype=np.int32)
-    exponents: list[int] = []
+    exponents: list[LotExponent] = []
     saturated = np.zeros(len(keys), dtype=np.int8)
     for index, item in enumerate(values):
         exponent = lot_exponent(item.reference)
         exponents.append(exponent)
-        scaled = np.rint(np.ldexp(item.values, exponent - VALUE_EXPONENT))
+        scaled = in_mantissas(item.values, exponent)
         saturated[index] = bool(np.any(np.abs(scaled) > MANTISSA_LIMIT))
         mantissas[index] = np.clip(scaled, -MANTISSA_LIMIT, MANTISSA_LIMIT).astype(np.int32)
     table = RowTable(
@@ -133,23 +133,16 @@ def _row_table(keys: tuple[str, ...], values: Iterable[UnitValues], width: int) 
     return table, exponents
 
 
-def lot_exponent(reference: float) -> int:
-    """Return the exponent of two of base units per lot for a reference value in dollars per base unit."""
-    if reference <= 0.0:
-        return 0
-    return -26 - math.frexp(reference)[1]
-
-
 def _exposures(
-    values: list[UnitValues], exponents: list[int], order: dict[str, int]
+    values: list[UnitValues], exponents: list[LotExponent], order: dict[str, int]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     places = np.full((len(values), 2), -1, dtype=np.int32)
     exposures = np.zeros((len(values), 2), dtype=np.int32)
     for index, (item, exponent) in enumerate(zip(values, exponents, strict=True)):
         for slot, (name, value) in enumerate(item.exposures):
-            scaled = round(math.ldexp(value, exponent - VALUE_EXPONENT))
+            scaled = in_mantissas(np.float64(value), exponent)
             places[index, slot] = order[name]
-            exposures[index, slot] = max(-MANTISSA_LIMIT, min(MANTISSA_LIMIT, scaled))
+            exposures[index, slot] = int(np.clip(scaled, -MANTISSA_LIMIT, MANTISSA_LIMIT))
     return places, exposures
 
 
@@ -158,7 +151,7 @@ def _terms(item: FactorBlocks, columns: MarketColumns, parameters: Parameters) -
     liquidity = parameters.liquidity
     start = 1 + len(columns.grid) + len(columns.stress)
     moves = columns.market.ratios[quote.factor][start : start + columns.blocks] - 1.0
-    volume = liquidity.hourly_volume.of(group) if quote.hourly_volume is None else quote.hourly_volume / 10**8
+    volume = liquidity.hourly_volume.of(group) if quote.hourly_volume is None else quote.hourly_volume / USD_UNIT
     return FactorTerms(
         factor=quote.factor,
         half_spread=liquidity.half_spread.of(group),

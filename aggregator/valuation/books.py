@@ -8,16 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.parameters import Parameters
+from aggregator.scenarios.columns import PATH_COLUMNS
 from aggregator.valuation.buffers import view8, view32, view64
+from aggregator.valuation.units import PER_MILLE, LotArray, MantissaArray, value_unit
 from riskschema.arrays import PositionTable, RiskArrays
 
 Int8s = NDArray[np.int8]
 Int32s = NDArray[np.int32]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-STEPS = 72
-"""Columns of one path: low, high and close of 24 hours."""
 
 
 class Book(NamedTuple):
@@ -29,15 +28,15 @@ class Book(NamedTuple):
     chains: Int32s
     crossed: Int8s
     rows: Int32s
-    lots: Ints
+    lots: LotArray
 
 
 class MarketRows(NamedTuple):
     """Market rows; see `riskschema.arrays.RiskArrays`."""
 
-    mantissas: Int32s
+    mantissas: MantissaArray
     places: Int32s
-    exposures: Int32s
+    exposures: MantissaArray
 
 
 class Layout(NamedTuple):
@@ -47,7 +46,7 @@ class Layout(NamedTuple):
     stress: int
     blocks: int
     percent: int
-    weight: int
+    forecast_share: int
     long_run: int
     net: int
     hedged: int
@@ -64,20 +63,20 @@ class RuleBook(NamedTuple):
     counted: Int8s
     """1 where a silo's debt is large enough to decide its account's probability."""
     close_factors: Int32s
-    units: Floats
-    """Dollars per unit of value."""
+    value_units: Floats
+    """Dollars that one unit of account value is."""
     rows: Int32s
-    lots: Ints
-    gross: Ints
+    lots: LotArray
+    gross: LotArray
     bonuses: Int32s
 
 
 class RuleRows(NamedTuple):
     """Rule rows, and their extremes per path, shape (rows, blocks)."""
 
-    mantissas: Int32s
-    lowest: Int32s
-    highest: Int32s
+    mantissas: MantissaArray
+    lowest: MantissaArray
+    highest: MantissaArray
 
 
 def book(table: PositionTable) -> Book:
@@ -109,13 +108,13 @@ def layout(arrays: RiskArrays, parameters: Parameters) -> Layout:
         stress=len(arrays.stress),
         blocks=arrays.blocks,
         percent=parameters.shortfall.tail_percent,
-        weight=round(parameters.shortfall.weight * 1000),
-        long_run=round(parameters.shortfall.long_run_floor * 1000),
-        net=round(parameters.delta_floor.net * 1000),
-        hedged=round(parameters.delta_floor.hedged * 1000),
-        within_venue=round(parameters.offsets.within_venue * 1000),
-        within_chain=round(parameters.offsets.within_chain * 1000),
-        across=round(parameters.offsets.across_chains * 1000),
+        forecast_share=round(parameters.shortfall.weight * PER_MILLE),
+        long_run=round(parameters.shortfall.long_run_floor * PER_MILLE),
+        net=round(parameters.delta_floor.net * PER_MILLE),
+        hedged=round(parameters.delta_floor.hedged * PER_MILLE),
+        within_venue=round(parameters.offsets.within_venue * PER_MILLE),
+        within_chain=round(parameters.offsets.within_chain * PER_MILLE),
+        across=round(parameters.offsets.across_chains * PER_MILLE),
     )
 
 
@@ -126,7 +125,7 @@ def rule_book(table: PositionTable, counted: Int8s) -> RuleBook:
         silo_terms=view64(table.silo_terms),
         counted=counted,
         close_factors=view32(table.close_factors),
-        units=np.ldexp(1.0, view32(table.rule_exponents) - 29),
+        value_units=value_unit(view32(table.rule_coarseness)),
         rows=view32(table.term_rows),
         lots=view64(table.term_lots),
         gross=view64(table.term_gross),
@@ -140,7 +139,7 @@ def rule_rows(arrays: RiskArrays) -> RuleRows:
     What is owed counts at least as it is now: bounds of stretched paths must not shrink a debt below zero.
     """
     mantissas = view32(arrays.rule.mantissas)
-    paths = mantissas[:, 1:].reshape(mantissas.shape[0], arrays.blocks, STEPS)
+    paths = mantissas[:, 1:].reshape(mantissas.shape[0], arrays.blocks, PATH_COLUMNS)
     now = mantissas[:, :1]
     lowest, highest = paths.min(axis=2), paths.max(axis=2)
     return RuleRows(

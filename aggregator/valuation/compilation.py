@@ -23,10 +23,10 @@ def source_digest(package: Path) -> str:
     node would go on computing with a mixture. A cache directory named by this hash cannot be stale.
     """
     digest = hashlib.sha256()
-    for source in sorted(package.glob("*.py")):
+    for source in sorted(package.rglob("*.py")):
         text = source.read_bytes()
         if b"compiled" in text:
-            digest.update(source.name.encode() + b"\x00" + text)
+            digest.update(source.relative_to(package).as_posix().encode() + b"\x00" + text)
     return digest.hexdigest()[:16]
 
 

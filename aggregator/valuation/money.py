@@ -1,31 +1,34 @@
-"""From units of value to US dollars, rounding stated."""
+"""From account values to US dollars, rounding stated."""
 
 from __future__ import annotations
 
 import math
 
+from aggregator.valuation.units import USD_UNIT, VALUE_BITS, AccountValue, Coarseness
 from riskschema.units import Usd
 
-SHIFT = 29
+
+def usd_floor(value: AccountValue, coarse: Coarseness) -> Usd:
+    """Return an account value in dollars, rounded down to 10^-8."""
+    return Usd(floor_shift(value * USD_UNIT, VALUE_BITS - coarse))
 
 
-def usd_floor(value: int, exponent: int) -> Usd:
-    """Return value·2^(exponent - 29) dollars, rounded down to 10^-8."""
-    scaled = value * 10**8
-    return Usd(scaled >> (SHIFT - exponent) if exponent <= SHIFT else scaled << (exponent - SHIFT))
+def usd_ceiling(value: AccountValue, coarse: Coarseness) -> Usd:
+    """Return an account value in dollars, rounded up to 10^-8."""
+    return Usd(-usd_floor(-value, coarse))
 
 
-def usd_ceiling(value: int, exponent: int) -> Usd:
-    """Return value·2^(exponent - 29) dollars, rounded up to 10^-8."""
-    return Usd(-usd_floor(-value, exponent))
+def floor_shift(value: int, bits: int) -> int:
+    """Return ⌊value / 2^bits⌋, also for negative `bits`."""
+    return value >> bits if bits >= 0 else value << -bits
 
 
 def usd_from_dollars(dollars: float) -> Usd:
     """Return a dollar amount rounded up to 10^-8."""
     numerator, denominator = dollars.as_integer_ratio()
-    return Usd(-(-numerator * 10**8 // denominator))
+    return Usd(-(-numerator * USD_UNIT // denominator))
 
 
-def dollars(value: int, exponent: int) -> float:
-    """Return value·2^(exponent - 29) as the nearest float."""
-    return math.ldexp(float(value), exponent - SHIFT)
+def dollars(value: AccountValue, coarse: Coarseness) -> float:
+    """Return an account value as the nearest float."""
+    return math.ldexp(float(value), coarse - VALUE_BITS)

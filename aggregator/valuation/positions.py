@@ -14,14 +14,14 @@ from aggregator.valuation.arrays import RuleRow, market_key, rule_key, rule_row
 from aggregator.valuation.buffers import column, view32
 from aggregator.valuation.pricing import needed_factors
 from aggregator.valuation.rule_terms import LinearRule, RowInstrument, RuleTerm
+from aggregator.valuation.units import LotExponent, coarseness, to_lots
 from aggregator.venues import read_rule
-from riskschema.arrays import ACCOUNT_LOTS_BITS, PositionTable, RiskArrays
+from riskschema.arrays import PositionTable, RiskArrays
 from riskschema.buffers import DType
 from riskschema.instruments import Future, Perpetual
 from riskschema.portfolio import USD, MarginFraction, Portfolio, Silo, Unread
 from riskschema.units import WAD
 
-SMALLEST_EXPONENT = -20
 CONTRACTS = (Perpetual, Future)
 
 
@@ -149,28 +149,14 @@ def _unread(silo: Silo, code: str, detail: str) -> Unread:
     )
 
 
-def instruments(accounts: Sequence[ReadAccount]) -> set[RowInstrument]:
+def needed_instruments(accounts: Sequence[ReadAccount]) -> set[RowInstrument]:
     """Return the market rows the accounts need."""
     return {item for account in accounts for silo in account.silos for item, _ in silo.holdings}
 
 
-def rule_rows(accounts: Sequence[ReadAccount]) -> set[RuleRow]:
+def needed_rule_rows(accounts: Sequence[ReadAccount]) -> set[RuleRow]:
     """Return the rule rows the accounts need."""
     return {rule_row(term) for account in accounts for silo in account.silos if silo.rule for term in silo.rule.terms}
-
-
-def to_lots(quantity: int, exponent: int, *, numerator: int = 1, up: bool = False) -> int:
-    """Return quantity/numerator in lots of 2^exponent base units, rounded down (assets down, debts up) or up."""
-    shifted, divisor = (quantity << -exponent, numerator) if exponent < 0 else (quantity, numerator << exponent)
-    return -(-shifted // divisor) if up else shifted // divisor
-
-
-def coarseness(sizes: Sequence[float]) -> int:
-    """Return the exponent by which lots must be coarser so that `sizes` (in lots) sum to at most 2^44."""
-    total = 0.0
-    for size in sizes:
-        total += size
-    return max(SMALLEST_EXPONENT, math.frexp(total)[1] - ACCOUNT_LOTS_BITS) if total else SMALLEST_EXPONENT
 
 
 def position_table(accounts: Sequence[ReadAccount], arrays: RiskArrays, offsets: Offsets) -> PositionTable:
@@ -210,13 +196,13 @@ class _TableBuilder:
         found = [[(self._market.find(item), quantity) for item, quantity in silo.holdings] for silo in account.silos]
         sizes = [math.ldexp(abs(quantity), -exponent) for silo in found for (_, exponent), quantity in silo]
         coarse = coarseness(sizes)
-        columns["account_exponents"].append(coarse)
+        columns["account_coarseness"].append(coarse)
         names: dict[tuple[int, str], int] = {}
         for silo, holdings in zip(account.silos, found, strict=True):
             columns["silo_positions"].append(len(columns["rows"]))
             for (row, exponent), quantity in holdings:
                 columns["rows"].append(row)
-                columns["lots"].append(to_lots(quantity, exponent + coarse, up=self._negative[row]))
+                columns["lots"].append(to_lots(quantity, exponent, coarse, up=self._negative[row]))
             place = (silo.silo.chain_id, silo.silo.venue)
             columns["silo_venues"].append(names.setdefault(place, len(names)))
             columns["silo_chains"].append(sorted({s.silo.chain_id for s in account.silos}).index(place[0]))
@@ -233,13 +219,13 @@ class _TableBuilder:
             for term, (_, exponent) in zip(terms, found, strict=True)
         ]
         coarse = coarseness(sizes)
-        columns["rule_exponents"].append(coarse)
+        columns["rule_coarseness"].append(coarse)
         columns["close_factors"].append(silo.rule.close_factor_ppm if silo.rule else 0)
         for term, (row, exponent) in zip(terms, found, strict=True):
             up = self._rule_negative[row]
             columns["term_rows"].append(row)
-            columns["term_lots"].append(to_lots(term.weighted, exponent + coarse, numerator=WAD, up=up))
-            columns["term_gross"].append(to_lots(term.gross, exponent + coarse, up=up))
+            columns["term_lots"].append(to_lots(term.weighted, exponent, coarse, denominator=WAD, up=up))
+            columns["term_gross"].append(to_lots(term.gross, exponent, coarse, up=up))
             columns["term_bonuses"].append(term.bonus_ppm)
 
 
@@ -250,19 +236,19 @@ class _Lookup:
         self._rows = {name: index for index, name in enumerate(keys)}
         self._exponents = exponents
         self._key = key
-        self._found: dict[Any, tuple[int, int]] = {}
+        self._found: dict[Any, tuple[int, LotExponent]] = {}
 
-    def find(self, item: Any) -> tuple[int, int]:
+    def find(self, item: Any) -> tuple[int, LotExponent]:
         found = self._found.get(item)
         if found is None:
             row = self._rows[self._key(item)]
-            found = self._found[item] = (row, self._exponents[row])
+            found = self._found[item] = (row, LotExponent(self._exponents[row]))
         return found
 
 
 _DTYPES: dict[str, DType] = {
     "account_silos": "int64",
-    "account_exponents": "int32",
+    "account_coarseness": "int32",
     "silo_positions": "int64",
     "silo_venues": "int32",
     "silo_chains": "int32",
@@ -270,7 +256,7 @@ _DTYPES: dict[str, DType] = {
     "rows": "int32",
     "lots": "int64",
     "silo_terms": "int64",
-    "rule_exponents": "int32",
+    "rule_coarseness": "int32",
     "close_factors": "int32",
     "term_rows": "int32",
     "term_lots": "int64",

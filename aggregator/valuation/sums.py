@@ -6,25 +6,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.valuation.compilation import compiled
+from aggregator.valuation.units import (
+    LIMB_BITS,
+    LOW_LIMB,
+    POSITIONS_PER_FOLD,
+    AccountValue,
+    AccountValueArray,
+    LotArray,
+    Lots,
+    Mantissa,
+    MantissaArray,
+)
 
 Ints = NDArray[np.int64]
-Mantissas = NDArray[np.int32]
-
-LOW_MASK = (1 << 24) - 1
-FOLD = 128
 
 
 @compiled
-def product(lots: int, mantissa: int) -> int:
-    """Return ⌊lots·mantissa / 2^24⌋ without leaving 64 bits (|lots| ≤ 2^44, |mantissa| ≤ 2^30)."""
-    return (lots >> 24) * mantissa + (((lots & LOW_MASK) * mantissa) >> 24)
+def product(lots: Lots, mantissa: Mantissa) -> AccountValue:
+    """Return the account value of one position, ⌊lots·mantissa / 2^24⌋.
+
+    The whole product may need 74 bits; each limb's fits: |lots| ≤ 2^44 leaves 20 bits above, and |mantissa| ≤ 2^30.
+    """
+    return (lots >> LIMB_BITS) * mantissa + (((lots & LOW_LIMB) * mantissa) >> LIMB_BITS)
 
 
 @compiled
-def add_row(lots: int, row: Mantissas, high: Ints, low: Ints) -> None:
+def add_row(lots: Lots, row: MantissaArray, high: Ints, low: Ints) -> None:
     """Add lots·row to the two limbs of every column."""
-    upper = np.int32(lots >> 24)
-    lower = np.int32(lots & LOW_MASK)
+    upper = np.int32(lots >> LIMB_BITS)  # both limbs as int32, so that the loop multiplies 32 by 32 bits in vectors
+    lower = np.int32(lots & LOW_LIMB)
     for c in range(row.size):
         high[c] += np.int64(upper) * np.int64(row[c])
         low[c] += np.int64(lower) * np.int64(row[c])
@@ -32,15 +42,17 @@ def add_row(lots: int, row: Mantissas, high: Ints, low: Ints) -> None:
 
 @compiled
 def fold(high: Ints, low: Ints) -> None:
-    """Carry the low limbs into the high ones, keeping the sum exact: needed every 128 positions."""
+    """Carry the low limbs into the high ones, keeping the sum exact."""
     for c in range(high.size):
-        high[c] += low[c] >> 24
-        low[c] &= LOW_MASK
+        high[c] += low[c] >> LIMB_BITS
+        low[c] &= LOW_LIMB
 
 
 @compiled
-def column_values(rows: NDArray[np.int32], lots: Ints, table: Mantissas, high: Ints, low: Ints) -> None:
-    """Write into `high` the value of positions in every column, rounded down to 2^-29 USD times the lots' exponent.
+def column_values(
+    rows: NDArray[np.int32], lots: LotArray, table: MantissaArray, high: AccountValueArray, low: Ints
+) -> None:
+    """Write into `high` the account value of positions in every column, rounded down once for the whole sum.
 
     Args:
         rows: Row of each position.
@@ -53,7 +65,7 @@ def column_values(rows: NDArray[np.int32], lots: Ints, table: Mantissas, high: I
     low[:] = 0
     for p in range(rows.size):
         add_row(lots[p], table[rows[p]], high, low)
-        if p % FOLD == FOLD - 1:
+        if p % POSITIONS_PER_FOLD == POSITIONS_PER_FOLD - 1:
             fold(high, low)
     for c in range(high.size):
-        high[c] += low[c] >> 24
+        high[c] += low[c] >> LIMB_BITS

@@ -18,7 +18,7 @@ def recompute(batch, account: int) -> tuple[int, int]:
     """Equity and siloed base requirement of one account, in 10^-8 USD."""
     arrays, table = batch.arrays, batch.positions
     width, blocks = arrays.market.mantissas.shape[1], arrays.blocks
-    mantissas, exponent = ints(arrays.market.mantissas), ints(table.account_exponents)[account]
+    mantissas, exponent = ints(arrays.market.mantissas), ints(table.account_coarseness)[account]
     places, exposures = ints(arrays.exposure_factors), ints(arrays.exposures)
     rows, lots, starts = ints(table.rows), ints(table.lots), ints(table.silo_positions)
     equity, siloed = 0, 0

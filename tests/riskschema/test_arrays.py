@@ -16,9 +16,3 @@ KINDS = [arrays.RowTable, arrays.FactorTerms, arrays.RiskArrays]
 def test_arrays_survive_json_to_the_last_bit(kind, values_of, data):
     value = data.draw(values_of(kind))
     assert decode_json(encode_json(value), kind, what="arrays") == value
-
-
-def test_an_account_of_the_largest_size_fits_sums_of_two_limbs():
-    high_limb = 2 ** (arrays.ACCOUNT_LOTS_BITS - arrays.LIMB_BITS)
-    for limb in (high_limb, 2**arrays.LIMB_BITS):
-        assert limb * arrays.MANTISSA_LIMIT < 2**63

@@ -92,7 +92,7 @@ class PlainMargin:
     def account(self, index: int) -> Margin:
         """Return the figures of one account."""
         columns, offsets = self._columns, self._model["offsets"]
-        unit = Fraction(2) ** (columns["account_exponents"][index] - 29)
+        unit = Fraction(2) ** (columns["account_coarseness"][index] - 29)
         silos = range(*columns["account_silos"][index : index + 2])
         held = range(columns["silo_positions"][silos[0]], columns["silo_positions"][silos[-1] + 1])
         nodes = {silo: self._silo(silo) for silo in silos}
@@ -213,7 +213,7 @@ class PlainMargin:
     def _owed(self, silo: int) -> Fraction:
         columns = self._columns
         account = next(index for index, begin in enumerate(columns["account_silos"][1:]) if silo < begin)
-        unit = Fraction(2) ** (columns["account_exponents"][account] - 29)
+        unit = Fraction(2) ** (columns["account_coarseness"][account] - 29)
         held = range(*columns["silo_positions"][silo : silo + 2])
         values = [columns["lots"][place] * self._market[columns["rows"][place]][0] >> 24 for place in held]
         return -sum(min(value, 0) for value in values) * unit

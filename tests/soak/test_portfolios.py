@@ -156,7 +156,7 @@ def bases(batch: AssessmentBatch, chosen: Parameters) -> list[Base]:
     found = measure(batch.positions, batch.arrays, chosen)
     starts = integers(batch.positions.account_silos)
     result = []
-    for index, exponent in enumerate(integers(batch.positions.account_exponents)):
+    for index, exponent in enumerate(integers(batch.positions.account_coarseness)):
         unit = Fraction(2) ** (exponent - 29)
         silos = slice(*starts[index : index + 2])
         result.append(

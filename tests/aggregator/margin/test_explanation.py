@@ -63,7 +63,7 @@ def test_parts_are_grouped_and_the_rest_is_rounding() -> None:
         decided=[("a", "ETH", 2**29), ("a", "ETH", -(2**28)), ("b", None, 0)],
         stressed=[],
         offset=0,
-        exponent=-20,
+        coarse=-20,
         add_ons=[AddOn("ETH", 2.0**-27, 0.0, 0.0)],
     )
     assert [(line.kind, line.silo, line.factor, int(line.amount)) for line in lines] == [
@@ -75,7 +75,7 @@ def test_parts_are_grouped_and_the_rest_is_rounding() -> None:
 
 def test_no_rounding_line_where_nothing_is_left() -> None:
     assert (
-        explain(initial_margin=Usd(0), member="fitted", decided=[], stressed=[], offset=0, exponent=0, add_ons=[]) == ()
+        explain(initial_margin=Usd(0), member="fitted", decided=[], stressed=[], offset=0, coarse=0, add_ons=[]) == ()
     )
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from aggregator.probability import liquidation, stretch, touch
 from aggregator.probability.stretch import NEVER
 from aggregator.probability.touch import Wanted
-from aggregator.valuation.books import STEPS, RuleBook, RuleRows
+from aggregator.scenarios.columns import PATH_COLUMNS
+from aggregator.valuation.books import RuleBook, RuleRows
 
 BLOCKS = 30
 
@@ -31,7 +32,7 @@ def book(lots: list[int], *, gross: list[int] | None = None, bonus: int = 50_000
         silo_terms=frozen([0, len(lots)]),
         counted=np.ones(1, dtype=np.int8),
         close_factors=frozen([close], np.int32),
-        units=np.array([2.0**-29]),
+        value_units=np.array([2.0**-29]),
         rows=frozen(range(len(lots)), np.int32),
         lots=frozen(lots),
         gross=frozen(gross or lots),
@@ -41,10 +42,10 @@ def book(lots: list[int], *, gross: list[int] | None = None, bonus: int = 50_000
 
 def rows(seed: int, count: int, volatility: float = 0.01, drift: float = 0.0) -> RuleRows:
     random = np.random.default_rng(seed)
-    moves = random.normal(size=(count, BLOCKS, STEPS)) * volatility / np.sqrt(3) + drift / STEPS
+    moves = random.normal(size=(count, BLOCKS, PATH_COLUMNS)) * volatility / np.sqrt(3) + drift / PATH_COLUMNS
     paths = np.exp(np.cumsum(moves, axis=2)).reshape(count, -1)
     mantissas = frozen(np.rint(np.concatenate([np.ones((count, 1)), paths], axis=1) * 2**26), np.int32)
-    shaped = mantissas[:, 1:].reshape(count, BLOCKS, STEPS)
+    shaped = mantissas[:, 1:].reshape(count, BLOCKS, PATH_COLUMNS)
     return RuleRows(
         mantissas=mantissas,
         lowest=shaped.min(axis=2),
@@ -84,7 +85,7 @@ def exhaustive(held: RuleBook, table: RuleRows, rank: int) -> tuple[int, float]:
     """Walk every column of every path in exact arithmetic."""
     cells = [[int(lots) * int(cell) for cell in line] for lots, line in zip(held.lots, table.mantissas, strict=True)]
     columns = list(zip(*cells, strict=True))
-    paths = [columns[start : start + STEPS] for start in range(1, len(columns), STEPS)]
+    paths = [columns[start : start + PATH_COLUMNS] for start in range(1, len(columns), PATH_COLUMNS)]
     touches = sum(any(sum(column) < 0 for column in path) for path in paths)
     stretch = sorted(min(float(crossing(columns[0], column)) for column in path) for path in paths)
     return touches, stretch[rank - 1]
@@ -149,8 +150,8 @@ def test_collateral_that_only_rises_never_touches() -> None:
 
 def walk_down(price: list[float], **fields: object) -> liquidation.Outcome:
     """One path of 72 columns: collateral falls to each of `price` in turn and stays at the last; debt is flat."""
-    line = (price + [price[-1]] * STEPS)[:STEPS]
-    mantissas = frozen(np.rint(np.array([[1.0, *line], [1.0] * (STEPS + 1)]) * 2**26), np.int32)
+    line = (price + [price[-1]] * PATH_COLUMNS)[:PATH_COLUMNS]
+    mantissas = frozen(np.rint(np.array([[1.0, *line], [1.0] * (PATH_COLUMNS + 1)]) * 2**26), np.int32)
     table = RuleRows(mantissas=mantissas, lowest=mantissas[:, :1].copy(), highest=mantissas[:, :1].copy())
     held = book(
         [int(0.8 * 2**40), -int(0.7 * 2**40)],
@@ -202,7 +203,7 @@ def test_fewer_values_than_the_rank_give_the_largest() -> None:
 
 def test_what_is_short_is_repaid_at_its_value_not_at_its_margin() -> None:
     """A short at 100 against 106 of cash with 10 % of margin is closed with 6 left: liquidated, not insolvent."""
-    mantissas = frozen(np.full((2, STEPS + 1), 2**26), np.int32)
+    mantissas = frozen(np.full((2, PATH_COLUMNS + 1), 2**26), np.int32)
     table = RuleRows(mantissas=mantissas, lowest=mantissas[:, :1].copy(), highest=mantissas[:, :1].copy())
     held = book([106 * 2**30, -110 * 2**30], gross=[106 * 2**30, -100 * 2**30], bonus=0, close=1_000_000)
     assert liquidation.walk(0, 1, held, table, 64) == (0.0, False)

@@ -6,30 +6,18 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from aggregator.valuation.arrays import (
     RuleRow,
     arrays_digest_chunks,
     build_arrays,
     expected_shortfall,
-    lot_exponent,
     market_key,
     rule_key,
 )
 from aggregator.valuation.buffers import column, view8, view32
 from aggregator.valuation.rule_terms import Cash
 from riskschema.instruments import Option
-
-
-@given(st.floats(1e-30, 1e12))
-def test_a_lot_is_worth_between_2_to_the_minus_27_and_2_to_the_minus_26(reference: float) -> None:
-    assert 2.0**-27 <= reference * 2.0 ** lot_exponent(reference) < 2.0**-26
-
-
-def test_a_worthless_row_has_whole_lots() -> None:
-    assert lot_exponent(0.0) == 0
 
 
 def test_expected_shortfall_counts_the_last_loss_in_part() -> None:

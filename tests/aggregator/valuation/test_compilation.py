@@ -19,6 +19,15 @@ def test_a_change_of_any_kernel_source_names_another_cache(tmp_path: Path) -> No
     assert source_digest(tmp_path) != before
 
 
+def test_sources_in_the_packages_folders_count(tmp_path: Path) -> None:
+    (tmp_path / "room").mkdir()
+    (tmp_path / "room" / "kernel.py").write_text("from x import compiled\n")
+    before = source_digest(tmp_path)
+    (tmp_path / "room" / "kernel.py").write_text("from x import compiled  # changed\n")
+    assert source_digest(tmp_path) != before
+    assert source_digest(PACKAGE) != source_digest(tmp_path / "nowhere")
+
+
 def test_the_first_directory_that_can_be_written_is_taken(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")

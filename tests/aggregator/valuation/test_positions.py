@@ -10,32 +10,13 @@ from hypothesis import strategies as st
 from aggregator.valuation.arrays import build_arrays
 from aggregator.valuation.buffers import view32, view64
 from aggregator.valuation.positions import (
-    SMALLEST_EXPONENT,
-    coarseness,
-    instruments,
+    needed_instruments,
+    needed_rule_rows,
     position_table,
     read_accounts,
-    rule_rows,
-    to_lots,
 )
 from aggregator.valuation.sums import column_values
-from riskschema.arrays import ACCOUNT_LOTS_BITS
-
-
-@given(st.integers(-(10**60), 10**60), st.integers(-60, 60), st.integers(1, 10**18))
-def test_lots_are_rounded_down_or_up_by_less_than_one(quantity: int, exponent: int, numerator: int) -> None:
-    down = to_lots(quantity, exponent, numerator=numerator)
-    up = to_lots(quantity, exponent, numerator=numerator, up=True)
-    scale = (quantity << 60, numerator << (exponent + 60))
-    assert down * scale[1] <= scale[0] < (down + 1) * scale[1]
-    assert (up - 1) * scale[1] < scale[0] <= up * scale[1]
-
-
-@given(st.lists(st.floats(0, 1e60), min_size=1, max_size=50))
-def test_coarse_lots_keep_the_sum_in_bounds(sizes: list[float]) -> None:
-    exponent = coarseness(sizes)
-    assert sum(sizes) <= 2.0 ** (ACCOUNT_LOTS_BITS + exponent) * (1 + 1e-12)
-    assert exponent == SMALLEST_EXPONENT or sum(sizes) >= 2.0 ** (ACCOUNT_LOTS_BITS + exponent - 1) * (1 - 1e-12)
+from aggregator.valuation.units import value_unit
 
 
 @given(
@@ -48,13 +29,12 @@ def test_equity_is_within_1e_8_of_gross_for_dust_and_for_giants(lab, small_param
     ledger = dict(zip(names[:-1], units, strict=False)) | {names[-1]: -debt}
     portfolio = lab.portfolio(lab.lending(ledger, health=2))
     accounts = read_accounts([portfolio], frozenset(lab.assets))
-    arrays = build_arrays(instruments(accounts), rule_rows(accounts), lab.market(), small_parameters)
+    arrays = build_arrays(needed_instruments(accounts), needed_rule_rows(accounts), lab.market(), small_parameters)
     table = position_table(accounts, arrays, small_parameters.offsets)
     width = arrays.market.mantissas.shape[1]
     values, low = np.empty(width, dtype=np.int64), np.empty(width, dtype=np.int64)
     column_values(view32(table.rows), view64(table.lots), view32(arrays.market.mantissas), values, low)
-    exponent = int(view32(table.account_exponents)[0])
-    found = float(values[0]) * 2.0 ** (exponent - 29)
+    found = float(values[0]) * float(value_unit(view32(table.account_coarseness))[0])
     worth = [
         int(p.quantity) * lab.assets[p.instrument.token.symbol][2] / 10**p.instrument.token.decimals
         for p in portfolio.silos[0].positions
@@ -71,7 +51,7 @@ def test_silos_are_ordered_by_chain_venue_and_id(lab, small_parameters) -> None:
         lab.lending({"ETH": 1}, venue="aave_v3", ident="z"),
     ]
     accounts = read_accounts([lab.portfolio(*silos)], frozenset(lab.assets))
-    arrays = build_arrays(instruments(accounts), rule_rows(accounts), lab.market(), small_parameters)
+    arrays = build_arrays(needed_instruments(accounts), needed_rule_rows(accounts), lab.market(), small_parameters)
     table = position_table(accounts, arrays, small_parameters.offsets)
     assert [item.silo.id for item in accounts[0].silos] == ["z", "a", "b", "c"]
     assert view32(table.silo_venues).tolist() == [0, 1, 1, 2]
