@@ -1,16 +1,42 @@
-"""Fixtures shared by all tests: the local chain with the real protocols."""
+"""What all tests share: how Hypothesis searches, compiled kernels, and the local chain with the real protocols."""
 
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from devnet.launch import FIXED_GENESIS, launch
 from devnet.local_chain import Devnet
+from tests.patience import HANG_SECONDS
 
+ROOT = Path(__file__).parents[1]
 NEEDED_PROGRAMS = ("node", "npm")
+
+# A busy machine is slow and nothing else: no deadline, no complaint about slow data. In continuous integration every
+# run tries the same examples.
+settings.register_profile(
+    "plimsoll",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
+    print_blob=True,
+)
+settings.load_profile("plimsoll")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the kernels once, before several workers would each do it at the same time."""
+    workers = session.config.getoption("numprocesses", default=None)
+    if workers and not hasattr(session.config, "workerinput"):
+        command = [sys.executable, str(ROOT / "tests" / "aggregator" / "digest.py")]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, timeout=HANG_SECONDS, check=True)
 
 
 def _require_programs() -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import settings
 
 import aggregator
 from aggregator.parameters import Parameters, load_parameters
@@ -18,9 +17,6 @@ from riskschema.instruments import Claim, Debt, Token
 from riskschema.market import FactorQuote, HourlyHistory, MarketState
 from riskschema.portfolio import CollateralTerm, NoLiquidation, Portfolio, Position, Silo, WeightedCollateral
 from riskschema.units import WAD, Address, Amount, Wad
-
-settings.register_profile("compiled", deadline=None)  # the first example compiles
-settings.load_profile("compiled")
 
 ASSETS = {
     "BTC": ("btc", 8, 40_000),

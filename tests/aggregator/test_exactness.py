@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import HANG_SECONDS
+
 SCRIPT = Path(__file__).with_name("digest.py")
 ROOT = SCRIPT.parents[2]
 
@@ -36,7 +38,7 @@ def digest(changes: dict[str, str]) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=HANG_SECONDS,
     )
     assert run.returncode == 0, run.stderr
     return run.stdout.strip()

@@ -22,9 +22,7 @@ from riskschema.units import Address
 
 pytestmark = pytest.mark.chain
 
-PROPERTY = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True
-)
+PROPERTY = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def _values(abi_type: str) -> st.SearchStrategy[Any]:

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import msgspec
@@ -19,6 +18,7 @@ from devnet.errors import DevnetError
 from devnet.launch import start_devnet
 from devnet.local_chain import Devnet
 from devnet.toolchain.packages import PROJECT_ROOT, default_cache, find_anvil
+from tests.patience import HANG_SECONDS, wait_until
 
 pytestmark = pytest.mark.chain
 
@@ -47,10 +47,8 @@ def test_a_taken_port_is_named_in_the_error(binary: Path) -> None:
 
 
 def test_a_program_that_is_not_anvil_fails_at_once() -> None:
-    started = time.monotonic()
     with pytest.raises(DevnetError, match="did not start listening"), run_anvil(Path("/nonexistent/anvil")):
         pass
-    assert time.monotonic() - started < 10
 
 
 def test_a_chain_that_was_stopped_is_said_not_to_answer(binary: Path) -> None:
@@ -72,7 +70,7 @@ def test_safe_and_finalized_follow_the_head(binary: Path) -> None:
 
 def test_the_chain_does_not_outlive_a_process_that_was_killed(devnet: Devnet) -> None:
     program = (
-        "from devnet.launch import launch\nwith launch() as d: print(d.url, flush=True); __import__('time').sleep(60)"
+        "from devnet.launch import launch\nwith launch() as d: print(d.url, flush=True); __import__('time').sleep(600)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=PROJECT_ROOT
@@ -80,10 +78,7 @@ def test_the_chain_does_not_outlive_a_process_that_was_killed(devnet: Devnet) ->
         assert child.stdout is not None
         port = int(child.stdout.readline().split()[0].rsplit(":", 1)[1])
         os.kill(child.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while _listens(port) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _listens(port)
+    wait_until(lambda: not _listens(port))
 
 
 def test_a_revert_puts_back_balances_time_and_blocks(chain: Devnet) -> None:
@@ -115,7 +110,7 @@ def test_the_command_prints_where_the_chain_is_and_stops_cleanly_when_told_to(de
         lines = iter(child.stdout.readline, "}\n")
         deployment = msgspec.json.decode("".join(lines) + "}", type=Deployment)
         child.send_signal(signal.SIGTERM)
-        assert child.wait(10) == 0
+        assert child.wait(HANG_SECONDS) == 0
     assert deployment.aave == devnet.deployment.aave
 
 

@@ -85,7 +85,7 @@ class LocalNode:
 
     def impatient(self) -> None:
         """Let the node wait only a moment for its endpoint."""
-        chain = msgspec.structs.replace(self.settings.chains[0], timeout=0.3)
+        chain = msgspec.structs.replace(self.settings.chains[0], timeout=0.9)
         self.settings = msgspec.structs.replace(self.settings, chains=(chain,))
 
     @contextmanager

@@ -12,6 +12,7 @@ import click
 import pytest
 
 from node.cli import plimsoll
+from tests.patience import HANG_SECONDS, wait_until
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("numpy", "numba", "web3", "sqlalchemy", "aiohttp", "alembic", "eth_account", "rich", "msgspec")
@@ -78,7 +79,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_wrong_usage_ends_with_2_and_a_hint(arguments: list[str]) -> None:
     with start(*arguments) as process:
-        output, messages = process.communicate(timeout=30)
+        output, messages = process.communicate(timeout=HANG_SECONDS)
     assert (process.returncode, output) == (2, "")
     assert "Error:" in messages
     assert "Traceback" not in messages
@@ -89,7 +90,7 @@ def test_a_reader_that_has_enough_is_no_error() -> None:
     os.close(reading)
     try:
         with start("--help", stdout=writing) as process:
-            _, messages = process.communicate(timeout=30)
+            _, messages = process.communicate(timeout=HANG_SECONDS)
     finally:
         os.close(writing)
     assert messages == ""
@@ -100,11 +101,9 @@ def test_an_interrupt_is_a_short_message_and_130() -> None:
     """The command waits for a document on standard input when Ctrl-C comes."""
     market = str(ROOT / "docs" / "examples" / "market.json")
     with start("assess", "--portfolio", "-", "--market", market, stdin=subprocess.PIPE) as process:
-        deadline = time.monotonic() + 20
-        while not waits_for_input(process.pid) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until(lambda: waits_for_input(process.pid))
         process.send_signal(signal.SIGINT)
-        output, messages = process.communicate(timeout=20)
+        output, messages = process.communicate(timeout=HANG_SECONDS)
     assert (process.returncode, output) == (130, "")
     assert messages.strip() == "plimsoll: interrupted"
 

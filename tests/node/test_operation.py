@@ -23,8 +23,9 @@ from node.round.service import StopRequest, run_rounds
 from riskschema.rounds import RoundStep
 from tests.node.conftest import Prepare
 from tests.node.local_node import LocalNode
+from tests.patience import HANG_SECONDS, wait_until
 
-pytestmark = [pytest.mark.chain, pytest.mark.timeout(300)]  # the first process compiles the kernels
+pytestmark = pytest.mark.chain
 
 ROOT = Path(__file__).parents[2]
 
@@ -127,11 +128,9 @@ def operate_until_stopped(network: LocalNode) -> list[int]:
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 120
-    while len(certified_rounds(network)) < known + 2 and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.1)
+    wait_until(lambda: len(certified_rounds(network)) >= known + 2 or process.poll() is not None)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 0, said
     assert said.rstrip().endswith("stopped"), said
     assert "Traceback" not in said

@@ -1,7 +1,7 @@
 """Risk arrays travel as JSON that anyone can read, and lose nothing on the way."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from riskschema import arrays
@@ -11,7 +11,7 @@ KINDS = [arrays.RowTable, arrays.FactorTerms, arrays.RiskArrays]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_arrays_survive_json_to_the_last_bit(kind, values_of, data):
     value = data.draw(values_of(kind))

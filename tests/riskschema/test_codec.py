@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from riskschema.assessment import Assessment
@@ -62,14 +62,14 @@ def refusal(content: bytes, kind: type = Portfolio) -> InvalidData:
 
 
 @pytest.mark.parametrize("kind", [Portfolio, MarketState, Assessment])
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=50)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_any_value_survives_json_unchanged(kind, values_of, data):
     value = data.draw(values_of(kind))
     assert decode_json(encode_json(value), kind, what="round trip") == value
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=25)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_the_json_says_the_same_through_any_json_library(values_of, data):
     value = data.draw(values_of(Portfolio))

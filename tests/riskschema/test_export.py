@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -37,7 +37,7 @@ def test_a_schema_is_valid_json_schema_2020_12(name, kind, validators):
 
 
 @KINDS
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_whatever_is_written_follows_the_schema(name, kind, validators, values_of, data):
     document = json.loads(encode_json(data.draw(values_of(kind))))
@@ -45,7 +45,7 @@ def test_whatever_is_written_follows_the_schema(name, kind, validators, values_o
 
 
 @KINDS
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_an_unknown_field_or_a_missing_one_does_not_follow_the_schema(name, kind, validators, values_of, data):
     document = json.loads(encode_json(data.draw(values_of(kind))))

@@ -104,7 +104,7 @@ def test_of_overlapping_files_the_first_named_decides(tmp_path: Path) -> None:
     assert lines(load_history({"X": [early, late]}).history.close) == [[100, 101, 102, 303, 304]]
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     ones=st.sets(st.integers(0, 40), min_size=1),
     twos=st.sets(st.integers(0, 40), min_size=1),

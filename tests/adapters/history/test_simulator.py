@@ -6,7 +6,6 @@ import hashlib
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -95,12 +94,6 @@ def test_another_seed_makes_another_history(history: HourlyHistory) -> None:
     assert digest(simulate_history(FACTORS, hours=YEARS, seed=8, first_hour=0)) != digest(history)
 
 
-def test_three_years_of_three_factors_take_less_than_a_second() -> None:
-    started = time.process_time()
-    simulate_history(FACTORS, hours=YEARS, seed=1, first_hour=0)
-    assert time.process_time() - started < 1.0
-
-
 def test_the_high_is_never_below_open_or_close_and_the_low_never_above(history: HourlyHistory) -> None:
     close, high, low = (values(column) for column in (history.close, history.high, history.low))
     opens = close[:, :-1]
@@ -156,7 +149,7 @@ def test_a_stablecoin_stays_near_its_peg(history: HourlyHistory) -> None:
     assert 1.0005 < closes.max() < 1.03
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 2**128 - 1),
     hours=st.integers(1, 60),

@@ -10,12 +10,13 @@ from aggregator.valuation.compilation import PACKAGE, cache_directory, source_di
 
 
 def test_a_change_of_any_kernel_source_names_another_cache(tmp_path: Path) -> None:
-    (tmp_path / "first.py").write_text("from x import compiled\n")
+    (tmp_path / "room").mkdir()
+    (tmp_path / "room" / "first.py").write_text("from x import compiled\n")
     (tmp_path / "second.py").write_text("nothing here\n")
     before = source_digest(tmp_path)
     (tmp_path / "second.py").write_text("still nothing\n")
     assert source_digest(tmp_path) == before
-    (tmp_path / "first.py").write_text("from x import compiled  # changed\n")
+    (tmp_path / "room" / "first.py").write_text("from x import compiled  # changed\n")
     assert source_digest(tmp_path) != before
 
 

@@ -319,7 +319,7 @@ class Weather:
         self.send(index, b"C" + encode_certificate(certificate))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), loss=st.sampled_from([0.0, 0.1, 0.4]))
 def test_whatever_the_network_does_no_round_has_two_certificates(seed: int, loss: float) -> None:
     weather = Weather(4, seed, loss)

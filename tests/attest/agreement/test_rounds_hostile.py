@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attest.agreement.effects import Effects
@@ -269,7 +269,7 @@ def test_a_correct_leader_does_not_propose_without_the_parent_that_f_plus_1_know
 GOOD = [observations(PEER)[0], proposal(), share(bytes(32), signer=PEER, sender=PEER)]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_message_with_changed_bytes_changes_nothing(data: st.DataObject) -> None:
     machine = machine_in_round()

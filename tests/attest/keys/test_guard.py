@@ -13,6 +13,7 @@ import pytest
 from attest.keys.guard import Guard, create_guard, guard_path, open_guard
 from riskschema.errors import FatalError, InvalidData, TransientError
 from riskschema.units import Address
+from tests.patience import HANG_SECONDS
 
 ADDRESS = Address("0x" + "ab" * 20)
 OTHER = Address("0x" + "cd" * 20)
@@ -195,7 +196,7 @@ except FatalError as error:
 
 def open_elsewhere(path: Path) -> str:
     arguments = [sys.executable, "-c", OPEN, str(path), ADDRESS]
-    return subprocess.run(arguments, check=True, timeout=60, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(arguments, check=True, timeout=HANG_SECONDS, capture_output=True, text=True).stdout.strip()
 
 
 def test_a_second_process_with_the_same_key_refuses_to_start(path: Path) -> None:
@@ -339,6 +340,6 @@ def test_an_import_of_anything_else_is_refused(path: Path, document: bytes) -> N
 def test_the_lock_ends_with_the_process_however_it_ends(path: Path) -> None:
     code = "import os, sys; from attest.keys.guard import open_guard; from pathlib import Path;"
     code += "open_guard(Path(sys.argv[1]), sys.argv[2]); os.kill(os.getpid(), 9)"
-    child = subprocess.run([sys.executable, "-c", code, str(path), ADDRESS], check=False, timeout=60)
+    child = subprocess.run([sys.executable, "-c", code, str(path), ADDRESS], check=False, timeout=HANG_SECONDS)
     assert child.returncode == -9
     open_guard(path, ADDRESS).close()

@@ -7,13 +7,14 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from attest.keys.guard import create_guard, open_guard
 from riskschema.errors import TransientError
 from riskschema.units import Address
+from tests.patience import HANG_SECONDS
 
 ADDRESS = Address("0x" + "ab" * 20)
 CONFIG = bytes([7]) * 32
@@ -55,7 +56,9 @@ die()
 
 def child_that_dies(path: Path, step: str) -> bytes:
     """Sign report 1 of round 3 in a process that is killed on the way; return what it let out."""
-    child = subprocess.run([sys.executable, "-c", CHILD, str(path), step], capture_output=True, timeout=60, check=False)
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD, str(path), step], capture_output=True, timeout=HANG_SECONDS, check=False
+    )
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()
     return child.stdout
 
@@ -154,6 +157,4 @@ class GuardUnderFire(RuleBasedStateMachine):
 
 
 TestGuardUnderFire = GuardUnderFire.TestCase
-TestGuardUnderFire.settings = settings(
-    max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+TestGuardUnderFire.settings = settings(max_examples=25, stateful_step_count=30)

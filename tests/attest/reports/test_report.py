@@ -154,7 +154,7 @@ def test_a_leaf_says_what_the_assessment_says() -> None:
 
 
 @given(order=st.permutations(range(1, 9)))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_order_of_the_accounts_changes_nothing(order: list[int]) -> None:
     plain, shuffled = report(range(1, 9)), report(order)
     assert shuffled.hash == plain.hash
@@ -163,7 +163,7 @@ def test_the_order_of_the_accounts_changes_nothing(order: list[int]) -> None:
 
 
 @given(count=st.integers(0, 40))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_every_leaf_is_proved_under_the_root(count: int) -> None:
     made = report(range(1, count + 1))
     assert len(made.accounts) == count

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 
 from node.api.openapi import openapi_document
 from node.api.routes import ROUTES
+from tests.patience import HANG_SECONDS
 
 DOCUMENT = json.loads(openapi_document([operation for operation, _ in ROUTES]))
 
@@ -37,15 +38,15 @@ def served(worlds, alice, bob) -> Iterator[str]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
     thread.start()
-    assert started.wait(10)
+    assert started.wait(HANG_SECONDS)
     yield ready[0]
     loop.call_soon_threadsafe(stopped.set)
-    thread.join(10)
+    thread.join(HANG_SECONDS)
     loop.close()
 
 
 @schemathesis.openapi.from_dict(DOCUMENT).parametrize()
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_as_described(case, served):
     case.call_and_validate(base_url=served)
 

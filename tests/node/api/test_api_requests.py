@@ -15,6 +15,7 @@ from node.api.application import serve
 from riskschema.errors import InvalidData
 from riskschema.reasons import REASONS
 from storage.memory import MemoryStore
+from tests.patience import HANG_SECONDS
 
 PROBLEM = "application/problem+json"
 PATHS = ["/v1/rounds/latest", "/v1/rounds/7", "/healthz", "/readyz", "/metrics", "/openapi.json"]
@@ -25,7 +26,7 @@ async def raw(world, request: bytes) -> bytes:
     async with serve(world.app()) as listening:
         reader, writer = await asyncio.open_connection(listening.host, listening.port)
         writer.write(request)
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), HANG_SECONDS)
         writer.close()
         await writer.wait_closed()
     return answer
@@ -183,7 +184,7 @@ async def test_connections_leave_files_to_the_rest_of_the_node(world, monkeypatc
 
 
 async def ask_without_listening(writer: asyncio.StreamWriter) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_SECONDS):
         while True:
             writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000)
             await asyncio.sleep(0.02)

@@ -294,7 +294,7 @@ def places(tree: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [place for key, value in children for place in ((*way, key), *places(value, (*way, key)))]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_whatever_is_odd_in_the_documents_is_assessed_or_refused_and_never_a_traceback(data: st.DataObject) -> None:
     documents = {"portfolio": PORTFOLIO, "market": MARKET}

@@ -23,7 +23,7 @@ def address(network: LocalNode, name: str) -> str:
 def settings(path: Path, *, rpc_url: str = "http://127.0.0.1:1", chain_id: int = 31337, more: str = "") -> Path:
     """Write settings of one chain that reads wallets."""
     path.write_text(
-        f'[[chains]]\nchain_id = {chain_id}\nrpc_url = "{rpc_url}"\ntimeout = 0.3\nfinality = "latest"\n{more}'
+        f'[[chains]]\nchain_id = {chain_id}\nrpc_url = "{rpc_url}"\nfinality = "latest"\n{more}'
         '[[chains.venues]]\nprotocol = "wallet"\n'
     )
     return path
@@ -130,7 +130,7 @@ def test_a_host_that_does_not_exist_is_named(plimsoll: Plimsoll, tmp_path: Path)
 
 
 def test_an_endpoint_that_does_not_answer_is_named(plimsoll: Plimsoll, tmp_path: Path, silent_endpoint: str) -> None:
-    path = settings(tmp_path / "p.toml", rpc_url=silent_endpoint)
+    path = settings(tmp_path / "p.toml", rpc_url=silent_endpoint, more="timeout = 0.3\n")
     assert (
         f"{silent_endpoint}: cannot be reached (Timeout" in plimsoll("positions", ADDRESS, "--config", path).refused()
     )

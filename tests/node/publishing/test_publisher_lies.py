@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from riskschema.errors import InvalidData, TransientError
 from riskschema.ports import Store
 from riskschema.units import Address, Hash32
 from storage.store import open_store
+from tests.node.publishing.clocks import SkippingClock
 
 pytestmark = pytest.mark.chain
 
@@ -34,15 +34,7 @@ SIGNER = LocalSigner(b"\x07" * 32)
 BOOK = Address("0x" + "b0" * 20)
 # SSTORE(word, 1)
 BOOK_CODE = "0x60016000355500"
-LIMITS = PublishLimits(max_fee_per_gas=100 * 10**9, deadline=5.0, poll=0.03, replace_after=60.0)
-
-
-class WallClock:
-    def now(self) -> float:
-        return time.time()
-
-    async def sleep_until(self, timestamp: float) -> None:
-        await asyncio.sleep(max(0.0, timestamp - time.time()))
+LIMITS = PublishLimits(max_fee_per_gas=100 * 10**9, deadline=3_600.0, poll=3.0, replace_after=86_400.0)
 
 
 @dataclass
@@ -60,7 +52,7 @@ class Endpoint:
             config_digest=NETWORK,
             signer=SIGNER,
             store=store,
-            clock=WallClock(),
+            clock=SkippingClock(),
             explain=bytes.hex,
             limits=msgspec.structs.replace(LIMITS, **limits),
         )
@@ -123,7 +115,7 @@ async def publish(publisher: ChainPublisher, round_number: int) -> str:
 
 
 async def test_a_nonce_told_too_high_costs_its_round_and_no_other(endpoint: Endpoint, store: Store) -> None:
-    async with endpoint.open(store, deadline=0.3) as publisher:
+    async with endpoint.open(store, deadline=30.0) as publisher:
         endpoint.lies["eth_getTransactionCount"] = lambda: hex(2**40)
         with pytest.raises(TransientError, match="round 5 has not landed"):
             await publish(publisher, 5)
@@ -134,7 +126,7 @@ async def test_a_nonce_told_too_high_costs_its_round_and_no_other(endpoint: Endp
 
 async def test_an_impossible_nonce_is_an_answer_of_a_broken_endpoint(endpoint: Endpoint, store: Store) -> None:
     endpoint.lies["eth_getTransactionCount"] = lambda: hex(2**64)
-    async with endpoint.open(store, deadline=0.3) as publisher:
+    async with endpoint.open(store, deadline=30.0) as publisher:
         with pytest.raises(TransientError, match="impossible nonce"):
             await publish(publisher, 5)
     assert endpoint.sent == []
@@ -166,7 +158,7 @@ async def test_a_round_that_waits_for_its_block_does_not_blame_the_endpoint(
     chain: Anvil, endpoint: Endpoint, store: Store
 ) -> None:
     chain.rpc.request("evm_setAutomine", False)
-    async with endpoint.open(store, deadline=1.0, poll=0.2) as publisher:
+    async with endpoint.open(store, deadline=100.0, poll=20.0) as publisher:
         with pytest.raises(TransientError) as late:
             await publish(publisher, 5)
     assert late.value.message.endswith("it is followed up")

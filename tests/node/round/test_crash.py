@@ -24,8 +24,9 @@ from riskschema.rounds import RoundStep
 from tests.node.conftest import Prepare
 from tests.node.local_node import LocalNode
 from tests.node.round.crash_driver import ENDING, WRITES
+from tests.patience import HANG_SECONDS
 
-pytestmark = [pytest.mark.chain, pytest.mark.timeout(300)]  # the first process compiles the kernels
+pytestmark = pytest.mark.chain
 
 DRIVER = Path(__file__).with_name("crash_driver.py")
 ROOT = Path(__file__).parents[3]
@@ -74,7 +75,7 @@ def killed(directory: Path, points: list[str]) -> list[dict[str, Any]]:
         capture_output=True,
         text=True,
         env=environment,
-        timeout=250,
+        timeout=HANG_SECONDS,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr[-3_000:]
