@@ -10,6 +10,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregator.exact.buffers import view8, view32, view64
+from aggregator.exact.units import PER_MILLION, Coarseness, value_unit
 from aggregator.margin.add_ons import AddOn, factor_add_on
 from aggregator.margin.base_requirement import MEMBERS
 from aggregator.margin.equity import silo_equity
@@ -19,7 +21,6 @@ from aggregator.parameters import Parameters
 from aggregator.probability.score import touch_probability, verdict
 from aggregator.probability.touch import TouchResult, account_touches
 from aggregator.valuation.arrays import build_arrays
-from aggregator.valuation.buffers import view8, view32, view64
 from aggregator.valuation.money import dollars, usd_ceiling, usd_from_dollars
 from aggregator.valuation.positions import (
     ReadAccount,
@@ -29,7 +30,6 @@ from aggregator.valuation.positions import (
     position_table,
     read_accounts,
 )
-from aggregator.valuation.units import PER_MILLION, Coarseness, value_unit
 from riskschema.arrays import PositionTable, RiskArrays
 from riskschema.assessment import Assessment, LiquidationPrice, SiloAssessment
 from riskschema.market import MarketState

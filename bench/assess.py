@@ -20,11 +20,11 @@ from typing import TypeVar
 import numpy as np
 
 from aggregator.assess import assess, measure
+from aggregator.exact.buffers import view32
 from aggregator.parameters import load_parameters
 from aggregator.scenarios.columns import PATH_COLUMNS
 from aggregator.valuation.arrays import build_arrays
 from aggregator.valuation.books import book, layout, rule_book, rule_rows
-from aggregator.valuation.buffers import view32
 from aggregator.valuation.positions import needed_instruments, needed_rule_rows, position_table, read_accounts
 from riskschema.arrays import PositionTable, RiskArrays
 from riskschema.instruments import Claim, Debt, Token

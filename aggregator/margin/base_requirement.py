@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregator.exact.compilation import compiled
+from aggregator.exact.sums import product
+from aggregator.exact.units import PER_MILLE
 from aggregator.valuation.books import Layout, MarketRows
-from aggregator.valuation.compilation import compiled
-from aggregator.valuation.sums import product
-from aggregator.valuation.units import PER_MILLE
 
 Ints = NDArray[np.int64]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from aggregator.exact.units import MANTISSA_BITS, USD_UNIT, Coarseness
+from aggregator.rule_terms import Cash, RowInstrument
 from aggregator.valuation.money import floor_shift
-from aggregator.valuation.rule_terms import Cash, RowInstrument
-from aggregator.valuation.units import MANTISSA_BITS, USD_UNIT, Coarseness
 from riskschema.instruments import Claim, Debt, Token
 from riskschema.portfolio import USD
 from riskschema.units import WAD, Usd, Wad

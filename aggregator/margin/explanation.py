@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from aggregator.exact.units import Coarseness
 from aggregator.margin.add_ons import AddOn
+from aggregator.rule_terms import LinearRule, RowInstrument
 from aggregator.valuation.money import usd_floor, usd_from_dollars
 from aggregator.valuation.pricing import needed_factors
-from aggregator.valuation.rule_terms import LinearRule, RowInstrument
-from aggregator.valuation.units import Coarseness
 from riskschema.assessment import Contribution, LiquidationPrice
 from riskschema.instruments import Option
 from riskschema.units import Usd, Wad

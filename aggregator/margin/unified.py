@@ -12,6 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregator.exact.compilation import compiled
+from aggregator.exact.sums import column_values, product
+from aggregator.exact.units import PER_MILLE
 from aggregator.margin.base_requirement import (
     DELTA_FLOOR,
     GRID,
@@ -30,9 +33,6 @@ from aggregator.margin.base_requirement import (
 )
 from aggregator.parameters import Parameters
 from aggregator.valuation.books import Book, Layout, MarketRows, book, layout, market_rows
-from aggregator.valuation.compilation import compiled
-from aggregator.valuation.sums import column_values, product
-from aggregator.valuation.units import PER_MILLE
 from riskschema.arrays import PositionTable, RiskArrays
 
 Ints = NDArray[np.int64]

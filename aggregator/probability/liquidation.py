@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from aggregator.exact.compilation import compiled
+from aggregator.exact.sums import product
+from aggregator.exact.units import PER_MILLION
 from aggregator.scenarios.columns import PATH_COLUMNS
 from aggregator.valuation.books import RuleBook, RuleRows
-from aggregator.valuation.compilation import compiled
-from aggregator.valuation.sums import product
-from aggregator.valuation.units import PER_MILLION
 
 
 class Sides(NamedTuple):

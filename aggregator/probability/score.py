@@ -6,8 +6,8 @@ import math
 
 import msgspec
 
+from aggregator.exact.kernels import log10, power
 from aggregator.parameters import ProbabilityModel
-from aggregator.valuation.kernels import log10, power
 from riskschema.assessment import Grade
 
 DECADES = 4.0

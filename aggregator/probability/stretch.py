@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from aggregator.exact.compilation import compiled
+from aggregator.exact.sums import product
+from aggregator.exact.units import ABOVE_ALL_VALUES
 from aggregator.scenarios.columns import PATH_COLUMNS
 from aggregator.valuation.books import RuleBook, RuleRows
-from aggregator.valuation.compilation import compiled
-from aggregator.valuation.sums import product
-from aggregator.valuation.units import ABOVE_ALL_VALUES
 
 NEVER = 1e30
 """Multiplier of a path that cannot touch however far it is stretched."""

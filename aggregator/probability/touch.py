@@ -11,15 +11,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregator.exact.compilation import compiled
+from aggregator.exact.sums import fold
+from aggregator.exact.units import LIMB_BITS, LOW_LIMB, POSITIONS_PER_FOLD, LotArray
 from aggregator.parameters import Parameters
 from aggregator.probability.liquidation import walk
 from aggregator.probability.score import safe_multiplier
 from aggregator.probability.stretch import NEVER, multiplier, path_stretch, surplus_now
 from aggregator.scenarios.columns import PATH_COLUMNS
 from aggregator.valuation.books import Floats, Int8s, Int32s, Ints, RuleBook, RuleRows, rule_book, rule_rows
-from aggregator.valuation.compilation import compiled
-from aggregator.valuation.sums import fold
-from aggregator.valuation.units import LIMB_BITS, LOW_LIMB, POSITIONS_PER_FOLD, LotArray
 from riskschema.arrays import PositionTable, RiskArrays
 
 

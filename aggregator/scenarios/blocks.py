@@ -11,11 +11,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregator.exact.buffers import view64
+from aggregator.exact.kernels import log_each
 from aggregator.parameters import Parameters
 from aggregator.scenarios.reference_blocks import reference_blocks
 from aggregator.scenarios.volatility import annual, forecast_series, hourly
-from aggregator.valuation.buffers import view64
-from aggregator.valuation.kernels import log_each
 from riskschema.market import FactorQuote, HourlyHistory, MarketState
 from riskschema.units import WAD
 

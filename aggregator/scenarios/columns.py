@@ -8,10 +8,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregator.exact.kernels import exp_each
 from aggregator.parameters import Grid, Parameters
 from aggregator.scenarios.blocks import FactorBlocks, implied_volatility
 from aggregator.scenarios.correlation import block_broken, toward_target
-from aggregator.valuation.kernels import exp_each
 
 Floats = NDArray[np.float64]
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregator.exact.compilation import compiled
+from aggregator.exact.kernels import power
 from aggregator.parameters import Correlation
-from aggregator.valuation.compilation import compiled
-from aggregator.valuation.kernels import power
 
 Floats = NDArray[np.float64]
 

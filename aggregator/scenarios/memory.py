@@ -15,11 +15,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregator.exact.buffers import view64
+from aggregator.exact.kernels import power
 from aggregator.parameters import Parameters, Regime
 from aggregator.scenarios.blocks import logarithms
 from aggregator.scenarios.volatility import annual, hourly
-from aggregator.valuation.buffers import view64
-from aggregator.valuation.kernels import power
 from riskschema.codec import decode_json, encode_json
 from riskschema.errors import InvalidData
 from riskschema.instruments import FactorId, Timestamp

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregator.valuation.kernels import log_each
+from aggregator.exact.kernels import log_each
 
 Floats = NDArray[np.float64]
 

@@ -1,1 +1,1 @@
-"""What everything is worth in each scenario: exact kernels, prices of instruments, risk arrays, exact sums."""
+"""What everything is worth in each scenario: prices of instruments, risk arrays, and positions in their lots."""

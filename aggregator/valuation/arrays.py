@@ -9,13 +9,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregator.exact.buffers import column, view8, view32
+from aggregator.exact.units import MANTISSA_LIMIT, USD_UNIT, LotExponent, in_mantissas, lot_exponent
 from aggregator.parameters import Parameters
+from aggregator.rule_terms import RowInstrument, RuleTerm
 from aggregator.scenarios.blocks import FactorBlocks, factor_blocks
 from aggregator.scenarios.columns import HOURS, MarketColumns, build_columns
-from aggregator.valuation.buffers import column, view8, view32
 from aggregator.valuation.pricing import Pricer, UnitValues, decimals, needed_factors, unit_values
-from aggregator.valuation.rule_terms import RowInstrument, RuleTerm
-from aggregator.valuation.units import MANTISSA_LIMIT, USD_UNIT, LotExponent, in_mantissas, lot_exponent
 from riskschema.arrays import FactorTerms, RiskArrays, RowTable
 from riskschema.codec import encode_json
 from riskschema.market import MarketState

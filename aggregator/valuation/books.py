@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregator.exact.buffers import view8, view32, view64
+from aggregator.exact.units import PER_MILLE, LotArray, MantissaArray, value_unit
 from aggregator.parameters import Parameters
 from aggregator.scenarios.columns import PATH_COLUMNS
-from aggregator.valuation.buffers import view8, view32, view64
-from aggregator.valuation.units import PER_MILLE, LotArray, MantissaArray, value_unit
 from riskschema.arrays import PositionTable, RiskArrays
 
 Int8s = NDArray[np.int8]

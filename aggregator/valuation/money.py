@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from aggregator.valuation.units import USD_UNIT, VALUE_BITS, AccountValue, Coarseness
+from aggregator.exact.units import USD_UNIT, VALUE_BITS, AccountValue, Coarseness
 from riskschema.units import Usd
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from aggregator.exact.buffers import column, view32
+from aggregator.exact.units import LotExponent, coarseness, to_lots
 from aggregator.parameters import Offsets
+from aggregator.rule_terms import LinearRule, RowInstrument, RuleTerm
 from aggregator.valuation.arrays import RuleRow, market_key, rule_key, rule_row
-from aggregator.valuation.buffers import column, view32
 from aggregator.valuation.pricing import needed_factors
-from aggregator.valuation.rule_terms import LinearRule, RowInstrument, RuleTerm
-from aggregator.valuation.units import LotExponent, coarseness, to_lots
 from aggregator.venues import read_rule
 from riskschema.arrays import PositionTable, RiskArrays
 from riskschema.buffers import DType

@@ -9,10 +9,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregator.exact.kernels import black76_each, power
 from aggregator.parameters import Grid
+from aggregator.rule_terms import Cash, RowInstrument
 from aggregator.scenarios.columns import HOURS, Columns
-from aggregator.valuation.kernels import black76_each, power
-from aggregator.valuation.rule_terms import Cash, RowInstrument
 from riskschema.instruments import (
     Claim,
     Debt,

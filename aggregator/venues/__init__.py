@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from functools import cache
 
-from aggregator.valuation.rule_terms import LinearRule, RuleReader
+from aggregator.rule_terms import LinearRule, RuleReader
 from riskschema.portfolio import PortfolioMargin, Silo
 
 

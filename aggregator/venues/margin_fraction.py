@@ -7,7 +7,7 @@ value counts with the opposite sign (docs/risk-model.md).
 
 from __future__ import annotations
 
-from aggregator.valuation.rule_terms import Cash, LinearRule, RuleTerm
+from aggregator.rule_terms import Cash, LinearRule, RuleTerm
 from riskschema.instruments import Future, Perpetual
 from riskschema.portfolio import MarginFraction, Position, Silo
 from riskschema.units import WAD, Wad

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aggregator.valuation.rule_terms import LinearRule
+from aggregator.rule_terms import LinearRule
 from riskschema.portfolio import NoLiquidation, Silo
 
 RULE = NoLiquidation

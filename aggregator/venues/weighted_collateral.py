@@ -6,7 +6,7 @@ Aave v3 ``GenericLogic.calculateUserAccountData``: health = Σ collateral·thres
 
 from __future__ import annotations
 
-from aggregator.valuation.rule_terms import LinearRule, RuleTerm, parts_per_million
+from aggregator.rule_terms import LinearRule, RuleTerm, parts_per_million
 from riskschema.portfolio import Silo, WeightedCollateral
 from riskschema.units import WAD
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.margin.equity import plain_value, silo_equity
-from aggregator.valuation.rule_terms import Cash
+from aggregator.rule_terms import Cash
 from riskschema.instruments import Token, UniswapV2Share
 from riskschema.units import WAD, ZERO_ADDRESS, Wad
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from aggregator.assess import assess
 from aggregator.margin.add_ons import AddOn, factor_add_on
 from aggregator.margin.explanation import explain, liquidation_prices
+from aggregator.rule_terms import LinearRule, RuleTerm
 from aggregator.valuation.money import dollars, usd_ceiling, usd_floor, usd_from_dollars
-from aggregator.valuation.rule_terms import LinearRule, RuleTerm
 from riskschema.arrays import FactorTerms
 from riskschema.instruments import Option
 from riskschema.units import WAD, Usd

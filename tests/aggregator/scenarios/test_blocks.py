@@ -8,11 +8,11 @@ import msgspec
 import numpy as np
 import pytest
 
+from aggregator.exact.buffers import view64
 from aggregator.scenarios import volatility
 from aggregator.scenarios.blocks import block_count, factor_blocks
 from aggregator.scenarios.reference_blocks import reference_blocks, splitmix64
 from aggregator.scenarios.volatility import forecast_series, hourly
-from aggregator.valuation.buffers import view64
 
 
 def test_splitmix64_gives_its_published_first_words() -> None:

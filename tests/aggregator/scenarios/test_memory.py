@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from aggregator.exact.buffers import column, view64
 from aggregator.scenarios.memory import decode_memory, encode_memory, step_memory
-from aggregator.valuation.buffers import column, view64
 from riskschema.errors import InvalidData
 from riskschema.market import HourlyHistory
 

@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 
+from aggregator.exact.buffers import column, view8, view32
+from aggregator.rule_terms import Cash
 from aggregator.valuation.arrays import (
     RuleRow,
     arrays_digest_chunks,
@@ -15,8 +17,6 @@ from aggregator.valuation.arrays import (
     market_key,
     rule_key,
 )
-from aggregator.valuation.buffers import column, view8, view32
-from aggregator.valuation.rule_terms import Cash
 from riskschema.instruments import Option
 
 

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aggregator.exact.buffers import view32, view64
+from aggregator.exact.sums import column_values
+from aggregator.exact.units import value_unit
 from aggregator.valuation.arrays import build_arrays
-from aggregator.valuation.buffers import view32, view64
 from aggregator.valuation.positions import (
     needed_instruments,
     needed_rule_rows,
     position_table,
     read_accounts,
 )
-from aggregator.valuation.sums import column_values
-from aggregator.valuation.units import value_unit
 
 
 @given(

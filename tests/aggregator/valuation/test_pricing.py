@@ -14,11 +14,11 @@ import QuantLib
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregator.exact.kernels import black76_each
+from aggregator.rule_terms import Cash
 from aggregator.scenarios.blocks import factor_blocks
 from aggregator.scenarios.columns import SETS, Columns, build_columns
-from aggregator.valuation.kernels import black76_each
 from aggregator.valuation.pricing import Pricer, decimals, needed_factors, sqrt_ratio, unit_values
-from aggregator.valuation.rule_terms import Cash
 from riskschema.instruments import (
     Claim,
     Debt,

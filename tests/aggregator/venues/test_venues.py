@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.valuation.rule_terms import Cash
+from aggregator.rule_terms import Cash
 from aggregator.venues import read_rule, readers
 from riskschema.instruments import Perpetual
 from riskschema.portfolio import MarginFraction, NoLiquidation, PortfolioMargin, Position, WeightedCollateral

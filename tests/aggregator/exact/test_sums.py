@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.valuation import sums
-from aggregator.valuation.units import ACCOUNT_LOTS_BITS, MANTISSA_LIMIT
+from aggregator.exact import sums
+from aggregator.exact.units import ACCOUNT_LOTS_BITS, MANTISSA_LIMIT
 
 LOTS = st.integers(-(2**ACCOUNT_LOTS_BITS), 2**ACCOUNT_LOTS_BITS)
 MANTISSAS = st.integers(-MANTISSA_LIMIT, MANTISSA_LIMIT)

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregator.valuation.compilation import compiled
+from aggregator.exact.compilation import compiled
 
 Floats = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtr
 
-from aggregator.valuation import kernels, sums
+from aggregator.exact import kernels, sums
 
 
 def ulps(found: float, wanted: float) -> float:

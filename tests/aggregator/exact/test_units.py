@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aggregator
-from aggregator.valuation import units
+from aggregator.exact import units
 
 PACKAGE = Path(aggregator.__file__).parent
 BIT_TRICKS = {"units.py", "kernels.py", "reference_blocks.py"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numba
 
-from aggregator.valuation.compilation import PACKAGE, cache_directory, source_digest
+from aggregator.exact.compilation import PACKAGE, cache_directory, source_digest
 
 
 def test_a_change_of_any_kernel_source_names_another_cache(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregator.valuation.compilation import compiled
-from aggregator.valuation.units import (
+from aggregator.exact.compilation import compiled
+from aggregator.exact.units import (
     LIMB_BITS,
     LOW_LIMB,
     POSITIONS_PER_FOLD,
