@@ -208,6 +208,16 @@ def keys_import_guard(directory: Path, file: Path) -> None:
     import_guard(directory, file)
 
 
+@keys.command("renew-guard", epilog=_example("plimsoll keys renew-guard --directory operator/keys"))
+@directory_option
+@click.option("--yes", "confirmed", is_flag=True, help="Do not ask: no other machine signs, and the clock is right.")
+def keys_renew_guard(directory: Path, confirmed: bool) -> None:
+    """Take up a signing record that was lost or put back from a copy; two rounds are left out."""
+    from node.commands.keys import take_up_guard  # noqa: PLC0415
+
+    take_up_guard(directory, confirmed=confirmed)
+
+
 @plimsoll.command(
     short_help="Keep a protocol's raw answers, for replay.",
     epilog=_example(

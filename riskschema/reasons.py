@@ -121,7 +121,17 @@ _ALL = (
     Reason(
         "guard_unreadable",
         "guard cannot be opened",
-        "Restore the guard file beside the keystore, or export its marks elsewhere and import them.",
+        "The file is damaged, of another key, or of another release; the message says what to do.",
+    ),
+    Reason(
+        "guard_put_back",
+        "guard is an old copy",
+        "Stop every other machine with this key, check the clock, then run plimsoll keys renew-guard.",
+    ),
+    Reason(
+        "guard_unwritable",
+        "guard cannot be written",
+        "Make room on the disk, or check owner, mode and mount; nothing is signed before the record is on disk.",
     ),
     Reason("guard_locked", "guard locked", "Another process signs with this key; stop it first."),
     Reason(

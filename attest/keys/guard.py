@@ -33,10 +33,24 @@ def open_guard(path: Path, address: Address) -> "Guard":
     """Lock and open the guard of a key; a missing one is made and starts two slots ahead (`Guard.enter`).
 
     Raises:
-        FatalError: (``guard_locked``) another process holds it; (``guard_unreadable``) it is damaged or of another key;
+        FatalError: (``guard_locked``) another process holds it; (``guard_put_back``) it is an older copy of itself;
+            (``guard_unreadable``) it is damaged or of another key; (``guard_unwritable``) the disk refuses;
             (``key_unreadable``) it is open to others.
+        TransientError: (``guard_unwritable``) the disk is full or failing.
     """
     return Guard(GuardFile(path, address), address)
+
+
+def renew_guard(path: Path, address: Address) -> None:
+    """Take up a guard that was put back or lost: its marks stay, and it starts two slots ahead (`Guard.enter`).
+
+    The caller vouches that no other machine signs with the key.
+
+    Raises:
+        FatalError: as `open_guard`, but for ``guard_put_back``.
+        TransientError: the disk is full or failing.
+    """
+    GuardFile(path, address, put_back=True).close()
 
 
 class Guard:
@@ -50,8 +64,9 @@ class Guard:
     def enter(self, config_digest: bytes, current_round: int) -> int:
         """Take up a configuration; return the lowest round that may still be signed.
 
-        A guard that was missing, or that was copied back from a backup, does not know what the key signed of late: it
-        starts at `current_round` + 2, beyond every round whose messages peers still accept.
+        A guard that was missing, or that was put back from a copy, does not know what the key signed of late: it
+        starts at `current_round` + 2, beyond every round that the key can have signed by a right clock. (A wrong one
+        must be ruled out before: `node.clock_check`.)
 
         Args:
             config_digest: The committee's, 32 bytes.
@@ -72,7 +87,8 @@ class Guard:
     ) -> bytes:
         """Return the signature over a report, and never over another one of this round or of an earlier one.
 
-        The mark is on disk before the signature is returned; a second call for the same report returns the same bytes.
+        The mark is on disk, and counted in the lock file, before the signature is returned; a second call for the same
+        report returns the same bytes.
 
         Args:
             config_digest: The committee's; `enter` must have taken it up.
@@ -82,13 +98,15 @@ class Guard:
 
         Raises:
             TransientError: (``guard_refuses``) the key has signed, or may have signed, something else for this round
-                or a later one: abstain; the next round is free.
+                or a later one: abstain; the next round is free. (``guard_unwritable``) the disk is full or failing.
+            FatalError: (``guard_put_back``) the file was overwritten; (``guard_unwritable``) the disk refuses.
         """
         row = self._file.row(config_digest)
         if row is None or config_digest not in self._entered:
             raise _refuses(f"configuration 0x{config_digest.hex()} was not taken up")
         same = round_number == row.round and report_hash == row.report_hash
         if same and row.signature is not None:
+            self._file.settle()
             return row.signature
         if not same and round_number <= row.round:
             raise _refuses(

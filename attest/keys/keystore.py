@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 SCRYPT_COST = 2**18
 """scrypt's n of the keystore v3 standard profile; tests use less."""
 
+_MAX_SCRYPT_BYTES = 2**29
+"""Most memory that a keystore may ask for, 128·n·r: twice the standard profile's."""
+_MAX_SCRYPT_WORK = 2**25
+"""Most work, n·r·p: sixteen times the standard profile's, some ten seconds."""
+_MAX_PBKDF2_ROUNDS = 10_000_000
+_KEY_BYTES = 32
+
 PasswordSource = Path | Callable[[], str]
 
 
@@ -89,6 +96,7 @@ def open_keystore(path: Path, password: PasswordSource) -> LocalSigner:
     """
     check_private(path.parent)
     document = _parse_keystore(path, read_secret(path))
+    _check_cost(path, document)
     try:
         private_key = bytes(_account().decrypt(document, read_password(password)))
     except (ValueError, KeyError, TypeError, NotImplementedError, OverflowError, MemoryError) as error:
@@ -169,3 +177,28 @@ def _parse_keystore(path: Path, data: bytes) -> dict[str, object]:
     if not isinstance(document, dict) or document.get("version") != 3:
         raise key_unreadable(path, "is no keystore of version 3")
     return document
+
+
+def _check_cost(path: Path, document: dict[str, object]) -> None:
+    """Refuse parameters that would take the machine's memory or hours before the password is even tried."""
+    crypto = document.get("crypto", document.get("Crypto"))
+    parameters = crypto.get("kdfparams") if isinstance(crypto, dict) else None
+    if not isinstance(crypto, dict) or not isinstance(parameters, dict):
+        raise key_unreadable(path, "is no keystore: crypto.kdfparams is missing")
+    if parameters.get("dklen") != _KEY_BYTES:
+        raise key_unreadable(path, f"asks for a derived key of other than {_KEY_BYTES} bytes (crypto.kdfparams.dklen)")
+    if crypto.get("kdf") == "scrypt":
+        n, r, p = (_positive(path, parameters, name) for name in ("n", "r", "p"))
+        if 128 * n * r > _MAX_SCRYPT_BYTES or n * r * p > _MAX_SCRYPT_WORK:
+            raise key_unreadable(
+                path, "asks for more memory or work than any usual keystore (crypto.kdfparams n, r, p)"
+            )
+    elif _positive(path, parameters, "c") > _MAX_PBKDF2_ROUNDS:
+        raise key_unreadable(path, f"asks for more than {_MAX_PBKDF2_ROUNDS} rounds (crypto.kdfparams.c)")
+
+
+def _positive(path: Path, parameters: dict[str, object], name: str) -> int:
+    value = parameters.get(name)
+    if not isinstance(value, int) or value < 1:
+        raise key_unreadable(path, f"is no keystore: crypto.kdfparams.{name} is no positive whole number")
+    return value

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from attest.keys.guard import Guard, guard_path, open_guard
+from attest.keys.guard import Guard, guard_path, open_guard, renew_guard
 from node.commands.documents import read_document
 from node.key_files import ATTESTATION, PublicKeys, make_keys, read_public_keys
 from riskschema.codec import encode_json
@@ -50,6 +50,21 @@ def import_guard(directory: Path, file: Path) -> None:
     with _guard(directory) as guard:
         guard.import_marks(document)
         click.echo(f"{guard_path(directory / ATTESTATION)}: marks of {guard.address} taken over", err=True)
+
+
+def take_up_guard(directory: Path, *, confirmed: bool) -> None:
+    """Take up a guard that was lost or put back, after asking whether the key is used elsewhere.
+
+    Raises:
+        FatalError: a node holds the guard, or it is damaged.
+        Abort: the answer is no.
+    """
+    address = read_public_keys(directory).attestation
+    if not confirmed:
+        question = f"Is this the only machine that signs with {address}, and is its clock right?"
+        click.confirm(question, abort=True, err=True)
+    renew_guard(guard_path(directory / ATTESTATION), address)
+    click.echo(f"{guard_path(directory / ATTESTATION)}: taken up; the next start leaves two rounds out", err=True)
 
 
 def _guard(directory: Path) -> Guard:

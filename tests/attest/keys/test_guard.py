@@ -1,16 +1,19 @@
 """The guard never lets two reports of a round, or an old round, be signed."""
 
 import json
+import os
 import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from attest.keys.guard import Guard, create_guard, guard_path, open_guard
+from attest.keys.guard import Guard, create_guard, guard_path, open_guard, renew_guard
 from riskschema.errors import FatalError, InvalidData, TransientError
 from riskschema.units import Address
 from tests.patience import HANG_SECONDS
@@ -138,27 +141,150 @@ def test_a_missing_guard_starts_two_slots_ahead(path: Path) -> None:
         assert guard.enter(bytes([8]) * 32, 50) == 52, "another configuration is as unknown as the first was"
 
 
-def test_a_restored_guard_starts_two_slots_ahead(path: Path, tmp_path: Path) -> None:
-    backup = tmp_path / "backup"
+def copied_through_sqlite(source: Path, target: Path) -> None:
+    """Copy as `sqlite3 source ".backup target"` does, and `.restore` back: into the file that is there."""
+    with closing(sqlite3.connect(source)) as reading, closing(sqlite3.connect(target)) as writing:
+        reading.backup(writing)
+    target.chmod(0o600)
+
+
+def copied_to_another_inode(source: Path, target: Path) -> None:
+    """Copy as a restore of a directory does: a new file takes the place of the old one."""
+    draft = target.with_name("draft")
+    shutil.copy2(source, draft)
+    draft.rename(target)
+    target.chmod(0o600)
+
+
+def copied_in_place(source: Path, target: Path) -> None:
+    inode = target.stat().st_ino if target.exists() else None
+    shutil.copyfile(source, target)
+    assert inode in (None, target.stat().st_ino)
+
+
+COPIES = [copied_in_place, copied_through_sqlite, copied_to_another_inode]
+Copy = Callable[[Path, Path], None]
+
+
+def signed_beyond_a_backup(path: Path, backup: Path, copy: Copy) -> None:
+    """Sign for round 101, take a copy, and sign for round 102."""
     with fresh(path) as guard:
-        guard.sign_once(CONFIG, 5, REPORT, lambda: b"first")
-    shutil.copy(path, backup)
+        guard.sign_once(CONFIG, 101, REPORT, lambda: b"first")
+        copy(path, backup)
+        guard.sign_once(CONFIG, 102, REPORT, lambda: b"second")
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_a_guard_that_was_put_back_is_refused_until_it_is_renewed(path: Path, tmp_path: Path, copy: Copy) -> None:
+    backup = tmp_path / "backup"
+    signed_beyond_a_backup(path, backup, copy)
+    copy(backup, path)
+    for _ in range(2):
+        with stops("guard_put_back") as caught:
+            open_guard(path, ADDRESS)
+    assert "keys renew-guard" in caught.value.message
+    assert "restore" not in caught.value.message
+
+    renew_guard(path, ADDRESS)
     with open_guard(path, ADDRESS) as guard:
-        guard.enter(CONFIG, 6)
-        guard.sign_once(CONFIG, 100, ANOTHER, lambda: b"second")
-    # A restore of the directory brings a file of another inode.
-    path.rename(tmp_path / "lost")
-    shutil.copy(backup, path)
-    path.chmod(0o600)
-    open_guard(path, ADDRESS).close()
-    with open_guard(path, ADDRESS) as guard:
-        assert guard.enter(CONFIG, 100) == 102
+        assert guard.enter(CONFIG, 102) == 104
         for report in (REPORT, ANOTHER):
             with refuses():
-                guard.sign_once(CONFIG, 100, report, never)
-        assert guard.sign_once(CONFIG, 102, REPORT, lambda: b"third") == b"third"
+                guard.sign_once(CONFIG, 102, report, never)
+        assert guard.sign_once(CONFIG, 104, REPORT, lambda: b"third") == b"third"
     with open_guard(path, ADDRESS) as guard:
-        assert guard.enter(CONFIG, 102) == 102
+        assert guard.enter(CONFIG, 104) == 104, "only once: what it signed since is known"
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_a_copy_of_both_files_is_noticed_although_their_numbers_agree(path: Path, tmp_path: Path, copy: Copy) -> None:
+    lock, backup, lock_backup = path.with_name(path.name + ".lock"), tmp_path / "guard", tmp_path / "lock"
+    with fresh(path) as guard:
+        guard.sign_once(CONFIG, 101, REPORT, lambda: b"first")
+        copy(path, backup)
+        shutil.copy2(lock, lock_backup)
+        guard.sign_once(CONFIG, 102, REPORT, lambda: b"second")
+    copy(backup, path)
+    shutil.copy2(lock_backup, lock)
+    with open_guard(path, ADDRESS) as guard:
+        assert guard.enter(CONFIG, 102) == 104
+
+
+@pytest.mark.parametrize("copy", [copied_in_place, copied_through_sqlite])
+def test_a_guard_overwritten_while_the_node_runs_signs_nothing_more(path: Path, tmp_path: Path, copy: Copy) -> None:
+    backup = tmp_path / "backup"
+    with fresh(path) as guard:
+        guard.sign_once(CONFIG, 101, REPORT, lambda: b"first")
+        copy(path, backup)
+        guard.sign_once(CONFIG, 102, REPORT, lambda: b"second")
+        copy(backup, path)
+        with stops("guard_put_back"):
+            guard.sign_once(CONFIG, 102, ANOTHER, lambda: b"another")
+    with stops("guard_put_back"):
+        open_guard(path, ADDRESS)
+
+
+def test_a_copy_of_what_is_there_changes_nothing(path: Path, tmp_path: Path) -> None:
+    with fresh(path) as guard:
+        guard.sign_once(CONFIG, 5, REPORT, lambda: b"first")
+    copied_through_sqlite(path, tmp_path / "backup")
+    copied_through_sqlite(tmp_path / "backup", path)
+    with open_guard(path, ADDRESS) as guard:
+        assert guard.enter(CONFIG, 5) == 5
+
+
+def test_a_lost_lock_file_makes_the_marks_uncertain(path: Path) -> None:
+    with fresh(path) as guard:
+        guard.sign_once(CONFIG, 5, REPORT, lambda: b"first")
+    path.with_name(path.name + ".lock").unlink()
+    with open_guard(path, ADDRESS) as guard:
+        assert guard.enter(CONFIG, 5) == 7
+
+
+def test_a_guard_made_anew_beside_an_old_lock_file_does_not_pass_for_a_new_key(path: Path) -> None:
+    with fresh(path) as guard:
+        guard.sign_once(CONFIG, 5, REPORT, lambda: b"first")
+    path.unlink()
+    create_guard(path, ADDRESS)
+    with open_guard(path, ADDRESS) as guard:
+        assert guard.enter(CONFIG, 5) == 7
+
+
+def test_a_guard_of_the_first_format_goes_on(path: Path) -> None:
+    """The tables as release 0.1 wrote them, and eight random bytes in the lock file."""
+    path.with_name(path.name + ".lock").write_bytes(bytes(range(8)))
+    with closing(sqlite3.connect(path)) as database, database:
+        database.executescript(
+            """
+            CREATE TABLE guard (address TEXT NOT NULL, complete INTEGER NOT NULL, inode INTEGER NOT NULL,
+                                touched INTEGER NOT NULL);
+            CREATE TABLE marks (config_digest BLOB PRIMARY KEY, round INTEGER NOT NULL, report_hash BLOB,
+                                signature BLOB, certain INTEGER NOT NULL) WITHOUT ROWID;
+            PRAGMA user_version = 1;
+            """
+        )
+        touched = path.with_name(path.name + ".lock").stat().st_ctime_ns
+        database.execute("INSERT INTO guard VALUES (?, 1, ?, ?)", (ADDRESS, path.stat().st_ino, touched))
+        database.execute("INSERT INTO marks VALUES (?, 5, ?, ?, 1)", (CONFIG, REPORT, b"first"))
+    path.chmod(0o600)
+    with open_guard(path, ADDRESS) as guard:
+        assert guard.enter(CONFIG, 5) == 5
+        assert guard.sign_once(CONFIG, 5, REPORT, never) == b"first"
+        assert guard.sign_once(CONFIG, 6, REPORT, lambda: b"second") == b"second"
+    with open_guard(path, ADDRESS) as guard:
+        assert guard.enter(CONFIG, 6) == 6
+
+
+@pytest.mark.parametrize("version", [0, 3, 77])
+def test_a_guard_of_another_format_is_refused_and_left_alone(path: Path, version: int) -> None:
+    fresh(path).close()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(f"PRAGMA user_version = {version}")
+    before = path.read_bytes()
+    with stops("guard_unreadable") as caught:
+        open_guard(path, ADDRESS)
+    assert f"format 2 but of {version}" in caught.value.message
+    assert path.read_bytes() == before
 
 
 def test_a_directory_moved_back_whole_is_noticed(path: Path, tmp_path: Path) -> None:
@@ -174,9 +300,9 @@ def test_a_directory_moved_back_whole_is_noticed(path: Path, tmp_path: Path) -> 
 def test_a_restored_guard_never_goes_below_its_own_mark(path: Path, tmp_path: Path) -> None:
     with fresh(path) as guard:
         guard.sign_once(CONFIG, 500, REPORT, lambda: b"first")
-    shutil.copy(path, tmp_path / "copy")
-    open_guard(path, ADDRESS).close()
-    shutil.copy(tmp_path / "copy", path)
+    copied_to_another_inode(path, tmp_path / "copy")
+    copied_to_another_inode(tmp_path / "copy", path)
+    renew_guard(path, ADDRESS)
     with open_guard(path, ADDRESS) as guard:
         assert guard.enter(CONFIG, 100) == 501
 
@@ -343,3 +469,85 @@ def test_the_lock_ends_with_the_process_however_it_ends(path: Path) -> None:
     child = subprocess.run([sys.executable, "-c", code, str(path), ADDRESS], check=False, timeout=HANG_SECONDS)
     assert child.returncode == -9
     open_guard(path, ADDRESS).close()
+
+
+def test_a_lock_file_that_cannot_be_opened_is_named(path: Path) -> None:
+    fresh(path).close()
+    lock = path.with_name(path.name + ".lock")
+    lock.unlink()
+    lock.mkdir()
+    with stops("guard_unwritable") as caught:
+        open_guard(path, ADDRESS)
+    assert str(lock) in caught.value.message
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
+@pytest.mark.parametrize("name", ["", ".lock"])
+def test_a_file_that_is_read_only_is_named(path: Path, name: str) -> None:
+    fresh(path).close()
+    path.with_name(path.name + name).chmod(0o400)
+    with stops("guard_unwritable") as caught:
+        open_guard(path, ADDRESS)
+    assert path.name + name in caught.value.message
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from attest.keys.guard import open_guard
+from riskschema.errors import TransientError
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+signs = []
+def sign():
+    signs.append(b"signature")
+    return signs[-1]
+
+with open_guard(Path(sys.argv[1]), sys.argv[2]) as guard:
+    guard.enter(bytes([7]) * 32, 0)
+    room = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), room[1]))
+    try:
+        print(guard.sign_once(bytes([7]) * 32, 3, bytes([1]) * 32, sign))
+    except TransientError as error:
+        print(error.code, error.message)
+    resource.setrlimit(resource.RLIMIT_FSIZE, room)
+    try:
+        print(guard.sign_once(bytes([7]) * 32, 3, bytes([2]) * 32, lambda: b"another"))
+    except TransientError as error:
+        print(error.code)
+    print(guard.sign_once(bytes([7]) * 32, 4, bytes([2]) * 32, lambda: b"next"))
+"""
+
+
+@pytest.mark.parametrize("room", [0, 600, 4096])
+def test_a_disk_without_room_costs_the_round_and_no_more(path: Path, room: int) -> None:
+    """A limit on the size of files refuses what a full disk refuses."""
+    fresh(path).close()
+    arguments = [sys.executable, "-c", FULL, str(path), ADDRESS, str(room)]
+    said = subprocess.run(arguments, check=True, timeout=60, capture_output=True, text=True).stdout.splitlines()
+    assert said[0].startswith("guard_unwritable")
+    assert "make room on the disk" in said[0]
+    assert said[1] == "b'another'", "no mark was left, and no signature came out"
+    assert said[2] == "b'next'"
+    with open_guard(path, ADDRESS) as guard:
+        assert guard.enter(CONFIG, 4) == 4
+
+
+def test_a_lock_file_without_room_holds_the_signature_back(path: Path) -> None:
+    """The mark is on disk then: the round stays ruled out for any other report."""
+    with fresh(path) as guard:
+        full = os.open("/dev/full", os.O_RDWR)
+        lock = guard._file._lock
+        kept, lock._descriptor = lock._descriptor, full
+        for sign in (lambda: b"first", never):
+            with pytest.raises(TransientError, check=lambda error: error.code == "guard_unwritable"):
+                guard.sign_once(CONFIG, 3, REPORT, sign)
+        lock._descriptor = kept
+        os.close(full)
+        with refuses():
+            guard.sign_once(CONFIG, 3, ANOTHER, never)
+        assert guard.sign_once(CONFIG, 3, REPORT, never) == b"first"
+        assert guard.sign_once(CONFIG, 4, ANOTHER, lambda: b"second") == b"second"
+    with open_guard(path, ADDRESS) as guard:
+        assert guard.enter(CONFIG, 4) == 4

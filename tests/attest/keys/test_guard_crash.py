@@ -1,9 +1,11 @@
 """kill -9 at any instant: the guard opens again, and never lets a second report of a round out."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from attest.keys.guard import create_guard, open_guard
-from riskschema.errors import TransientError
+from attest.keys.guard import create_guard, open_guard, renew_guard
+from riskschema.errors import FatalError, TransientError
 from riskschema.units import Address
 from tests.patience import HANG_SECONDS
 
@@ -42,6 +44,11 @@ if step == "before":
     die()
 if step == "writing":
     guard._file.write = die
+if step == "counting":
+    guard._file._lock.write = die
+if step == "counted":
+    count = guard._file._lock.write
+    guard._file._lock.write = lambda number: (count(number), die())
 
 def sign():
     if step == "signing":
@@ -63,7 +70,7 @@ def child_that_dies(path: Path, step: str) -> bytes:
     return child.stdout
 
 
-@pytest.mark.parametrize("step", ["before", "signing", "writing", "released"])
+@pytest.mark.parametrize("step", ["before", "signing", "writing", "counting", "counted", "released"])
 def test_killed_at_each_step_it_continues_and_never_signs_two_reports(tmp_path: Path, step: str) -> None:
     path = tmp_path / "keys" / "guard"
     create_guard(path, ADDRESS)
@@ -71,7 +78,7 @@ def test_killed_at_each_step_it_continues_and_never_signs_two_reports(tmp_path: 
     assert released == (signature(3, 1) if step == "released" else b"")
     with open_guard(path, ADDRESS) as guard:
         assert guard.enter(CONFIG, 3) <= 3, "an ordinary crash costs no round"
-        if released:
+        if step in {"counting", "counted", "released"}:
             with pytest.raises(TransientError):
                 guard.sign_once(CONFIG, 3, report(2), lambda: b"second")
         assert guard.sign_once(CONFIG, 3, report(1), lambda: signature(3, 1)) == signature(3, 1)
@@ -91,7 +98,9 @@ class GuardUnderFire(RuleBasedStateMachine):
         self.slot = 1
         self.guard.enter(CONFIG, self.slot)
         self.released: dict[int, set[bytes]] = {}
-        self.backup: bytes | None = None
+        self.lock = self.path.with_name("guard.lock")
+        self.copy = Path(self.folder.name) / "copy"
+        self.backup: dict[Path, bytes] | None = None
         self.exported: bytes | None = None
 
     @rule(ahead=st.integers(-2, 1), number=st.integers(1, 3))
@@ -100,6 +109,11 @@ class GuardUnderFire(RuleBasedStateMachine):
         try:
             out = self.guard.sign_once(CONFIG, round_number, report(number), lambda: signature(round_number, number))
         except TransientError:
+            return
+        except FatalError as error:
+            if error.code != "guard_put_back":
+                raise
+            self.restart()
             return
         assert out == signature(round_number, number)
         self.released.setdefault(round_number, set()).add(out)
@@ -115,16 +129,29 @@ class GuardUnderFire(RuleBasedStateMachine):
 
     @rule()
     def back_up(self) -> None:
-        self.guard.close()
-        self.backup = self.path.read_bytes()
-        self.reopen()
+        self.backup = {file: file.read_bytes() for file in (self.path, self.lock)}
+
+    @rule(files=st.sampled_from(["guard", "lock", "both"]), running=st.booleans())
+    def put_the_backup_back_in_place(self, files: str, running: bool) -> None:
+        """The node may be running, and it may be killed right after."""
+        if self.backup is not None:
+            if not running:
+                self.guard.close()
+            for file in {"guard": [self.path], "lock": [self.lock], "both": [self.path, self.lock]}[files]:
+                file.write_bytes(self.backup[file])
+            if not running:
+                self.reopen()
 
     @rule()
-    def restore_the_backup(self) -> None:
-        if self.backup is not None:
-            self.guard.close()
-            self.path.write_bytes(self.backup)
-            self.reopen()
+    def back_up_through_sqlite(self) -> None:
+        with closing(sqlite3.connect(self.path)) as source, closing(sqlite3.connect(self.copy)) as target:
+            source.backup(target)
+
+    @rule()
+    def put_the_backup_back_through_sqlite(self) -> None:
+        if self.copy.exists():
+            with closing(sqlite3.connect(self.copy)) as source, closing(sqlite3.connect(self.path)) as target:
+                source.backup(target)
 
     @rule()
     def lose_the_file(self) -> None:
@@ -139,10 +166,21 @@ class GuardUnderFire(RuleBasedStateMachine):
     @rule()
     def import_(self) -> None:
         if self.exported is not None:
-            self.guard.import_marks(self.exported)
+            try:
+                self.guard.import_marks(self.exported)
+            except FatalError as error:
+                if error.code != "guard_put_back":
+                    raise
+                self.restart()
 
     def reopen(self) -> None:
-        self.guard = open_guard(self.path, ADDRESS)
+        try:
+            self.guard = open_guard(self.path, ADDRESS)
+        except FatalError as error:
+            if error.code != "guard_put_back":
+                raise
+            renew_guard(self.path, ADDRESS)
+            self.guard = open_guard(self.path, ADDRESS)
         self.guard.enter(CONFIG, self.slot)
 
     @invariant()

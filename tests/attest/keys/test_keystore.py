@@ -281,3 +281,50 @@ def test_secrets_show_in_no_printed_form(folder: Path) -> None:
     for secret in (identity, signer):
         with pytest.raises(TypeError, match="not pickled"):
             pickle.dumps(secret)
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"dklen": 2**40}, "dklen"),
+        ({"dklen": 16}, "dklen"),
+        ({"n": 2**40}, "n, r, p"),
+        ({"r": 2**30}, "n, r, p"),
+        ({"p": 2**30}, "n, r, p"),
+        ({"n": 0}, "kdfparams.n"),
+        ({"n": "2"}, "kdfparams.n"),
+        ({"p": None}, "kdfparams.p"),
+    ],
+)
+def test_a_keystore_that_asks_for_too_much_is_refused_before_any_work(
+    folder: Path, changed: dict[str, object], named: str
+) -> None:
+    path = folder / "key.json"
+    create_keystore(path, prompt, scrypt_cost=FAST)
+    document = json.loads(path.read_bytes())
+    document["crypto"]["kdfparams"] |= changed
+    path.write_text(json.dumps(document))
+    asked: list[str] = []
+
+    def password() -> str:
+        asked.append("asked")
+        return "correct horse"
+
+    with refused() as caught:
+        open_keystore(path, password)
+    assert named in caught.value.message
+    assert asked == []
+
+
+@pytest.mark.parametrize("rounds", [10**12, 0, "262144"])
+def test_a_keystore_with_too_many_rounds_of_pbkdf2_is_refused(folder: Path, rounds: object) -> None:
+    path = folder / "key.json"
+    document = Account.encrypt(KEY, "correct horse", kdf="pbkdf2", iterations=10)
+    path.write_text(json.dumps(document))
+    path.chmod(0o600)
+    assert open_keystore(path, prompt).address == LocalSigner(KEY).address
+    document["crypto"]["kdfparams"]["c"] = rounds
+    path.write_text(json.dumps(document))
+    with refused() as caught:
+        open_keystore(path, prompt)
+    assert "crypto.kdfparams.c" in caught.value.message

@@ -145,3 +145,19 @@ def test_a_guard_that_is_missing_is_not_taken_for_an_empty_one(plimsoll: Plimsol
     guard_path(keys / ATTESTATION).unlink()
     assert "does not know what the key signed" in plimsoll("keys", "export-guard", "--directory", keys).refused()
     assert not guard_path(keys / ATTESTATION).exists()
+
+
+def test_a_guard_that_was_put_back_is_taken_up_by_a_person(plimsoll: Plimsoll, keys: Path) -> None:
+    guard = guard_path(keys / ATTESTATION)
+    sign(keys, 5)
+    copy = guard.read_bytes()
+    sign(keys, 9)
+    guard.write_bytes(copy)
+    assert plimsoll("keys", "export-guard", "--directory", keys).refused().endswith("[guard_put_back]")
+    refused = plimsoll("keys", "renew-guard", "--directory", keys, stdin=b"n\n")
+    assert refused.status == 130
+    assert plimsoll("keys", "export-guard", "--directory", keys).refused().endswith("[guard_put_back]")
+    assert plimsoll("keys", "renew-guard", "--directory", keys, stdin=b"y\n").status == 0
+    assert mark(keys) == 5, "what it knows is kept; the next start rules out what it does not"
+    with open_guard(guard, read_public_keys(keys).attestation) as opened:
+        assert opened.enter(DIGEST, 9) == 11
