@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def source_digest(package: Path) -> str:
-    """Return a hash of all sources with kernels.
+    """Return a hash of all sources with kernels, in whatever folder of the package.
 
     numba notices a change of the file of a kernel, but not of the files of the kernels it calls: after an upgrade a
     node would go on computing with a mixture. A cache directory named by this hash cannot be stale.

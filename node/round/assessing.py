@@ -9,13 +9,13 @@ import msgspec
 from aggregator.assess import assess
 from aggregator.scenarios.memory import MarketMemory, decode_memory, step_memory
 from aggregator.valuation.arrays import arrays_digest_chunks
+from aggregator.warm_up import enter_every_kernel
 from attest.agreement.outcome import Outcome
 from attest.agreement.state import AgreedState
 from node.node import Node
 from node.round.reading import Reading
 from riskschema.assessment import Assessment
 from riskschema.market import AgreedMarket, AgreedPrice, FactorQuote, Group, HourlyHistory, MarketState
-from riskschema.units import Wad
 
 MEMORY_SECTION = "market_memory"
 """Name of the model's section in the agreed state."""
@@ -100,8 +100,7 @@ async def assess_round(node: Node, reading: Reading, market: MarketState, memory
 
 async def warm_up(node: Node) -> None:
     """Compile (or load from the cache) the numeric kernels before the first slot, so that no round waits for them."""
-    quote = FactorQuote(factor="ETH", price=Wad(10**18))
-    await node.executor.run(assess, (), MarketState(as_of=0, quotes=(quote,)), node.parameters)
+    await node.executor.run(enter_every_kernel, node.parameters)
 
 
 def breaker_flags(memory: MarketMemory) -> int:

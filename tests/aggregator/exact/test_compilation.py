@@ -29,6 +29,16 @@ def test_sources_in_the_packages_folders_count(tmp_path: Path) -> None:
     assert source_digest(PACKAGE) != source_digest(tmp_path / "nowhere")
 
 
+def test_kernels_in_folders_below_count_too(tmp_path: Path) -> None:
+    below = tmp_path / "room" / "kernel.py"
+    below.parent.mkdir()
+    below.write_text("from x import compiled\n")
+    before = source_digest(tmp_path)
+    below.write_text("from x import compiled  # changed\n")
+    assert source_digest(tmp_path) != before
+    assert source_digest(PACKAGE) != source_digest(tmp_path / "empty"), "no kernel of the aggregator is looked at"
+
+
 def test_the_first_directory_that_can_be_written_is_taken(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
