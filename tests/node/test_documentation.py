@@ -27,7 +27,14 @@ def test_every_link_leads_to_a_file_and_every_anchor_to_a_heading(document: Path
 
 def test_the_readme_leads_to_every_document() -> None:
     linked = {(ROOT / path).resolve() for path, _ in LINK.findall((ROOT / "README.md").read_text()) if path}
-    assert {*(ROOT / "docs").glob("*.md"), ROOT / "docs" / "decisions"} <= linked
+    assert {*(ROOT / "docs").glob("*.md"), ROOT / "docs" / "decisions" / "README.md"} <= linked
+
+
+def test_every_decision_is_in_the_index_under_its_own_title() -> None:
+    folder = ROOT / "docs" / "decisions"
+    index = re.findall(r"^- \[(.+)\]\((.+)\)$", (folder / "README.md").read_text(), re.MULTILINE)
+    titles = [(path.read_text().splitlines()[0].removeprefix("# "), path.name) for path in sorted(folder.glob("0*.md"))]
+    assert index == titles
 
 
 def test_the_parameters_of_the_agreement_are_documented_with_their_values() -> None:
