@@ -79,6 +79,27 @@ def test_no_permission_is_given_that_nothing_uses(package: str) -> None:
     assert imported_packages(package) == stated()[package]
 
 
+def importers(library: str) -> set[str]:
+    """Folders with a module that imports a library; a room's own rooms count as the room."""
+    found = set()
+    for package in PACKAGES:
+        for file in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                if any(name.split(".")[0] == library for name in names):
+                    found.add(str(file.parent.relative_to(ROOT)))
+    return {folder for folder in found if not any(folder.startswith(f"{other}/") for other in found)}
+
+
+def test_a_library_with_one_home_is_imported_there_and_nowhere_else() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.split("| library | imported in |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)` \| `([\w/]+)` \|$", table, re.MULTILINE)
+    assert len(rows) > 5
+    assert {library: importers(library) for library, _ in rows} == {library: {home} for library, home in rows}
+
+
 def test_every_folder_in_the_tree_is_there_and_none_is_left_out() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     tree = page.split("## Folders\n\n```\n")[1].split("```")[0]
