@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pyarrow import parquet
@@ -47,7 +48,7 @@ def account(number: int, factor: str, price: float, distance: float, *, short: b
     pledged, owed = (dollar, coin) if short else (coin, dollar)
     amounts = (int(limit * WAD), -WAD) if short else (WAD, -int(limit * WAD))
     answers = {factor: Wad(int(price * 1e6) * 10**12), "USD": Wad(WAD)}
-    kinds = {"venue": "bench", "market": "", "annual_rate": Wad(0)}
+    kinds: dict[str, Any] = {"venue": "bench", "market": "", "annual_rate": Wad(0)}
     return Portfolio(
         subject=where,
         silos=(

@@ -45,7 +45,7 @@ def make_accounts(devnet: Devnet, count: int) -> list[Address]:
     accounts = [Address(f"0x{0xBE4C << 144 | number:040x}") for number in range(1, count + 1)]
     for account in accounts:
         devnet.anvil.impersonate(account)
-    actions = []
+    actions: list[tuple[str, str, tuple[Any, ...]]] = []
     for number, account in enumerate(accounts):
         for token, amount in ((symbols["WETH"], 10**18 * (1 + number % 7)), (symbols["WBTC"], 10**7)):
             actions.append((funder, "supply", (token, amount, account, 0)))

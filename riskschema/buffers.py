@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 DType = Literal["int8", "int16", "int32", "int64", "uint64"]
-ITEM_BYTES: dict[str, int] = {"int8": 1, "int16": 2, "int32": 4, "int64": 8, "uint64": 8}
+ITEM_BYTES: dict[DType, int] = {"int8": 1, "int16": 2, "int32": 4, "int64": 8, "uint64": 8}
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

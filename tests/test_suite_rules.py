@@ -31,7 +31,9 @@ def own_limits(name: str, call: ast.Call) -> list[float]:
     values = [keyword.value for keyword in call.keywords if keyword.arg == "timeout"]
     values += call.args[-1:] if name in WAITING else []
     constants = [value.value for value in values if isinstance(value, ast.Constant)]
-    return [value for value in constants if type(value) in {int, float} and value >= 1]
+    return [
+        value for value in constants if isinstance(value, int | float) and not isinstance(value, bool) and value >= 1
+    ]
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.relative_to(TESTS).as_posix())

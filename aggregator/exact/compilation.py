@@ -6,12 +6,12 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar, cast
+from typing import ParamSpec, Protocol, TypeVar, cast
 
 from numba import config, njit
 
 Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -54,7 +54,18 @@ if _CACHE is not None:
     config.CACHE_DIR = str(_CACHE)  # type: ignore[attr-defined]  # made at run time from the environment
 
 
-def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+class Kernel(Protocol[Arguments, Result_co]):
+    """A compiled function and the plain Python that it was made of."""
+
+    @property
+    def py_func(self) -> Callable[Arguments, Result_co]:
+        """The plain twin."""
+
+    def __call__(self, *arguments: Arguments.args, **named: Arguments.kwargs) -> Result_co:
+        """Run the compiled function."""
+
+
+def compiled(function: Callable[Arguments, Result_co]) -> Kernel[Arguments, Result_co]:
     """Compile a kernel; its plain-Python twin stays reachable as ``py_func`` and agrees bit for bit.
 
     ``fastmath`` stays off, so LLVM neither reassociates nor contracts a·b + c into a fused operation. Division follows
@@ -62,4 +73,4 @@ def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
     kernels are compiled anew in every process.
     """
     jit = njit(cache=_CACHE is not None, fastmath=False, error_model="numpy")
-    return cast("Callable[Arguments, Result]", jit(function))
+    return cast("Kernel[Arguments, Result_co]", jit(function))

@@ -91,22 +91,21 @@ class Twisted:
         if self._random.random() >= self._share:
             return answer
         if self._only_refuse:
-            return self._random.choice([CallReverted(b"", ""), CallSuccess(b"")])
+            return self._random.choice((CallReverted(b"", ""), CallSuccess(b"")))
         size = len(answer.data)
-        return self._random.choice(
-            [
-                CallReverted(b"", ""),
-                CallReverted(bytes.fromhex("08c379a0") + self._random.randbytes(70), ""),
-                CallSuccess(b""),
-                CallSuccess(bytes(size)),
-                CallSuccess(b"\xff" * size),
-                CallSuccess(answer.data[: size // 2]),
-                CallSuccess(answer.data * 3),
-                CallSuccess(self._random.randbytes(size)),
-                CallSuccess(self._random.randrange(2**64).to_bytes(32, "big") * max(1, size // 32)),
-                CallSuccess(bytes(300_000)),
-            ]
-        )
+        twisted: list[CallResult] = [
+            CallReverted(b"", ""),
+            CallReverted(bytes.fromhex("08c379a0") + self._random.randbytes(70), ""),
+            CallSuccess(b""),
+            CallSuccess(bytes(size)),
+            CallSuccess(b"\xff" * size),
+            CallSuccess(answer.data[: size // 2]),
+            CallSuccess(answer.data * 3),
+            CallSuccess(self._random.randbytes(size)),
+            CallSuccess(self._random.randrange(2**64).to_bytes(32, "big") * max(1, size // 32)),
+            CallSuccess(bytes(300_000)),
+        ]
+        return self._random.choice(twisted)
 
 
 @pytest.mark.parametrize("protocol", protocol_names())

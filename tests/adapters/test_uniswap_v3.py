@@ -1,6 +1,7 @@
 """The Uniswap adapter against the real pools: amounts and fees equal to what the contracts would pay."""
 
 from decimal import Decimal, localcontext
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -51,7 +52,7 @@ def static(chain: Devnet, account: str, function: str, *arguments: object) -> tu
     return manager.decode_result(function, len(arguments), answer)
 
 
-def nfts(chain: Devnet, account: str) -> list[tuple[int, tuple]]:
+def nfts(chain: Devnet, account: str) -> list[tuple[int, tuple[Any, ...]]]:
     manager = chain.deployment.uniswap.position_manager
     name = "NonfungiblePositionManager"
     (count,) = chain.call(name, manager, "balanceOf", account)

@@ -14,11 +14,11 @@ import aggregator
 from aggregator.parameters import Parameters, load_parameters
 from riskschema.buffers import Column
 from riskschema.instruments import Claim, Debt, Token
-from riskschema.market import FactorQuote, HourlyHistory, MarketState
+from riskschema.market import FactorQuote, Group, HourlyHistory, MarketState
 from riskschema.portfolio import CollateralTerm, NoLiquidation, Portfolio, Position, Silo, WeightedCollateral
 from riskschema.units import WAD, Address, Amount, Wad
 
-ASSETS = {
+ASSETS: dict[str, tuple[Group, int, int]] = {
     "BTC": ("btc", 8, 40_000),
     "ETH": ("eth", 18, 2_000),
     "LINK": ("large", 18, 15),

@@ -11,7 +11,7 @@ from aggregator.assess import assess
 from aggregator.parameters import load_parameters
 from aggregator.valuation.arrays import arrays_digest_chunks
 from riskschema.codec import encode_json
-from riskschema.instruments import Option, UniswapV2Share, UniswapV3Liquidity
+from riskschema.instruments import Instrument, Option, UniswapV2Share, UniswapV3Liquidity
 from riskschema.portfolio import Position
 from riskschema.units import Amount
 
@@ -19,6 +19,7 @@ from riskschema.units import Amount
 def laboratory():
     """Load the fixtures' builders without pytest's import machinery."""
     spec = importlib.util.spec_from_file_location("lab", Path(__file__).with_name("conftest.py"))
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["lab"] = module
     spec.loader.exec_module(module)
@@ -28,7 +29,7 @@ def laboratory():
 def main() -> None:
     lab = laboratory()
     pair = {"chain_id": 1, "token0": lab.token("ETH"), "token1": lab.token("USDC")}
-    exotic = [
+    exotic: list[Instrument] = [
         UniswapV3Liquidity(pool=lab.address(50), tick_lower=-202_000, tick_upper=-199_000, **pair),
         UniswapV2Share(pool=lab.address(51), liquidity_per_share=lab.wad("1.7"), **pair),
         Option(

@@ -14,7 +14,7 @@ from riskschema.buffers import Column
 from riskschema.codec import encode_json
 from riskschema.instruments import Option, Perpetual, Token, UniswapV3Liquidity
 from riskschema.portfolio import MarginFraction, PortfolioMargin, Position, Unread
-from riskschema.units import WAD, Amount
+from riskschema.units import WAD, Amount, Wad
 
 
 def one(portfolio, market, parameters):
@@ -244,7 +244,7 @@ def test_liquidity_beside_debt_is_margined_but_not_liquidated(lab, parameters) -
 
 
 def perpetual_silo(lab, contracts: int, cash: float):
-    item = Perpetual(venue="perps", market="ETH", base="ETH", quote="USD", payoff="linear", annual_funding_rate=0)
+    item = Perpetual(venue="perps", market="ETH", base="ETH", quote="USD", payoff="linear", annual_funding_rate=Wad(0))
     return msgspec.structs.replace(
         lab.wallet(),
         id="perps",

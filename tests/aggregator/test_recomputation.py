@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,8 @@ def recompute(batch, account: int) -> tuple[int, int]:
         for start in range(first + len(arrays.stress), width, blocks):
             losses = sorted((value[0] - v for v in value[start : start + blocks]), reverse=True)
             tails.append(max(sum(losses[: blocks // 100]) / (blocks // 100), 0))
-        net, gross = {}, 0
+        net: dict[Any, Any] = {}
+        gross = 0
         for p, slot in [(p, 2 * rows[p] + side) for p in held for side in (0, 1)]:
             if places[slot] >= 0:
                 net[places[slot]] = net.get(places[slot], 0) + lots[p] * exposures[slot] / 2**24

@@ -9,6 +9,7 @@ from attest.encoding.keccak import keccak256
 from contracts import compile as compiling
 from contracts.calls import Revert, decode_event, decode_result, decode_revert, encode_call, encode_deployment
 from contracts.deployment import deploy
+from devnet.toolchain.packages import default_cache
 from riskschema.errors import FatalError, InvalidData
 from riskschema.units import Address
 
@@ -92,4 +93,4 @@ def test_changed_sources_make_the_check_fail(
 def test_a_source_that_does_not_compile_is_refused_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "Broken.sol").write_text("// SPDX-License-Identifier: MIT\npragma solidity ^0.8.28;\ncontract {\n")
     with pytest.raises(FatalError, match=r"Broken\.sol"):
-        compiling.compile_contracts(cache=compiling.default_cache(), extra_sources=tmp_path)
+        compiling.compile_contracts(cache=default_cache(), extra_sources=tmp_path)

@@ -91,7 +91,8 @@ def test_this_contract_on_this_chain_must_be_a_destination(
     here = Destination(chain_id=31337, oracle=uninitialized.oracle)
     other_chain = Destination(chain_id=1, oracle=uninitialized.oracle)
     other_contract = Destination(chain_id=31337, oracle=uninitialized.verifier)
-    for destinations in ((), (other_chain,), (other_contract,)):
+    elsewhere: tuple[tuple[Destination, ...], ...] = ((), (other_chain,), (other_contract,))
+    for destinations in elsewhere:
         with refuses("NotADestination", 31337, uninitialized.oracle):
             bare_chain.send(uninitialized.oracle, _setup(uninitialized, destinations=destinations))
     for destinations in ((here, other_chain), (here, here)):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -19,9 +20,13 @@ HEAVY = ("numpy", "numba", "web3", "sqlalchemy", "aiohttp", "alembic", "eth_acco
 FAST = [sys.executable, "-m", "node.cli"]
 
 
-def start(*arguments: str, **options: object) -> subprocess.Popen[str]:
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL} | options
-    return subprocess.Popen([*FAST, *arguments], cwd=ROOT, text=True, **pipes)
+def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+    pipes: dict[str, Any] = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "stdin": subprocess.DEVNULL,
+    } | options
+    return subprocess.Popen([*FAST, *arguments], cwd=ROOT, text=True, **(pipes | options))
 
 
 def commands(group: click.Group = plimsoll, *path: str) -> list[tuple[str, ...]]:

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+from typing import Any
 
 import pytest
 import structlog
@@ -28,11 +29,11 @@ def stream():
     structlog.reset_defaults()
 
 
-def lines(stream: io.StringIO) -> list[dict]:
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def samples(metrics: Metrics, *, now: float = 0) -> dict[tuple, float]:
+def samples(metrics: Metrics, *, now: float = 0) -> dict[tuple[Any, ...], float]:
     text = metrics.exposition(now).decode()
     return {
         (sample.name, *sorted(sample.labels.items())): sample.value
@@ -144,7 +145,7 @@ def test_secrets_are_found_inside_containers_and_objects():
 
 
 def test_a_value_that_contains_itself_does_not_hang_the_log():
-    loop: list = ["https://user:hunter2@rpc.example"]
+    loop: list[Any] = ["https://user:hunter2@rpc.example"]
     loop.append(loop)
 
     assert "hunter2" not in str(redact(None, "info", {"event": "x", "loop": loop}))

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import strategies as st
 
-from riskschema.buffers import ITEM_BYTES, Column
+from riskschema.buffers import ITEM_BYTES, Column, DType
 from riskschema.instruments import (
     Claim,
     Debt,
@@ -91,7 +91,7 @@ def bound(metas: tuple[Any, ...], name: str, default: int) -> int:
 
 @st.composite
 def columns(
-    draw: st.DrawFn, dtypes: tuple[str, ...] = tuple(ITEM_BYTES), shape: tuple[int, ...] | None = None
+    draw: st.DrawFn, dtypes: tuple[DType, ...] = tuple(ITEM_BYTES), shape: tuple[int, ...] | None = None
 ) -> Column:
     dtype = draw(st.sampled_from(dtypes))
     sides = shape if shape is not None else tuple(draw(st.lists(st.integers(0, 3), max_size=3)))
@@ -161,7 +161,8 @@ def ranges(draw: st.DrawFn) -> UniswapV3Liquidity:
 @st.composite
 def positions(draw: st.DrawFn) -> Position:
     instrument = draw(values(Instrument))
-    sign = {Debt: -1, Claim: 1, UniswapV2Share: 1, UniswapV3Liquidity: 1}.get(type(instrument))
+    signs: dict[type, int] = {Debt: -1, Claim: 1, UniswapV2Share: 1, UniswapV3Liquidity: 1}
+    sign = signs.get(type(instrument))
     size = draw(st.integers(-LARGEST, LARGEST))
     return Position(instrument=instrument, quantity=Amount(sign * abs(size) if sign else size))
 
@@ -169,7 +170,7 @@ def positions(draw: st.DrawFn) -> Position:
 @st.composite
 def silos(draw: st.DrawFn) -> Silo:
     held = tuple(draw(st.lists(positions(), max_size=2)))
-    each = {"min_size": len(held), "max_size": len(held)}
+    each: dict[str, Any] = {"min_size": len(held), "max_size": len(held)}
     terms, fractions = st.lists(values(CollateralTerm), **each), st.lists(between(0, 10 * WAD), **each)
     rules = (
         struct_values(WeightedCollateral, terms=terms.map(tuple), close_factor=between(0, WAD)),

@@ -1,5 +1,7 @@
 """Market states that no market can be in are refused when they are made."""
 
+from typing import Any
+
 import pytest
 
 from riskschema.buffers import Column
@@ -8,18 +10,25 @@ from riskschema.market import FactorQuote, HourlyHistory, MarketState
 from riskschema.units import Usd, Wad
 
 
-def quote(factor: str = "ETH", **change: object) -> FactorQuote:
-    return FactorQuote(**({"factor": factor, "price": Wad(1)} | change))
+def quote(factor: str = "ETH", **change: Any) -> FactorQuote:
+    return FactorQuote(**{"factor": factor, "price": Wad(1), **change})
 
 
-def series(factors: int = 1, hours: int = 2, dtype: str = "int64", price: int = 5) -> Column:
+def series(factors: int = 1, hours: int = 2, dtype: Any = "int64", price: int = 5) -> Column:
     data = price.to_bytes(8 if dtype == "int64" else 4, "little") * (factors * hours)
     return Column(dtype=dtype, shape=(factors, hours), data=data)
 
 
-def history(**change: object) -> HourlyHistory:
-    plain = {"first_hour": 7200, "factors": ("ETH",), "close": series(), "high": series(), "low": series()}
-    return HourlyHistory(**(plain | {"simulated": True} | change))
+def history(**change: Any) -> HourlyHistory:
+    plain: dict[str, Any] = {
+        "first_hour": 7200,
+        "factors": ("ETH",),
+        "close": series(),
+        "high": series(),
+        "low": series(),
+        "simulated": True,
+    }
+    return HourlyHistory(**(plain | change))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Portfolios: equal instruments are one, and what could not be read is never an empty silo."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -104,7 +106,7 @@ def test_what_no_venue_can_say_is_refused_by_the_name_of_the_field(make, message
 
 
 def option(strike: Wad) -> Option:
-    names = {"venue": "lyra", "market": "ETH", "underlying": "ETH", "quote": "USD", "right": "call"}
+    names: dict[str, Any] = {"venue": "lyra", "market": "ETH", "underlying": "ETH", "quote": "USD", "right": "call"}
     return Option(**names, strike=strike, expiry=0)
 
 
@@ -112,16 +114,16 @@ def pool_share(liquidity: Wad) -> UniswapV2Share:
     return UniswapV2Share(chain_id=1, pool=ZERO_ADDRESS, token0=ETH, token1=ETH, liquidity_per_share=liquidity)
 
 
-def weighted(**change: object) -> WeightedCollateral:
-    return WeightedCollateral(**({"numeraire": "USD", "terms": ()} | change))
+def weighted(**change: Any) -> WeightedCollateral:
+    return WeightedCollateral(**{"numeraire": "USD", "terms": (), **change})
 
 
 def margin(*fractions: Wad) -> MarginFraction:
     return MarginFraction(numeraire="USD", fractions=fractions, entry_value=Wad(0))
 
 
-def silo(**change: object) -> Silo:
-    plain = {
+def silo(**change: Any) -> Silo:
+    plain: dict[str, Any] = {
         "id": "wallet:1",
         "venue": "wallet",
         "chain_id": 1,

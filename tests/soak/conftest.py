@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pytest
 
@@ -26,7 +26,7 @@ def tally(request: pytest.FixtureRequest) -> Tally:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Write the row of a test that ran, or say that it was skipped or failed."""
     report = yield
     if report.when == "call" or report.outcome != "passed":

@@ -143,7 +143,7 @@ class CorrectOperator:
         certified = None if self.machine is None else self.machine._certified
         return 0 if certified is None or certified.is_behind else certified.highest.round
 
-    def _guarded(self, act) -> None:  # type: ignore[no-untyped-def]
+    def _guarded(self, act) -> None:
         """Let the machine act and do what it asks; a refusal costs what was refused, a crash the process."""
         machine = self.machine
         if machine is None:
@@ -236,7 +236,7 @@ class CorrectOperator:
         reference = reference_of(certificate)
         if reference not in self.disk.reports:
             # certified by others while this node computed
-            state = self.machine._certified.state_after(reference)  # type: ignore[union-attr]
+            state = self.machine._certified.state_after(reference)
             self.disk.reports[reference] = (certificate.header, state)  # type: ignore[assignment]
         self.disk.certificates[reference.round] = certificate
         self._around.broadcast(self.index, PassedCertificate(encode_certificate(certificate)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection
+from typing import Any
 
 from attest.agreement.certified import KEPT_STATES
 from attest.agreement.effects import Equivocation
@@ -42,7 +43,7 @@ class Laws:
     def settled(self, outcome: Outcome) -> None:
         """An agreed value, confidence, block and time lies within what correct operators said."""
         seen = self._seen[outcome.round]
-        votes = {vote.factor: [] for each in seen for vote in each.votes}
+        votes: dict[str, list[Any]] = {vote.factor: [] for each in seen for vote in each.votes}
         for vote in (vote for each in seen for vote in each.votes):
             votes[vote.factor].append(vote)
         for value in outcome.values:

@@ -48,7 +48,10 @@ class Node:
     gross: Fraction
 
     def __add__(self, other: Node) -> Node:
-        deltas = {key: self.deltas.get(key, 0) + other.deltas.get(key, 0) for key in self.deltas | other.deltas}
+        deltas = {
+            key: self.deltas.get(key, Fraction(0)) + other.deltas.get(key, Fraction(0))
+            for key in self.deltas | other.deltas
+        }
         values = [one + another for one, another in zip(self.values, other.values, strict=True)]
         return Node(values, deltas, self.gross + other.gross)
 
@@ -104,8 +107,8 @@ class PlainMargin:
             parts = sum((amount for _, amount in children), Fraction(0))
             if len(children) == 1:
                 return node, parts
-            credit = min(credit, self._standing(node, touched))
-            return node, parts - credit * max(parts - self._base(node), 0)
+            credit = min(credit, Fraction(self._standing(node, touched)))
+            return node, parts - credit * max(parts - self._base(node), Fraction(0))
 
         chains: dict[int, dict[int, list[tuple[Node, Fraction]]]] = {}
         crossed: dict[int, int] = {}

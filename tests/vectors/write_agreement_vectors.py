@@ -11,7 +11,7 @@ from typing import Any
 
 from Crypto.Hash import keccak as crypto_keccak
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from eth_abi import encode as abi_encode
+from eth_abi.abi import encode as abi_encode
 
 FOLDER = Path(__file__).parent
 CONFIG = bytes(range(32))
@@ -130,7 +130,7 @@ def messages() -> dict[str, Any]:
                     42,
                     2,
                     items([blob(inner)] * len(fields["observations"]))
-                    + blob(bytes.fromhex(fields["parent_certificate"][2:])),
+                    + blob(bytes.fromhex(str(fields["parent_certificate"])[2:])),
                 ),
             }
             for fields in proposals

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def test_csv_and_parquet_of_the_same_data_give_the_same_integers(tmp_path: Path)
     parquet = pytest.importorskip("pyarrow.parquet")
     closes = [57_953.86, 0.1 + 0.2, 1e-7, 3.0, 16_199.91]
     names = HEADER.split(",")
-    columns = [[START + HOUR * n for n in range(5)], *([closes] * 4), [0.0] * 5]
+    columns: list[list[Any]] = [[START + HOUR * n for n in range(5)], *([closes] * 4), [0.0] * 5]
     parquet.write_table(pyarrow.table(dict(zip(names, columns, strict=True))), tmp_path / "a.parquet")
     rows = [",".join(repr(column[n]) for column in columns) for n in range(5)]
     candles = read_candles(write_csv(tmp_path / "a.csv", rows))

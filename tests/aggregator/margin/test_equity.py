@@ -5,6 +5,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aggregator.exact.units import Coarseness
 from aggregator.margin.equity import plain_value, silo_equity
 from aggregator.rule_terms import Cash
 from riskschema.instruments import Token, UniswapV2Share
@@ -37,5 +38,5 @@ def test_what_is_no_plain_product_comes_from_the_arrays() -> None:
         chain_id=1, pool=ZERO_ADDRESS, token0=token(18), token1=token(6, "USDC"), liquidity_per_share=Wad(WAD)
     )
     assert plain_value(share, 1, {}) is None
-    assert silo_equity([(share, 1)], [3 * 2**53], 0, {}) == 3 * 10**8
-    assert silo_equity([(share, 1)], [3 * 2**53], 60, {}) == 3 * 10**8 * 2**60
+    assert silo_equity([(share, 1)], [3 * 2**53], Coarseness(0), {}) == 3 * 10**8
+    assert silo_equity([(share, 1)], [3 * 2**53], Coarseness(60), {}) == 3 * 10**8 * 2**60

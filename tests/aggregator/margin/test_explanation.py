@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.assess import assess
+from aggregator.exact.units import Coarseness
 from aggregator.margin.add_ons import AddOn, factor_add_on
 from aggregator.margin.explanation import explain, liquidation_prices
 from aggregator.rule_terms import LinearRule, RuleTerm
@@ -27,8 +28,8 @@ TERMS = FactorTerms(
 )
 
 
-@given(st.integers(-(2**60), 2**60), st.integers(-20, 60))
-def test_dollars_are_rounded_the_way_the_name_says(value: int, exponent: int) -> None:
+@given(st.integers(-(2**60), 2**60), st.integers(-20, 60).map(Coarseness))
+def test_dollars_are_rounded_the_way_the_name_says(value: int, exponent: Coarseness) -> None:
     exact = (value * 10**8 * 2 ** (exponent + 20), 2**49)
     assert usd_floor(value, exponent) == exact[0] // exact[1]
     assert usd_ceiling(value, exponent) == -(-exact[0] // exact[1])
@@ -63,7 +64,7 @@ def test_parts_are_grouped_and_the_rest_is_rounding() -> None:
         decided=[("a", "ETH", 2**29), ("a", "ETH", -(2**28)), ("b", None, 0)],
         stressed=[],
         offset=0,
-        coarse=-20,
+        coarse=Coarseness(-20),
         add_ons=[AddOn("ETH", 2.0**-27, 0.0, 0.0)],
     )
     assert [(line.kind, line.silo, line.factor, int(line.amount)) for line in lines] == [
@@ -75,7 +76,10 @@ def test_parts_are_grouped_and_the_rest_is_rounding() -> None:
 
 def test_no_rounding_line_where_nothing_is_left() -> None:
     assert (
-        explain(initial_margin=Usd(0), member="fitted", decided=[], stressed=[], offset=0, coarse=0, add_ons=[]) == ()
+        explain(
+            initial_margin=Usd(0), member="fitted", decided=[], stressed=[], offset=0, coarse=Coarseness(0), add_ons=[]
+        )
+        == ()
     )
 
 

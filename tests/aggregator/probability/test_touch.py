@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +20,9 @@ from aggregator.valuation.books import RuleBook, RuleRows
 BLOCKS = 30
 
 
-def frozen(values: object, dtype: type = np.int64) -> np.ndarray:
+def frozen(values: Any, dtype: type[np.generic] = np.int64) -> np.ndarray:
     """As the arrays of a round are: read-only, so that the kernels compiled for those serve here too."""
-    array = np.array(values, dtype=dtype)
+    array: np.ndarray[Any, Any] = np.array(values, dtype=dtype)
     array.setflags(write=False)
     return array
 
@@ -87,7 +88,7 @@ def exhaustive(held: RuleBook, table: RuleRows, rank: int) -> tuple[int, float]:
     columns = list(zip(*cells, strict=True))
     paths = [columns[start : start + PATH_COLUMNS] for start in range(1, len(columns), PATH_COLUMNS)]
     touches = sum(any(sum(column) < 0 for column in path) for path in paths)
-    stretch = sorted(min(float(crossing(columns[0], column)) for column in path) for path in paths)
+    stretch = sorted(min(float(crossing(list(columns[0]), list(column))) for column in path) for path in paths)
     return touches, stretch[rank - 1]
 
 

@@ -155,8 +155,8 @@ def test_the_recursion_equals_its_plain_twin(parameters) -> None:
     returns = np.random.default_rng(4).normal(size=100) * 0.01
     results = np.empty((2, 100))
     values = [
-        kernel(returns, 0.98, 2.5, 0.001, results[index])
-        for index, kernel in enumerate((volatility.recursion, volatility.recursion.py_func))
+        volatility.recursion(returns, 0.98, 2.5, 0.001, results[0]),
+        volatility.recursion.py_func(returns, 0.98, 2.5, 0.001, results[1]),
     ]
     assert values[0] == values[1]
     assert results[0].tobytes() == results[1].tobytes()

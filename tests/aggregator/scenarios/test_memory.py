@@ -11,9 +11,9 @@ import pytest
 from aggregator.exact.buffers import column, view64
 from aggregator.scenarios.memory import decode_memory, encode_memory, step_memory
 from riskschema.errors import InvalidData
-from riskschema.market import HourlyHistory
+from riskschema.market import Group, HourlyHistory
 
-GROUPS = {"ETH": "eth", "BTC": "btc", "CRV": "other"}
+GROUPS: dict[str, Group] = {"ETH": "eth", "BTC": "btc", "CRV": "other"}
 
 
 def first(history: HourlyHistory, hours: int) -> HourlyHistory:
@@ -32,6 +32,7 @@ def test_hour_by_hour_equals_in_one_go_to_the_last_bit(lab, parameters) -> None:
     memory = None
     for hours in (1, 2, 50, 51, 299, 300):
         memory = step_memory(memory, first(history, hours), GROUPS, parameters)
+    assert memory is not None
     assert encode_memory(memory) == encode_memory(whole)
 
 
@@ -71,7 +72,7 @@ def test_a_regime_rises_at_once_and_falls_only_after_a_day_below(parameters) -> 
     wild = flat(swings(0.2, 400) + swings(3.5, 100))
     stressed = step_memory(calm, wild, GROUPS, parameters)
     assert stressed.regime == "stressed"
-    seen = [stressed.regime]
+    seen: list[str] = [stressed.regime]
     prices = swings(0.2, 400) + swings(3.5, 100)
     memory = stressed
     for _ in range(400):

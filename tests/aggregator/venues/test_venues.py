@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -11,7 +13,9 @@ from aggregator.rule_terms import Cash
 from aggregator.venues import read_rule, readers
 from riskschema.instruments import Perpetual
 from riskschema.portfolio import MarginFraction, NoLiquidation, PortfolioMargin, Position, WeightedCollateral
-from riskschema.units import WAD, Amount
+from riskschema.units import WAD, Amount, Wad
+
+Payoff = Literal["linear", "inverse"]
 
 
 def test_every_rule_file_is_found() -> None:
@@ -33,10 +37,11 @@ def test_readers_refuse_rules_of_another_kind(lab) -> None:
 def test_weighted_collateral_is_negative_exactly_when_health_is_below_one(lab, collateral, debt, weight) -> None:
     silo = lab.lending({"ETH": collateral / 1000, "USDC": -debt}, weight=weight / 100)
     rule = read_rule(silo)
-    value = sum(
-        term.weighted * term.price // 10 ** (18 if term.instrument.token.symbol == "ETH" else 6) for term in rule.terms
-    )
-    assert (value < 0) == (silo.health < WAD)
+    values: list[int] = [
+        term.weighted * (term.price or 0) // 10 ** (18 if term.instrument.token.symbol == "ETH" else 6)
+        for term in rule.terms
+    ]
+    assert (sum(values) < 0) == (silo.health < WAD)
 
 
 def test_collateral_that_is_not_pledged_is_no_term(lab) -> None:
@@ -45,11 +50,11 @@ def test_collateral_that_is_not_pledged_is_no_term(lab) -> None:
     assert rule.close_factor_ppm == 500_000
 
 
-def perpetual(payoff: str) -> Perpetual:
-    return Perpetual(venue="p", market="m", base="ETH", quote="USD", payoff=payoff, annual_funding_rate=0)
+def perpetual(payoff: Payoff) -> Perpetual:
+    return Perpetual(venue="p", market="m", base="ETH", quote="USD", payoff=payoff, annual_funding_rate=Wad(0))
 
 
-def contracts(lab, quantity: int, payoff: str, entry: str):
+def contracts(lab, quantity: int, payoff: Payoff, entry: str):
     rule = MarginFraction(
         numeraire="USD" if payoff == "linear" else "ETH",
         fractions=(lab.wad("0.05"), lab.wad(0)),
@@ -66,8 +71,9 @@ def contracts(lab, quantity: int, payoff: str, entry: str):
 @pytest.mark.parametrize("mark", [1500, 1700, 1900, 2000, 2100, 2300, 2600])
 def test_a_linear_contract_is_negative_exactly_when_equity_is_below_the_fraction(lab, sign: int, mark: int) -> None:
     rule = read_rule(contracts(lab, sign * 10**18, "linear", str(sign * 2000)))
-    prices = {"perpetual": mark, "token": 10**12, "cash": 1}
-    total = sum(term.weighted * prices[term.instrument.__struct_config__.tag] for term in rule.terms)
+    prices: dict[Any, int] = {"perpetual": mark, "token": 10**12, "cash": 1}
+    terms: list[int] = [term.weighted * prices[term.instrument.__struct_config__.tag] for term in rule.terms]
+    total = sum(terms)
     equity = 500 + sign * (mark - 2000)
     assert (total < 0) == (equity < 0.05 * mark)
     assert rule.settlement == ((Cash(factor="USD"), -sign * 2000 * WAD),)
@@ -78,8 +84,9 @@ def test_a_linear_contract_is_negative_exactly_when_equity_is_below_the_fraction
 def test_an_inverse_contract_settles_in_the_coin(lab, sign: int, mark: int) -> None:
     # one coin's worth of dollars at 2,000, so the entry value is one coin
     rule = read_rule(contracts(lab, sign * 2000 * WAD, "inverse", str(sign)))
-    coin = {"perpetual": -1 / mark, "token": 10**12 / mark, "cash": 1.0}
-    total = sum(term.weighted / WAD**2 * coin[term.instrument.__struct_config__.tag] for term in rule.terms)
+    coin: dict[Any, float] = {"perpetual": -1 / mark, "token": 10**12 / mark, "cash": 1.0}
+    terms: list[float] = [term.weighted / WAD**2 * coin[term.instrument.__struct_config__.tag] for term in rule.terms]
+    total = sum(terms)
     equity = 500 / mark + sign * (1 - 2000 / mark)
     assert total == pytest.approx(equity - 0.05 * 2000 / mark)
 

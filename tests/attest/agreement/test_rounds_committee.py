@@ -1,6 +1,7 @@
 """Several operators: silent leaders, liars, those that fall behind, and any order of delivery."""
 
 import random
+from typing import Any
 
 import msgspec
 import pytest
@@ -164,7 +165,7 @@ def test_an_operator_that_computes_something_else_is_outvoted() -> None:
     machine = operators.machines[odd]
     original = machine.on_report_ready
 
-    def other_bytes(header, state: AgreedState) -> Effects:  # type: ignore[no-untyped-def]
+    def other_bytes(header, state: AgreedState) -> Effects:
         return original(msgspec.structs.replace(header, arrays_root=bytes([1]) * 32), state)
 
     machine.on_report_ready = other_bytes  # type: ignore[method-assign]
@@ -180,6 +181,7 @@ def test_an_operator_that_computes_something_else_is_outvoted() -> None:
     assert isinstance(needed, SnapshotNeeded)
     assert needed.reference.report_hash == certificate.report_hash
     state = operators.machines[operators.rules.leader(1)]._certified.state_after(needed.reference)
+    assert state is not None
     machine.on_snapshot(payload, state)
     operators.slot(2)
     assert 2 in operators.certificates[odd]
@@ -202,7 +204,9 @@ def test_a_node_that_was_away_asks_for_the_state_and_then_settles_the_open_round
     newest = held[max(number for number in held if number < 3)]
     reference = absent._certified.highest
     source = operators.machines[operators.rules.leader(3)]
-    effects = absent.on_snapshot(encode_certificate(newest), source._certified.state_after(reference))
+    state = source._certified.state_after(reference)
+    assert state is not None
+    effects = absent.on_snapshot(encode_certificate(newest), state)
     operators.run(away, effects, operators.rules.slot_start(3))
     assert operators.certificates[away][3] is not None
     assert operators.certificates[away][3].report_hash == held[3].report_hash
@@ -212,8 +216,8 @@ def test_a_certificate_that_comes_while_the_node_still_computes_is_completed_by_
     operators = Operators(4)
     slow = follower(operators, 1)
     machine, original = operators.machines[slow], operators.machines[slow].on_report_ready
-    waiting = []
-    machine.on_report_ready = lambda *answer: waiting.append(answer) or ()  # type: ignore[method-assign]
+    waiting: list[Any] = []
+    machine.on_report_ready = lambda *answer: waiting.append(answer) or ()  # type: ignore[func-returns-value, method-assign]
     operators.slot(1)
     certificate = operators.certificates[operators.rules.leader(1)][1]
     assert machine.on_certificate(encode_certificate(certificate)) == ()

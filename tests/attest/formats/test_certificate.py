@@ -28,14 +28,12 @@ HERE = Destination(chain_id=1, oracle=Address("0x" + "11" * 20))
 ELSEWHERE = Destination(chain_id=1, oracle=Address("0x" + "12" * 20))
 DIGEST = keccak256(b"config")
 NUMBERS = {"round", "observed_at", "valid_until", "model_version", "account_count", "feed_count", "coverage_ppm"}
-HEADER = ReportHeader(
-    **{
-        field: 7 if field in NUMBERS | {"breaker_flags"} else keccak256(field.encode())
-        for field in ReportHeader.__struct_fields__
-        if field != "config_digest"
-    },
-    config_digest=DIGEST,
-)
+FIELDS: dict[str, Any] = {
+    field: 7 if field in NUMBERS | {"breaker_flags"} else keccak256(field.encode())
+    for field in ReportHeader.__struct_fields__
+    if field != "config_digest"
+}
+HEADER = ReportHeader(**FIELDS, config_digest=DIGEST)
 
 
 def certify(*signers: int, destination: Destination = HERE) -> Certificate:

@@ -39,8 +39,14 @@ def structs(kind: type[msgspec.Struct], **limits: st.SearchStrategy[Any]) -> st.
 
 HEADERS = structs(ReportHeader)
 LEAVES = structs(AccountLeaf, score=st.integers(0, 1000)) | structs(FeedLeaf)
-HEADER = ReportHeader(**{field: bytes(32) if name == "bytes32" else 1 for field, name in word_fields(ReportHeader)})
-ACCOUNT = AccountLeaf(**{field: bytes(32) if name == "bytes32" else 1 for field, name in word_fields(AccountLeaf)})
+
+
+def plain(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return {field: bytes(32) if name == "bytes32" else 1 for field, name in word_fields(kind)}
+
+
+HEADER = ReportHeader(**plain(ReportHeader))
+ACCOUNT = AccountLeaf(**plain(AccountLeaf))
 
 
 @given(header=HEADERS)

@@ -30,7 +30,7 @@ from riskschema.errors import PlimsollError
 from riskschema.units import Address
 
 FOLDER = Path(__file__).parents[2] / "vectors"
-KINDS = {"AccountLeaf": AccountLeaf, "FeedLeaf": FeedLeaf}
+KINDS: dict[str, type[msgspec.Struct]] = {"AccountLeaf": AccountLeaf, "FeedLeaf": FeedLeaf}
 
 
 def load(name: str) -> dict[str, Any]:

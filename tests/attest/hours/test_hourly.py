@@ -1,5 +1,7 @@
 """The network's hourly prices follow the stated rule, and their commitment grows by what is new."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -134,7 +136,7 @@ def test_only_the_last_hours_travel_with_the_state() -> None:
 def test_every_hour_is_there_once_and_its_close_lies_between_low_and_high(
     reports: list[tuple[int, int, int]],
 ) -> None:
-    memory, rows = genesis_memory(genesis_history()), []
+    memory, rows = genesis_memory(genesis_history()), list[Any]()
     now = START
     for wait, bitcoin, ether in reports:
         now += wait

@@ -182,13 +182,19 @@ def test_a_keystore_that_holds_no_valid_key_is_refused(folder: Path) -> None:
     import_key(path, prompt, KEY, scrypt_cost=FAST)
     document = json.loads(path.read_bytes())
     # With the key-derivation output known, any plaintext can be encrypted: here the number zero.
+    from hashlib import scrypt  # noqa: PLC0415
+
     from Crypto.Cipher import AES  # noqa: PLC0415
-    from Crypto.Protocol.KDF import scrypt  # noqa: PLC0415
 
     crypto = document["crypto"]
     parameters = crypto["kdfparams"]
     derived = scrypt(
-        prompt(), bytes.fromhex(parameters["salt"]), 32, N=parameters["n"], r=parameters["r"], p=parameters["p"]
+        prompt().encode(),
+        salt=bytes.fromhex(parameters["salt"]),
+        n=parameters["n"],
+        r=parameters["r"],
+        p=parameters["p"],
+        dklen=32,
     )
     counter = int(crypto["cipherparams"]["iv"], 16)
     cipher = AES.new(derived[:16], AES.MODE_CTR, initial_value=counter, nonce=b"")

@@ -8,6 +8,7 @@ import stat
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,13 @@ def tarball(**files: bytes) -> bytes:
 
 def package_of(content: bytes, **changes: object) -> Package:
     integrity = "sha512-" + base64.b64encode(hashlib.sha512(content).digest()).decode()
-    row = {"key": "thing", "package": "@x/thing", "version": "1.0.0", "integrity": integrity, "unpacked_limit": 1000}
+    row: dict[str, Any] = {
+        "key": "thing",
+        "package": "@x/thing",
+        "version": "1.0.0",
+        "integrity": integrity,
+        "unpacked_limit": 1000,
+    }
     return Package(**{**row, **changes})
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -31,7 +32,7 @@ async def stored_world(request, tmp_path, worlds):
             yield worlds(store)
 
 
-async def fetch(world, path: str, **arguments) -> tuple[int, dict]:
+async def fetch(world, path: str, **arguments) -> tuple[int, dict[str, Any]]:
     async with world.client() as client, client.get(path, **arguments) as response:
         return response.status, json.loads(await response.read())
 

@@ -1,5 +1,7 @@
 """The cache of encoded answers stays within its bounds."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +15,7 @@ def answer(size: int = 1, *, expires: float | None = None) -> Answer:
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 60)), max_size=60))
 def test_whatever_is_put_in_the_bounds_hold_and_the_bytes_are_counted(puts):
     cache = AnswerCache(max_answers=4, max_bytes=100)
-    kept: dict[tuple, int] = {}
+    kept: dict[tuple[Any, ...], int] = {}
     for key, size in puts:
         cache.put((key,), answer(size))
         kept[key,] = size

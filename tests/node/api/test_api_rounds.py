@@ -1,13 +1,14 @@
 """Certified rounds and their transactions."""
 
 import json
+from typing import Any
 
 import pytest
 
 from riskschema.units import Hash32
 
 
-async def fetch(client, path: str) -> tuple[int, dict]:
+async def fetch(client, path: str) -> tuple[int, dict[str, Any]]:
     async with client.get(path) as response:
         return response.status, json.loads(await response.read())
 

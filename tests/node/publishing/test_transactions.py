@@ -36,7 +36,7 @@ def test_another_library_signs_the_same_bytes(chain_id: int, nonce: int, payload
             "maxPriorityFeePerGas": fees.max_priority_fee,
             "maxFeePerGas": fees.max_fee,
             "gas": payload.gas,
-            "to": bytes.fromhex(payload.to[2:]),
+            "to": bytes.fromhex(str(payload.to)[2:]),
             "value": 0,
             "data": payload.data,
         },

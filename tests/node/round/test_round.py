@@ -20,6 +20,7 @@ from devnet.local_chain import Devnet
 from devnet.prices import crash
 from node.local_network import VENUES
 from node.node import Node
+from node.round.reading import discover_accounts
 from node.round.round import RoundResult
 from riskschema.assessment import Assessment
 from riskschema.codec import decode_json
@@ -118,8 +119,8 @@ async def test_the_same_block_and_market_give_the_same_bytes_in_whatever_order_a
 
 async def computed_reports(local: LocalNode, *, rounds: int, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Run the same round several times on the same chain, each with an empty database."""
-    computed = []
-    found = node.round.round.discover_accounts
+    computed: list[Any] = []
+    found = discover_accounts
 
     async def shuffled(*arguments: Any, **options: Any) -> Sequence[Address]:
         accounts = list(await found(*arguments, **options))
