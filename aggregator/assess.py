@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import compress
 
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.exact.buffers import view8, view32, view64
-from aggregator.exact.units import PER_MILLION, Coarseness, value_unit
+from aggregator.exact.units import PER_MILLION, Coarseness, value_unit, whole_parts
 from aggregator.margin.add_ons import AddOn, factor_add_on
 from aggregator.margin.base_requirement import MEMBERS
 from aggregator.margin.equity import silo_equity
@@ -263,7 +262,7 @@ def _static(gross: list[int], coarse: Coarseness, context: _Context) -> float:
 
 
 def _maintenance(initial: Usd, parameters: Parameters) -> Usd:
-    share = math.floor(parameters.margin.maintenance_share * PER_MILLION + 0.5)
+    share = whole_parts(parameters.margin.maintenance_share, PER_MILLION)
     return Usd(-(-initial * share // PER_MILLION))
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from aggregator.consistency import violations
 from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData
 from riskschema.units import Hash32
@@ -54,8 +55,10 @@ class Paths(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     maximum_blocks: Annotated[int, Meta(ge=100, le=4000)]
     minimum_history_hours: Count
     short_history_multiplier: Positive
-    reference_degrees: Annotated[int, Meta(ge=4, le=4)]
+    peer_quartile: Annotated[int, Meta(ge=0, le=4)]
+    reference_parts_per_hour: Annotated[int, Meta(ge=1, le=60)]
     reference_correlation: Share
+    largest_log_move: Annotated[float, Meta(gt=0.0, le=300.0)]
 
 
 class Volatility(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,15 +91,18 @@ class Correlation(_Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     half_life_days: Positive
     shrinkage: Share
+    largest_mean: Share
+    smallest_pivot: Positive
+    replaced_pivot: Positive
     target: Share
     toward: Share
 
 
 class Shortfall(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Expected shortfall, its weight against stress, and its long-run floor."""
+    """Expected shortfall, its share beside stress, and its long-run floor."""
 
     tail_percent: Annotated[int, Meta(ge=1, le=50)]
-    weight: Share
+    forecast_share: Share
     long_run_floor: Share
 
 
@@ -111,17 +117,26 @@ class Grid(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Deterministic scenarios."""
 
     z: Positive
+    joint_parts: Annotated[int, Meta(ge=1, le=100)]
+    joint_moves: tuple[int, ...]
+    against_others_divisor: Positive
+    largest_fall: Annotated[float, Meta(gt=0.0, lt=1.0)]
     volatility_up: Share
     volatility_down: Share
+    reference_tenor_days: Positive
     short_tenor_power: Share
     long_tenor_power: Share
+    shortest_tenor_days: Positive
+    smallest_volatility_factor: Share
+    smallest_volatility: Positive
     minimum_shocked_volatility: Positive
     largest_factors: Annotated[int, Meta(ge=0, le=64)]
     tail_moves: tuple[Move, ...]
-    tail_weights: tuple[Share, ...]
+    tail_shares: tuple[Share, ...]
     stablecoin_breaks: tuple[Move, ...]
     staking_discounts: tuple[Move, ...]
     skew: Share
+    skew_reach: Positive
     range_floor: ByGroup
 
 
@@ -149,6 +164,7 @@ class Stress(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Liquidity(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Cost of unwinding."""
 
+    smallest_hourly_volume: Positive
     participation: Share
     half_spread: ByGroup
     impact_per_million: ByGroup
@@ -193,7 +209,8 @@ class ProbabilityModel(_Section, frozen=True, kw_only=True, forbid_unknown_field
     """From touches to a probability."""
 
     tail_paths: Count
-    tail_exponent: Positive
+    tail_index: Positive
+    score_decades: Annotated[int, Meta(ge=1, le=12)]
     published_floor_ppm: PartsPerMillion
     unfollowed_floor_ppm: PartsPerMillion
     minimum_debt_usd: Positive
@@ -204,7 +221,7 @@ class ProbabilityModel(_Section, frozen=True, kw_only=True, forbid_unknown_field
 class Liquidation(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds of the liquidation walk."""
 
-    maximum_steps: Count
+    maximum_repayments: Count
 
 
 class ParameterValues(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -248,17 +265,17 @@ def parse_parameters(document: bytes, *, what: str) -> Parameters:
         what: Where it came from; begins the error message.
 
     Raises:
-        InvalidData: not TOML, an unknown or missing key, or a value out of range, named by its path.
+        InvalidData: not TOML, an unknown or missing key, a value out of range, or values that do not fit
+            together, named by their path.
     """
     try:
         tree: dict[str, Any] = tomllib.loads(document.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidData(f"{what}: {error}", code="invalid_document") from error
     values = from_builtins(tree, ParameterValues, what=what)
-    if len(values.grid.tail_moves) != len(values.grid.tail_weights):
-        raise InvalidData(f"{what}: grid.tail_moves and grid.tail_weights differ in length", code="invalid_document")
-    if not values.stress.crises:
-        raise InvalidData(f"{what}: stress.crises is empty", code="invalid_document")
+    broken = next(violations(values), None)
+    if broken is not None:
+        raise InvalidData(f"{what}: {broken}", code="invalid_document")
     fields = {name: getattr(values, name) for name in values.__struct_fields__}
     return Parameters(**fields, hash=Hash32(hashlib.sha256(document).digest()))
 

@@ -86,3 +86,15 @@ def coarseness(sizes: Sequence[float]) -> Coarseness:
 def value_unit(coarse: NDArray[np.int32]) -> NDArray[np.float64]:
     """Return the dollars that one unit of account value is, per account or rule."""
     return np.asarray(np.ldexp(1.0, coarse - VALUE_BITS))
+
+
+def whole_parts(share: float, scale: int) -> int:
+    """Return a share as a whole number of parts of `scale`.
+
+    Raises:
+        ValueError: it lies between two.
+    """
+    parts = round(share * scale)
+    if parts / scale != share:
+        raise ValueError(f"{share} is no whole number of parts in {scale:,}")
+    return parts

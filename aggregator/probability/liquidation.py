@@ -50,7 +50,7 @@ def sides(silo: int, column: int, held: RuleBook, rows: RuleRows) -> Sides:
 
 
 @compiled
-def walk(silo: int, start: int, held: RuleBook, rows: RuleRows, maximum_steps: int) -> Outcome:
+def walk(silo: int, start: int, held: RuleBook, rows: RuleRows, maximum_repayments: int) -> Outcome:
     """Liquidate a silo along the path that begins at column `start`.
 
     Each liquidation repays the close factor of the debt and takes as much collateral plus the bonus, pro rata over
@@ -62,13 +62,13 @@ def walk(silo: int, start: int, held: RuleBook, rows: RuleRows, maximum_steps: i
         start: First of the path's 72 columns.
         held: Rule terms.
         rows: Rule rows.
-        maximum_steps: Liquidations in one column.
+        maximum_repayments: Liquidations in one column.
     """
     kept, owed, loss = 1.0, 1.0, 0.0
     share = held.close_factors[silo] / PER_MILLION
     for column in range(start, start + PATH_COLUMNS):
         now = sides(silo, column, held, rows)
-        for _ in range(maximum_steps):
+        for _ in range(maximum_repayments):
             if now.required * owed <= now.weighted * kept:
                 break
             if now.debt * owed <= 0.0 or now.collateral <= 0.0:

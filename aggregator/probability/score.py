@@ -10,10 +10,6 @@ from aggregator.exact.kernels import log10, power
 from aggregator.parameters import ProbabilityModel
 from riskschema.assessment import Grade
 
-DECADES = 4.0
-"""Decades of probability on the score's scale ..."""
-SAFEST = 1e-4
-"""... which ends here, at a score of 0."""
 GRADES: tuple[Grade, ...] = ("A", "BBB", "BB", "B", "CCC", "C")
 
 
@@ -41,12 +37,13 @@ def touch_probability(touches: int, multiplier: float, blocks: int, model: Proba
     share = touches / blocks
     if touches >= model.tail_paths:
         return share
-    return max(share, model.tail_paths / blocks * power(max(multiplier, 1.0), -model.tail_exponent))
+    return max(share, model.tail_paths / blocks * power(max(multiplier, 1.0), -model.tail_index))
 
 
 def safe_multiplier(blocks: int, model: ProbabilityModel) -> float:
     """Return the multiplier λ from which on the power law gives a score of 0."""
-    return max(power(model.tail_paths / blocks / SAFEST, 1.0 / model.tail_exponent), 1.0)
+    safest = 1 / 10**model.score_decades
+    return max(power(model.tail_paths / blocks / safest, 1.0 / model.tail_index), 1.0)
 
 
 def verdict(probability: float, *, liquidatable: bool, floor_ppm: int, model: ProbabilityModel) -> Verdict:
@@ -65,6 +62,6 @@ def verdict(probability: float, *, liquidatable: bool, floor_ppm: int, model: Pr
     chance = max(min(probability, 1.0), floor_ppm / 1e6)
     ppm = min(math.ceil(chance * 1e6), 1_000_000)
     grade = next(name for name in GRADES if ppm <= getattr(model.grades, name))
-    decades = (log10(chance) + DECADES) / DECADES if chance > 0.0 else 0.0
-    score = math.floor(1000.0 * min(max(decades, 0.0), 1.0) + 0.5)
+    above = (log10(chance) + model.score_decades) / model.score_decades if chance > 0.0 else 0.0
+    score = math.floor(1000.0 * min(max(above, 0.0), 1.0) + 0.5)
     return Verdict(max(ppm, model.published_floor_ppm), score, grade)

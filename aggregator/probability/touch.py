@@ -44,8 +44,8 @@ class Wanted(NamedTuple):
     """Which smallest multiplier is wanted, and how far to look."""
 
     rank: int
-    steps: int
-    """Liquidations in one column."""
+    repayments: int
+    """In one column."""
     far: float
     """Multipliers from here on need not be told apart: the score is 0."""
 
@@ -124,7 +124,7 @@ def touch_silo(silo: int, held: RuleBook, rows: RuleRows, wanted: Wanted, paths:
     for b in range(paths.bound.size):
         if paths.bound[b] < 0:
             found += 1
-            outcome = walk(silo, 1 + b * PATH_COLUMNS, held, rows, wanted.steps)
+            outcome = walk(silo, 1 + b * PATH_COLUMNS, held, rows, wanted.repayments)
             lost += outcome.loss * held.value_units[silo]
             if held.counted[silo]:
                 paths.touched[b] = 1
@@ -197,6 +197,6 @@ def account_touches(
     )
     model = parameters.probability
     far = safe_multiplier(arrays.blocks, model)
-    wanted = Wanted(rank=model.tail_paths, steps=parameters.liquidation.maximum_steps, far=far)
+    wanted = Wanted(rank=model.tail_paths, repayments=parameters.liquidation.maximum_repayments, far=far)
     touches(held, rule_rows(arrays), wanted, result)
     return result

@@ -145,7 +145,7 @@ def _borrowed(
     if not peers:
         return None
     ranked = sorted(peers, key=lambda name: (_average_move(measured[name].standardised), name))
-    peer = measured[ranked[3 * (len(ranked) - 1) // 4]]
+    peer = measured[ranked[parameters.paths.peer_quartile * (len(ranked) - 1) // 4]]
     wider = parameters.paths.short_history_multiplier
     forecast = max(peer.forecast, hourly(parameters.volatility.default_annual.of(quote.group)))
     return _Measured(peer.standardised * wider, forecast, peer.long_run)
@@ -159,7 +159,9 @@ def _average_move(standardised: Floats) -> float:
 def _reference(quote: FactorQuote, blocks: int, default: float, parameters: Parameters) -> _Measured:
     stream = PEERLESS.get(quote.group, quote.factor)
     correlation = 0.0 if quote.group == "stablecoin" else parameters.paths.reference_correlation
-    standardised = reference_blocks(stream, blocks=blocks, correlation=correlation)
+    standardised = reference_blocks(
+        stream, blocks=blocks, correlation=correlation, parts_per_hour=parameters.paths.reference_parts_per_hour
+    )
     return _Measured(standardised, default, default)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -19,9 +20,6 @@ HOURS = 24
 PATH_COLUMNS = HOURS * 3
 """Of one path: low, high and close of each hour."""
 SETS = 4
-THIRDS = (0.0, -1 / 3, 1 / 3, -2 / 3, 2 / 3, -1.0, 1.0)
-LARGEST_LOG_MOVE = 40.0
-"""Moves are cut at e^±40, far beyond where mantissas saturate, so that no ratio of two prices is 0/0 or ∞/∞."""
 
 
 class Columns(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,14 +34,14 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     volatility_shock: Floats
     """Relative shock of a 30-day volatility: +.5 is half as much again."""
     skew: Floats
-    """Relative change of volatility per unit of ln(strike/forward)."""
+    """Relative change of volatility per unit of strike/forward - 1."""
     staking_discount: Floats
     """Relative change of wrapped tokens against their underlying."""
-    weight: Floats
+    counted: Floats
     """Share of the change in value that counts (far tails are dampened)."""
     closes: dict[str, Floats]
     """Per factor: shape (blocks, 24), price over the price now at the close of each hour."""
-    stepped: bool
+    along_paths: bool
     """True for path columns (three per hour), False for block ends."""
 
     @property
@@ -59,7 +57,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
         line = self.ratios[factor].copy()
         closes = self.closes[factor]
         blocks = closes.shape[0]
-        if self.stepped:
+        if self.along_paths:
             line[1:].reshape(blocks, HOURS, 3)[:, hour - 1 :, :] = closes[:, hour - 1][:, None, None]
         else:
             start = line.size - SETS * blocks
@@ -83,7 +81,7 @@ class _Scenario(msgspec.Struct, frozen=True):
     volatility: float = 0.0
     skew: float = 0.0
     discount: float = 0.0
-    weight: float = 1.0
+    counted: float = 1.0
 
 
 def build_columns(factors: list[FactorBlocks], parameters: Parameters) -> MarketColumns:
@@ -94,7 +92,7 @@ def build_columns(factors: list[FactorBlocks], parameters: Parameters) -> Market
         for crisis in parameters.stress.crises
     ]
     blocks = factors[0].standardised.shape[0] if factors else parameters.paths.maximum_blocks
-    paths = _path_columns(factors, blocks)
+    paths = _path_columns(factors, blocks, parameters.paths.largest_log_move)
     return MarketColumns(
         market=_market_columns(factors, grid + stress, blocks, paths.closes, parameters),
         paths=paths,
@@ -106,7 +104,7 @@ def build_columns(factors: list[FactorBlocks], parameters: Parameters) -> Market
 
 def scenario_range(item: FactorBlocks, grid: Grid) -> float:
     """Return the range R of a factor: the larger of its floor and z standard deviations of a day."""
-    return max(grid.range_floor.of(item.quote.group), grid.z * item.forecast * 4.898979485566356)
+    return max(grid.range_floor.of(item.quote.group), grid.z * item.forecast * math.sqrt(HOURS))
 
 
 def _grid(factors: list[FactorBlocks], parameters: Parameters) -> list[_Scenario]:
@@ -114,26 +112,26 @@ def _grid(factors: list[FactorBlocks], parameters: Parameters) -> list[_Scenario
     ranges = [scenario_range(item, grid) for item in factors]
     groups = [item.quote.group for item in factors]
     none = tuple(0.0 for _ in factors)
-    up, down = grid.volatility_up, -grid.volatility_down
+    up, down, lowest = grid.volatility_up, -grid.volatility_down, -grid.largest_fall
 
     def moved(share: float) -> tuple[float, ...]:
-        return tuple(max(share * reach, -0.99) for reach in ranges)
+        return tuple(max(share * reach, lowest) for reach in ranges)
 
     scenarios = [
         _Scenario(f"joint {share:+.2f} R, volatility {word}", moved(share), volatility=shock)
-        for share in THIRDS
+        for share in (move / grid.joint_parts for move in grid.joint_moves)
         for word, shock in (("same", 0.0), ("up", up), ("down", down))
     ]
-    for move, weight in zip(grid.tail_moves, grid.tail_weights, strict=True):
+    for move, counted in zip(grid.tail_moves, grid.tail_shares, strict=True):
         moves = tuple(0.0 if group == "stablecoin" else move for group in groups)
-        scenarios.append(_Scenario(f"tail {move:+.0%}", moves, volatility=up, weight=weight))
+        scenarios.append(_Scenario(f"tail {move:+.0%}", moves, volatility=up, counted=counted))
     for index in _largest(groups)[: grid.largest_factors]:
         for sign in (-1.0, 1.0):
-            alone = tuple(max(sign * ranges[i], -0.99) if i == index else 0.0 for i in range(len(factors)))
+            alone = tuple(max(sign * ranges[i], lowest) if i == index else 0.0 for i in range(len(factors)))
             scenarios.append(_Scenario(f"{factors[index].quote.factor} alone {sign:+.0f} R", alone))
     for group in ("btc", "eth", "large", "other"):
         against = tuple(
-            max(-r, -0.99) if g == group else (0.0 if g == "stablecoin" else r / 3)
+            max(-r, lowest) if g == group else (0.0 if g == "stablecoin" else r / grid.against_others_divisor)
             for r, g in zip(ranges, groups, strict=True)
         )
         scenarios.append(_Scenario(f"{group} against the others", against))
@@ -150,8 +148,8 @@ def _largest(groups: Sequence[str]) -> list[int]:
     return sorted((i for i, group in enumerate(groups) if group in order), key=lambda i: (order[groups[i]], i))
 
 
-def _exponential(values: Floats, scale: float) -> Floats:
-    reach = LARGEST_LOG_MOVE / scale
+def _exponential(values: Floats, scale: float, largest: float) -> Floats:
+    reach = largest / scale
     flat = np.clip(values, -reach, reach).reshape(-1)
     result = np.empty_like(flat)
     exp_each(flat, scale, result)
@@ -184,7 +182,7 @@ def _market_columns(
                 (ends[index], item.long_run),
             )
         ):
-            sets[place] = _exponential(moves, scale)
+            sets[place] = _exponential(moves, scale, parameters.paths.largest_log_move)
         ratios[item.quote.factor] = line
     hours = np.full(count, float(HOURS))
     hours[0] = 0.0
@@ -195,9 +193,9 @@ def _market_columns(
         volatility_shock=_named(scenarios, count, "volatility"),
         skew=_named(scenarios, count, "skew"),
         staking_discount=_named(scenarios, count, "discount"),
-        weight=_named(scenarios, count, "weight", default=1.0),
+        counted=_named(scenarios, count, "counted", default=1.0),
         closes=closes,
-        stepped=False,
+        along_paths=False,
     )
 
 
@@ -207,12 +205,12 @@ def _named(scenarios: list[_Scenario], count: int, field: str, default: float = 
     return line
 
 
-def _path_columns(factors: list[FactorBlocks], blocks: int) -> Columns:
+def _path_columns(factors: list[FactorBlocks], blocks: int, largest: float) -> Columns:
     count = 1 + blocks * PATH_COLUMNS
     ratios: dict[str, Floats] = {}
     for item in factors:
         line = np.ones(count)
-        line[1:] = _exponential(item.standardised, item.forecast).reshape(-1)
+        line[1:] = _exponential(item.standardised, item.forecast, largest).reshape(-1)
         ratios[item.quote.factor] = line
     hours = np.zeros(count)
     hours[1:] = np.tile(np.repeat(np.arange(1.0, HOURS + 1), 3), blocks)
@@ -224,7 +222,7 @@ def _path_columns(factors: list[FactorBlocks], blocks: int) -> Columns:
         volatility_shock=zeros,
         skew=zeros,
         staking_discount=zeros,
-        weight=np.ones(count),
+        counted=np.ones(count),
         closes={name: line[1:].reshape(blocks, HOURS, 3)[:, :, 2] for name, line in ratios.items()},
-        stepped=True,
+        along_paths=True,
     )

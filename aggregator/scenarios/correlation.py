@@ -13,6 +13,9 @@ from aggregator.parameters import Correlation
 
 Floats = NDArray[np.float64]
 
+SMALLEST_POSITIVE = 1e-300
+"""Keeps a factor that never moved from dividing by zero; no real move is as small."""
+
 GROUPS = ("btc", "eth", "large", "other", "stablecoin")
 
 
@@ -22,13 +25,13 @@ def _ordered_sum(values: Floats) -> Floats:
 
 
 @compiled
-def weighted_products(moves: Floats, weights: Floats, result: Floats) -> None:
-    """Write Σ weight·move_i·move_j of every two lines of `moves`, summed in order."""
+def faded_products(moves: Floats, fades: Floats, result: Floats) -> None:
+    """Write Σ fade·move_i·move_j of every two lines of `moves`, summed in order."""
     for i in range(moves.shape[0]):
         for j in range(i + 1):
             total = 0.0
             for block in range(moves.shape[1]):
-                total += weights[block] * (moves[i, block] * moves[j, block])
+                total += fades[block] * (moves[i, block] * moves[j, block])
             result[i, j] = total
             result[j, i] = total
 
@@ -36,7 +39,8 @@ def weighted_products(moves: Floats, weights: Floats, result: Floats) -> None:
 def fitted(moves: Floats, model: Correlation) -> tuple[Floats, Floats]:
     """Return the shrunk correlation matrix and the standard deviations of daily moves about zero.
 
-    Weights fall by half every `half_life_days` blocks; shrinkage toward the mean correlation (Ledoit, Wolf, 2003).
+    A block counts half as much as one `half_life_days` later; shrinkage goes toward the mean correlation (Ledoit,
+    Wolf, 2003).
 
     Args:
         moves: Shape (factors, blocks), oldest block first.
@@ -44,23 +48,26 @@ def fitted(moves: Floats, model: Correlation) -> tuple[Floats, Floats]:
     """
     count, blocks = moves.shape
     fade = power(0.5, 1.0 / model.half_life_days)
-    weights = np.cumprod(np.full(blocks, fade))[::-1]
+    fades = np.cumprod(np.full(blocks, fade))[::-1]
     products = np.empty((count, count))
-    weighted_products(np.ascontiguousarray(moves), weights, products)
-    deviations = np.sqrt(np.maximum(np.diagonal(products), 1e-300))
+    faded_products(np.ascontiguousarray(moves), fades, products)
+    deviations = np.sqrt(np.maximum(np.diagonal(products), SMALLEST_POSITIVE))
     correlation = np.clip(products / deviations[:, None] / deviations[None, :], -1.0, 1.0)
     pairs = [float(correlation[i, j]) for i in range(count) for j in range(i)]
-    mean = min(max(sum(pairs) / len(pairs), 0.0), 0.99) if pairs else 0.0
+    mean = min(max(sum(pairs) / len(pairs), 0.0), model.largest_mean) if pairs else 0.0
     shrunk = (1.0 - model.shrinkage) * correlation + model.shrinkage * mean
     np.fill_diagonal(shrunk, 1.0)
-    return shrunk, deviations / math.sqrt(float(_ordered_sum(weights)))
+    return shrunk, deviations / math.sqrt(float(_ordered_sum(fades)))
 
 
 @compiled
-def cholesky(matrix: Floats) -> Floats:
+def cholesky(matrix: Floats, smallest: float, replaced: float) -> Floats:
     """Return the lower triangular factor by Cholesky-Banachiewicz, sums in index order.
 
-    A pivot below 1e-12 (a factor that is a copy of an earlier one) is set to 1e-6, so the factor stays invertible.
+    Args:
+        matrix: Symmetric, positive semidefinite.
+        smallest: A pivot (before its root) up to here belongs to a factor that is a copy of an earlier one.
+        replaced: What such a pivot becomes, so that the factor stays invertible.
     """
     size = matrix.shape[0]
     lower = np.zeros_like(matrix)
@@ -70,7 +77,7 @@ def cholesky(matrix: Floats) -> Floats:
             for k in range(j):
                 rest -= lower[i, k] * lower[j, k]
             if i == j:
-                lower[i, i] = math.sqrt(rest) if rest > 1e-12 else 1e-6
+                lower[i, i] = math.sqrt(rest) if rest > smallest else replaced
             else:
                 lower[i, j] = rest / lower[j, j]
     return lower
@@ -115,7 +122,8 @@ def toward_target(moves: Floats, groups: list[str], model: Correlation) -> Float
     np.fill_diagonal(target, 1.0)
     stressed = (1.0 - model.toward) * matrix + model.toward * np.maximum(matrix, target)
     unit = part / deviations[:, None]
-    moved = _multiply(cholesky(stressed), _solve(cholesky(matrix), unit))
+    to, since = (cholesky(each, model.smallest_pivot, model.replaced_pivot) for each in (stressed, matrix))
+    moved = _multiply(to, _solve(since, unit))
     result[chosen] = moved * deviations[:, None]
     return result
 

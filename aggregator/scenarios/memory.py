@@ -101,9 +101,9 @@ def _initial(history: HourlyHistory, groups: Mapping[str, Group], parameters: Pa
 def _follow(item: FactorMemory, closes: NDArray[np.int64], group: str, parameters: Parameters) -> FactorMemory:
     """Take in closes, the first of which is the last one known."""
     logs = logarithms(closes)
-    weight = power(0.5, 1.0 / parameters.volatility.half_life_hours)
+    decay = power(0.5, 1.0 / parameters.volatility.half_life_hours)
     for move in (logs[1:] - logs[:-1]).tolist():
-        variance = weight * item.variance + (1.0 - weight) * move * move
+        variance = decay * item.variance + (1.0 - decay) * move * move
         regime, below = _next_regime(item, math.sqrt(variance), group, parameters.regime)
         item = msgspec.structs.replace(item, variance=variance, regime=regime, hours_below=below)
     return item

@@ -17,7 +17,6 @@ from aggregator.exact.kernels import log_each
 
 Floats = NDArray[np.float64]
 
-PARTS_PER_HOUR = 6
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
 
@@ -56,24 +55,25 @@ def _scales(seed: int, blocks: int) -> Floats:
 
 
 @lru_cache(maxsize=64)
-def reference_blocks(stream: str, *, blocks: int, correlation: float) -> Floats:
+def reference_blocks(stream: str, *, blocks: int, correlation: float, parts_per_hour: int) -> Floats:
     """Return standardised log moves since the start of each block.
 
     Args:
         stream: Names the factor's own part; equal names give equal blocks.
         blocks: Number of blocks.
         correlation: Share of variance held in common with the market stream (0 for assets that do not move with it).
+        parts_per_hour: Moves from which an hour's low and high are taken.
 
     Returns:
         Shape (blocks, 24, 3): low, high and close of each hour, in units of the hourly volatility. Read-only.
     """
-    count = blocks * 24 * PARTS_PER_HOUR
+    count = blocks * 24 * parts_per_hour
     own = _normals(_seed("own:" + stream), count)
     market = _normals(_seed("market"), count)
     mixed = math.sqrt(correlation) * market + math.sqrt(1.0 - correlation) * own
-    scale = _scales(_seed("scale"), blocks) / math.sqrt(PARTS_PER_HOUR)
-    steps = mixed.reshape(blocks, 24 * PARTS_PER_HOUR) * scale[:, None]
-    walk = np.cumsum(steps, axis=1).reshape(blocks, 24, PARTS_PER_HOUR)
+    scale = _scales(_seed("scale"), blocks) / math.sqrt(parts_per_hour)
+    steps = mixed.reshape(blocks, 24 * parts_per_hour) * scale[:, None]
+    walk = np.cumsum(steps, axis=1).reshape(blocks, 24, parts_per_hour)
     opens = np.concatenate([np.zeros((blocks, 1)), walk[:, :-1, -1]], axis=1)
     low = np.minimum(walk.min(axis=2), opens)
     high = np.maximum(walk.max(axis=2), opens)

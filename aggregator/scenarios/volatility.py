@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,19 @@ Floats = NDArray[np.float64]
 HOURS_PER_YEAR = 8760.0
 
 
+class Recursion(NamedTuple):
+    """What the recursion is made of."""
+
+    start: int
+    """Hours whose mean square it starts from."""
+    decay: float
+    """λ: what an hour leaves of the past."""
+    rise: float
+    """Largest ratio to the volatility published 24 hours before."""
+    floor: float
+    """Smallest volatility per square-root hour."""
+
+
 def hourly(annual: float) -> float:
     """Return the volatility per square-root hour of an annual one."""
     return annual / math.sqrt(HOURS_PER_YEAR)
@@ -27,34 +41,33 @@ def annual(hourly_volatility: float) -> float:
 
 
 @compiled
-def recursion(returns: Floats, weight: float, rise: float, floor: float, result: Floats) -> float:
+def recursion(returns: Floats, model: Recursion, result: Floats) -> float:
     """Write the volatility known before each hour, and return the one after the last.
 
-    v ← w·v + (1 - w)·r² (RiskMetrics, 1996), started at the mean square of the first week; never below `floor`, never
-    more than `rise` times the value of 24 hours ago. The cap holds for what is published, not for the recursion itself.
+    v ← λ·v + (1 - λ)·r² (RiskMetrics, 1996), started at the mean square of the first hours; never below the floor,
+    never more than `rise` times the value of 24 hours ago. The cap holds for what is published, not for
+    the recursion itself.
 
     Args:
         returns: Hourly log returns, oldest first, at least one.
-        weight: Weight of the past.
-        rise: Largest ratio to the volatility published 24 hours before.
-        floor: Smallest volatility per square-root hour.
+        model: Its constants.
         result: Receives one value per return.
     """
-    start = min(168, returns.size)
+    known = min(model.start, returns.size)
     variance = 0.0
-    for index in range(start):
+    for index in range(known):
         variance += returns[index] * returns[index]
-    variance = variance / start
+    variance = variance / known
     current = 0.0
     for index in range(returns.size + 1):
         current = math.sqrt(variance)
-        current = max(current, floor)
+        current = max(current, model.floor)
         if index >= 24:
-            limit = rise * result[index - 24]
+            limit = model.rise * result[index - 24]
             current = min(current, limit)
         if index < returns.size:
             result[index] = current
-            variance = weight * variance + (1.0 - weight) * returns[index] * returns[index]
+            variance = model.decay * variance + (1.0 - model.decay) * returns[index] * returns[index]
     return current
 
 
@@ -77,6 +90,7 @@ def forecast_series(returns: Floats, *, group: str, model: Volatility) -> tuple[
     """
     floor = hourly(model.floor_annual.of(group))
     known = np.empty_like(returns)
-    weight = power(0.5, 1.0 / model.half_life_hours)
-    today = recursion(returns, weight, model.daily_rise_cap, floor, known)
+    decay = power(0.5, 1.0 / model.half_life_hours)
+    constants = Recursion(start=model.warm_up_hours, decay=decay, rise=model.daily_rise_cap, floor=floor)
+    today = recursion(returns, constants, known)
     return known, today, max(root_mean_square(returns), floor)

@@ -160,7 +160,7 @@ def _terms(item: FactorBlocks, columns: MarketColumns, parameters: Parameters) -
             expected_shortfall(-moves, parameters.shortfall.tail_percent),
             expected_shortfall(moves, parameters.shortfall.tail_percent),
         ),
-        hourly_volume=max(volume, 1.0),
+        hourly_volume=max(volume, liquidity.smallest_hourly_volume),
         confidence=quote.confidence / quote.price,
         static_share=parameters.static_margin.of(group),
         flags=tuple(sorted(item.flags | ({"quote_stale"} if quote.stale else set()))),

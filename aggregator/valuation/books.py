@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.exact.buffers import view8, view32, view64
-from aggregator.exact.units import PER_MILLE, LotArray, MantissaArray, value_unit
+from aggregator.exact.units import PER_MILLE, LotArray, MantissaArray, value_unit, whole_parts
 from aggregator.parameters import Parameters
 from aggregator.scenarios.columns import PATH_COLUMNS
 from riskschema.arrays import PositionTable, RiskArrays
@@ -102,19 +102,19 @@ def market_rows(arrays: RiskArrays) -> MarketRows:
 
 
 def layout(arrays: RiskArrays, parameters: Parameters) -> Layout:
-    """Return the column layout; shares are rounded to the nearest part per thousand."""
+    """Return the column layout, shares as whole parts per thousand."""
     return Layout(
         grid=len(arrays.grid),
         stress=len(arrays.stress),
         blocks=arrays.blocks,
         percent=parameters.shortfall.tail_percent,
-        forecast_share=round(parameters.shortfall.weight * PER_MILLE),
-        long_run=round(parameters.shortfall.long_run_floor * PER_MILLE),
-        net=round(parameters.delta_floor.net * PER_MILLE),
-        hedged=round(parameters.delta_floor.hedged * PER_MILLE),
-        within_venue=round(parameters.offsets.within_venue * PER_MILLE),
-        within_chain=round(parameters.offsets.within_chain * PER_MILLE),
-        across=round(parameters.offsets.across_chains * PER_MILLE),
+        forecast_share=whole_parts(parameters.shortfall.forecast_share, PER_MILLE),
+        long_run=whole_parts(parameters.shortfall.long_run_floor, PER_MILLE),
+        net=whole_parts(parameters.delta_floor.net, PER_MILLE),
+        hedged=whole_parts(parameters.delta_floor.hedged, PER_MILLE),
+        within_venue=whole_parts(parameters.offsets.within_venue, PER_MILLE),
+        within_chain=whole_parts(parameters.offsets.within_chain, PER_MILLE),
+        across=whole_parts(parameters.offsets.across_chains, PER_MILLE),
     )
 
 

@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 
 YEAR_HOURS = 8760.0
 YEAR_SECONDS = 31_536_000.0
-MONTH_YEARS = 30.0 / 365.0
+YEAR_DAYS = 365.0
 
 
 class Pricer(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +105,7 @@ def decimals(instrument: RowInstrument) -> int:
 
 
 def unit_values(instrument: RowInstrument, pricer: Pricer) -> UnitValues:
-    """Return the values of one base unit; far tails keep only their weight of the change.
+    """Return the values of one base unit; far tails keep only a share of the change.
 
     Args:
         instrument: Any instrument whose factors are quoted.
@@ -113,8 +113,8 @@ def unit_values(instrument: RowInstrument, pricer: Pricer) -> UnitValues:
     """
     found = _values(instrument, pricer)
     now = found.values[0]
-    weight = pricer.columns.weight
-    dampened = np.where(weight == 1.0, found.values, now + weight * (found.values - now))
+    counted = pricer.columns.counted
+    dampened = np.where(counted == 1.0, found.values, now + counted * (found.values - now))
     return msgspec.structs.replace(found, values=dampened)
 
 
@@ -123,8 +123,8 @@ def _values(instrument: object, pricer: Pricer) -> UnitValues:
     raise NotImplementedError(f"no price function for {type(instrument).__name__}")
 
 
-def _linear(factor: str, units: int, pricer: Pricer, growth: Floats | float = 1.0) -> UnitValues:
-    price = pricer.price(factor) / float(10**units)
+def _linear(factor: str, decimals: int, pricer: Pricer, growth: Floats | float = 1.0) -> UnitValues:
+    price = pricer.price(factor) / float(10**decimals)
     exposures = () if factor == USD else ((factor, price),)
     return UnitValues(values=price * pricer.ratio(factor) * growth, reference=price, exposures=exposures)
 
@@ -217,11 +217,11 @@ def _shocked_volatility(instrument: Option, forward: Floats, strike: float, year
     """Apply 1 + v·(30 d/τ)^p, at least one day of tenor; an upward shock has a floor (Deribit, Derive)."""
     grid, columns = pricer.grid, pricer.columns
     now = columns.volatilities[instrument.underlying] if instrument.underlying != USD else 0.0
-    tenor = max(float(years[0]), 1.0 / 365.0)
-    exponent = grid.short_tenor_power if tenor <= MONTH_YEARS else grid.long_tenor_power
-    factor = np.maximum(1.0 + columns.volatility_shock * power(MONTH_YEARS / tenor, exponent), 0.05)
-    moneyness = strike / forward - 1.0
-    tilted = np.maximum(now * factor * (1.0 + columns.skew * np.clip(moneyness, -1.0, 1.0)), 0.01)
+    tenor, reference = max(float(years[0]), grid.shortest_tenor_days / YEAR_DAYS), grid.reference_tenor_days / YEAR_DAYS
+    shock = power(reference / tenor, grid.short_tenor_power if tenor <= reference else grid.long_tenor_power)
+    factor = np.maximum(1.0 + columns.volatility_shock * shock, grid.smallest_volatility_factor)
+    moneyness = np.clip(strike / forward - 1.0, -grid.skew_reach, grid.skew_reach)
+    tilted = np.maximum(now * factor * (1.0 + columns.skew * moneyness), grid.smallest_volatility)
     return np.where(columns.volatility_shock > 0.0, np.maximum(tilted, grid.minimum_shocked_volatility), tilted)
 
 

@@ -165,7 +165,7 @@ class PlainMargin:
 
     def _base(self, node: Node) -> Fraction:
         shortfall, floor = self._model["shortfall"], self._model["delta_floor"]
-        weight, stress = shortfall["weight"], self._worst(node, self._first_stress, self._first_block)
+        weight, stress = shortfall["forecast_share"], self._worst(node, self._first_stress, self._first_block)
         tails = [max(self._expected_shortfall(node, variant), 0) for variant in range(4)]
         net = sum((abs(delta) for delta in node.deltas.values()), Fraction(0))
         return max(

@@ -99,7 +99,7 @@ def test_the_early_exit_and_the_rank_are_exact(seed: int, loan: float, other: fl
     table = rows(seed, 3, volatility=volatility)
     held = book([2**40, int(other * 2**40), -int((1 + other) * loan * 2**40)])
     found = result()
-    touch.touches(held, table, Wanted(rank=10, steps=64, far=NEVER), found)
+    touch.touches(held, table, Wanted(rank=10, repayments=64, far=NEVER), found)
     touches, multiplier = exhaustive(held, table, 10)
     assert found.touches[0] == found.silo_touches[0] == found.touched.sum() == touches
     assert found.multiplier[0] == found.silo_multiplier[0] == pytest.approx(multiplier, rel=1e-6)
@@ -109,8 +109,8 @@ def test_multipliers_beyond_the_safe_one_are_not_told_apart_but_stay_beyond_it()
     table = rows(5, 2, volatility=0.02)
     held = book([2**40, -(2**39)])
     exact, rough = result(), result()
-    touch.touches(held, table, Wanted(rank=10, steps=64, far=NEVER), exact)
-    touch.touches(held, table, Wanted(rank=10, steps=64, far=2.0), rough)
+    touch.touches(held, table, Wanted(rank=10, repayments=64, far=NEVER), exact)
+    touch.touches(held, table, Wanted(rank=10, repayments=64, far=2.0), rough)
     assert exact.multiplier[0] > rough.multiplier[0] >= 2.0
 
 
@@ -120,8 +120,8 @@ def test_more_collateral_never_brings_a_touch_nearer(seed: int, loan: float, mor
     table = rows(seed, 3, volatility=0.08)
     lots = [2**40, 0, -int(loan * 2**40)]
     before, after = result(), result()
-    touch.touches(book(lots), table, Wanted(rank=10, steps=64, far=NEVER), before)
-    touch.touches(book([lots[0], int(more * 2**40), lots[2]]), table, Wanted(rank=10, steps=64, far=NEVER), after)
+    touch.touches(book(lots), table, Wanted(rank=10, repayments=64, far=NEVER), before)
+    touch.touches(book([lots[0], int(more * 2**40), lots[2]]), table, Wanted(rank=10, repayments=64, far=NEVER), after)
     assert after.touches[0] <= before.touches[0]
     assert after.multiplier[0] >= before.multiplier[0] * (1 - 1e-6)
 
@@ -129,7 +129,7 @@ def test_more_collateral_never_brings_a_touch_nearer(seed: int, loan: float, mor
 def test_a_silo_without_terms_never_touches() -> None:
     held = book([])
     found = result()
-    touch.touches(held, rows(1, 1), Wanted(rank=10, steps=64, far=NEVER), found)
+    touch.touches(held, rows(1, 1), Wanted(rank=10, repayments=64, far=NEVER), found)
     assert found.touches[0] == 0
     assert found.multiplier[0] == NEVER
 
@@ -137,7 +137,7 @@ def test_a_silo_without_terms_never_touches() -> None:
 def test_a_silo_too_small_to_count_does_not_decide_the_account() -> None:
     held = book([2**40, -(2**41)])._replace(counted=np.zeros(1, dtype=np.int8))
     found = result()
-    touch.touches(held, rows(1, 2), Wanted(rank=10, steps=64, far=NEVER), found)
+    touch.touches(held, rows(1, 2), Wanted(rank=10, repayments=64, far=NEVER), found)
     assert found.touches[0] == 0
     assert found.silo_touches[0] == BLOCKS
     assert found.multiplier[0] == NEVER

@@ -25,7 +25,7 @@ def test_splitmix64_gives_its_published_first_words() -> None:
 
 
 def test_reference_blocks_have_unit_hourly_variance_and_fat_tails() -> None:
-    blocks = reference_blocks("X", blocks=1100, correlation=0.85)
+    blocks = reference_blocks("X", blocks=1100, correlation=0.85, parts_per_hour=6)
     ends = blocks[:, -1, 2] / math.sqrt(24)
     assert np.mean(ends) == pytest.approx(0.0, abs=0.1)
     assert np.mean(ends**2) == pytest.approx(1.0, abs=0.25)
@@ -33,14 +33,14 @@ def test_reference_blocks_have_unit_hourly_variance_and_fat_tails() -> None:
 
 
 def test_reference_blocks_of_two_assets_move_together_but_not_as_one() -> None:
-    first = reference_blocks("X", blocks=1100, correlation=0.85)[:, -1, 2]
-    second = reference_blocks("Y", blocks=1100, correlation=0.85)[:, -1, 2]
+    first = reference_blocks("X", blocks=1100, correlation=0.85, parts_per_hour=6)[:, -1, 2]
+    second = reference_blocks("Y", blocks=1100, correlation=0.85, parts_per_hour=6)[:, -1, 2]
     assert 0.75 < np.corrcoef(first, second)[0, 1] < 0.95
-    assert reference_blocks("X", blocks=1100, correlation=0.85)[:, -1, 2].tobytes() == first.tobytes()
+    assert reference_blocks("X", blocks=1100, correlation=0.85, parts_per_hour=6)[:, -1, 2].tobytes() == first.tobytes()
 
 
 def test_lows_and_highs_enclose_closes() -> None:
-    blocks = reference_blocks("X", blocks=200, correlation=0.5)
+    blocks = reference_blocks("X", blocks=200, correlation=0.5, parts_per_hour=6)
     assert (blocks[:, :, 0] <= blocks[:, :, 2]).all()
     assert (blocks[:, :, 1] >= blocks[:, :, 2]).all()
     assert (blocks[:, 0, 0] <= 0).all()
@@ -108,7 +108,7 @@ def test_a_group_without_history_follows_ether_and_stablecoins_the_reference(lab
     market = lab.market(lab.history(["ETH"], 24 * 90))
     crv, eth, usdc = factor_blocks(market, ["CRV", "ETH", "USDC"], small_parameters)
     assert crv.standardised == pytest.approx(eth.standardised * 1.5)
-    reference = reference_blocks("USDC", blocks=82, correlation=0.0)
+    reference = reference_blocks("USDC", blocks=82, correlation=0.0, parts_per_hour=6)
     assert usdc.standardised.tobytes() == reference.tobytes()
 
 
@@ -154,9 +154,10 @@ def test_a_silent_market_keeps_the_floor(parameters) -> None:
 def test_the_recursion_equals_its_plain_twin(parameters) -> None:
     returns = np.random.default_rng(4).normal(size=100) * 0.01
     results = np.empty((2, 100))
+    constants = volatility.Recursion(start=24, decay=0.98, rise=2.5, floor=0.001)
     values = [
-        volatility.recursion(returns, 0.98, 2.5, 0.001, results[0]),
-        volatility.recursion.py_func(returns, 0.98, 2.5, 0.001, results[1]),
+        volatility.recursion(returns, constants, results[0]),
+        volatility.recursion.py_func(returns, constants, results[1]),
     ]
     assert values[0] == values[1]
     assert results[0].tobytes() == results[1].tobytes()

@@ -45,9 +45,9 @@ def columns(**ratios: list[float]) -> Columns:
         volatility_shock=np.zeros(count),
         skew=np.zeros(count),
         staking_discount=np.zeros(count),
-        weight=np.ones(count),
+        counted=np.ones(count),
         closes={},
-        stepped=False,
+        along_paths=False,
     )
 
 
@@ -275,9 +275,9 @@ def test_an_expired_option_is_worth_its_intrinsic_value_in_every_column(lab, rea
 def test_far_tails_count_only_in_part(lab, real) -> None:
     market, _ = real
     values = unit_values(lab.token("ETH"), market).values
-    tail = int(np.flatnonzero(market.columns.weight != 1.0)[0])
+    tail = int(np.flatnonzero(market.columns.counted != 1.0)[0])
     moved = market.columns.ratios["ETH"][tail] - 1
-    assert values[tail] / values[0] - 1 == pytest.approx(moved * market.columns.weight[tail])
+    assert values[tail] / values[0] - 1 == pytest.approx(moved * market.columns.counted[tail])
 
 
 def test_an_unknown_instrument_is_refused(pricer: Pricer) -> None:

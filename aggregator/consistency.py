@@ -1,0 +1,95 @@
+"""What the numbers of a parameter file must satisfy together, beyond the range of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from aggregator.exact.units import PER_MILLE, PER_MILLION, whole_parts
+
+if TYPE_CHECKING:  # the parameters check themselves when they are read
+    from aggregator.parameters import ParameterValues
+
+WHOLE_PARTS = {
+    "shortfall.forecast_share": PER_MILLE,
+    "shortfall.long_run_floor": PER_MILLE,
+    "delta_floor.net": PER_MILLE,
+    "delta_floor.hedged": PER_MILLE,
+    "offsets.within_venue": PER_MILLE,
+    "offsets.within_chain": PER_MILLE,
+    "offsets.across_chains": PER_MILLE,
+    "margin.maintenance_share": PER_MILLION,
+}
+"""Shares that kernels multiply by as integers, and the parts in which they count."""
+CERTAIN = PER_MILLION
+
+
+def violations(values: ParameterValues) -> Iterator[str]:
+    """Yield one sentence per rule that is broken, each beginning with the field's path."""
+    yield from _shares(values)
+    yield from _grades(values)
+    yield from _grid(values)
+    yield from _volatilities(values)
+    yield from _stress(values)
+
+
+def _shares(values: ParameterValues) -> Iterator[str]:
+    for path, scale in WHOLE_PARTS.items():
+        share = attrgetter(path)(values)
+        try:
+            whole_parts(share, scale)
+        except ValueError:
+            yield f"{path}: {share} is no whole number of parts in {scale:,}, and nothing is rounded silently"
+    if values.delta_floor.hedged > values.delta_floor.net:
+        yield "delta_floor.hedged: more than delta_floor.net would make a hedge cost more than none"
+
+
+def _grades(values: ParameterValues) -> Iterator[str]:
+    model = values.probability
+    bounds = [getattr(model.grades, name) for name in model.grades.__struct_fields__]
+    if not _ascending(bounds):
+        yield f"probability.grades: bounds must grow from A to C, got {bounds}"
+    if model.grades.C != CERTAIN:
+        yield f"probability.grades.C: must be {CERTAIN}, or a probability has no grade"
+    if model.published_floor_ppm > model.grades.A:
+        yield "probability.published_floor_ppm: above probability.grades.A: an A would show a worse grade's probability"
+    if not model.grades.CCC < model.unfollowed_floor_ppm <= CERTAIN:
+        yield "probability.unfollowed_floor_ppm: must lie above probability.grades.CCC: it stands for a C at best"
+
+
+def _grid(values: ParameterValues) -> Iterator[str]:
+    grid = values.grid
+    if len(grid.tail_moves) != len(grid.tail_shares):
+        yield "grid.tail_shares: grid.tail_moves and grid.tail_shares differ in length"
+    for name in ("joint_moves", "tail_moves", "stablecoin_breaks", "staking_discounts"):
+        moves = getattr(grid, name)
+        if len(set(moves)) != len(moves):
+            yield f"grid.{name}: a move is there twice"
+    if any(abs(move) > grid.joint_parts for move in grid.joint_moves):
+        yield "grid.joint_moves: a move beyond grid.joint_parts leaves the range"
+    if not grid.joint_moves:
+        yield "grid.joint_moves: is empty"
+
+
+def _volatilities(values: ParameterValues) -> Iterator[str]:
+    for group in values.volatility.floor_annual.__struct_fields__:
+        floor, default = values.volatility.floor_annual.of(group), values.volatility.default_annual.of(group)
+        if floor > default:
+            yield f"volatility.default_annual.{group}: below its floor"
+    for group in ("btc", "eth"):
+        if not _ascending(getattr(values.regime.thresholds, group)):
+            yield f"regime.thresholds.{group}: must grow from normal to stressed"
+
+
+def _stress(values: ParameterValues) -> Iterator[str]:
+    names = [crisis.name for crisis in values.stress.crises]
+    if not names:
+        yield "stress.crises: is empty"
+    if len(set(names)) != len(names):
+        yield "stress.crises: a name is there twice"
+
+
+def _ascending(numbers: Sequence[float]) -> bool:
+    return all(low < high for low, high in pairwise(numbers))
