@@ -24,9 +24,9 @@ from attest.formats.eip712 import Destination, address_of, sign_digest, signing_
 from attest.formats.header import ReportHeader, encode_header, report_hash
 from attest.formats.leaf import NO_DEBT, AccountLeaf, encode_leaf, leaf_hash, subject_of
 from node.api.application import create_app, serve
-from node.node import SystemClock
+from node.clock import SystemClock
 from node.status import NodeStatus
-from node.telemetry import Metrics
+from node.telemetry import HttpMetrics
 from riskschema.assessment import Assessment, Contribution
 from riskschema.codec import encode_json
 from riskschema.rounds import StoredAccount, StoredReport
@@ -143,7 +143,7 @@ def run_server(accounts: int, told: Connection) -> None:
     async def run() -> None:
         members, status = committee(), NodeStatus(round_interval=12)
         store = await filled_store(members, accounts)
-        metrics = Metrics(status)
+        metrics = HttpMetrics()
         app = create_app(store=store, committee=members, status=status, metrics=metrics, clock=SystemClock())
         async with serve(app) as listening:
             told.send((listening.host, listening.port))

@@ -96,6 +96,44 @@ def run(
 
 
 @plimsoll.command(
+    short_help="Serve the HTTP API of a node that runs beside it.",
+    epilog=_example("plimsoll serve --config plimsoll.toml --port 9001"),
+)
+@config_option
+@click.option("--data", "data_directory", type=PATH, help="Where the node's database is kept.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="HTTP port; 0 takes a free one. Default: 8547.")
+@click.option("--json", "as_json", is_flag=True, help="Write the log as JSON, one object per line.")
+@click.option("--monitoring", help="URL of the node's monitoring port, if not as the settings say.")
+@click.option("--listener", type=int, hidden=True)
+@click.option("--log-level", default="INFO", hidden=True)
+def serve(
+    *,
+    config: Path,
+    data_directory: Path | None,
+    port: int | None,
+    as_json: bool,
+    monitoring: str | None,
+    listener: int | None,
+    log_level: str,
+) -> None:
+    """Serve the HTTP API from the database of a node, read only and without any key, until Ctrl-C.
+
+    `plimsoll run` does so by itself; start further ones on other ports, behind a proxy.
+    """
+    from node.commands.serve import serve_api  # noqa: PLC0415
+
+    serve_api(
+        config,
+        data_directory=data_directory,
+        port=port,
+        as_json=as_json,
+        monitoring=monitoring,
+        listener=listener,
+        log_level=log_level,
+    )
+
+
+@plimsoll.command(
     short_help="Read an account on every configured chain.",
     epilog=_example("plimsoll positions 0xADDRESS --config plimsoll.toml --json > portfolio.json"),
 )

@@ -1,4 +1,4 @@
-"""The committee as an operator's file, byte for byte the same for all, and whether this node's settings fit it."""
+"""The committee as an operator's file, byte for byte the same for all."""
 
 from __future__ import annotations
 
@@ -6,15 +6,7 @@ from pathlib import Path
 
 from attest.encoding.canonical_json import decode_canonical, encode_canonical
 from attest.formats.committee import Committee, check_committee
-from attest.formats.eip712 import Destination
-from attest.hours.table import history_hash
-from attest.keys.identity import IdentityKey
-from attest.keys.keystore import LocalSigner
-from node.round.reading import ConfiguredVenue
-from node.settings import Settings, read_text
-from riskschema.errors import FatalError, InvalidData
-from riskschema.market import HourlyHistory
-from riskschema.units import Hash32
+from node.settings import read_text
 
 MAX_COMMITTEE_BYTES = 1 << 20
 
@@ -34,82 +26,3 @@ def load_committee(path: Path) -> Committee:
 def write_committee(path: Path, committee: Committee) -> None:
     """Write a committee file."""
     path.write_bytes(encode_canonical(committee) + b"\n")
-
-
-def check_agreement(settings: Settings, committee: Committee, venues: tuple[ConfiguredVenue, ...]) -> None:
-    """Refuse settings under which this node could not compute what the committee computes.
-
-    Raises:
-        InvalidData: naming what differs.
-    """
-    asked = [(rule.venue, rule.chain_id, rule.start_block) for rule in committee.venues]
-    given = [(venue.label, venue.chain_id, venue.start_block) for venue in venues]
-    if asked != given:
-        raise InvalidData(
-            f"the committee reads (venue, chain, from block) {asked}, the settings configure {given}: "
-            "make [[chains.venues]] the same, in the same order",
-            code="invalid_settings",
-        )
-    by_id = {chain.chain_id: chain for chain in settings.chains}
-    for observed in committee.chains:
-        chain = by_id.get(observed.chain_id)
-        wanted = Hash32(observed.genesis_hash)
-        if chain is None or chain.genesis_hash != wanted:
-            raise InvalidData(
-                f"the committee reads chain {observed.chain_id} with genesis {wanted}: "
-                "give that chain this genesis_hash in the settings",
-                code="invalid_settings",
-            )
-
-
-def check_history(history: HourlyHistory, committee: Committee) -> None:
-    """Refuse a genesis history that is not the committee's: every report would differ.
-
-    Raises:
-        InvalidData: naming both hashes.
-    """
-    given = history_hash(history)
-    if given != committee.history_hash:
-        raise InvalidData(
-            f"market.history_file hashes to {Hash32(given)}, the committee asks for "
-            f"{Hash32(committee.history_hash)}: get the committee's history file",
-            code="invalid_settings",
-        )
-
-
-def operator_index(committee: Committee, signer: LocalSigner, identity: IdentityKey) -> int:
-    """Return this operator's place in the committee.
-
-    Raises:
-        FatalError: the committee does not name the keys.
-    """
-    if signer.address not in committee.signers:
-        raise FatalError(
-            f"the attestation key {signer.address} is none of the committee's: {', '.join(committee.signers)}",
-            code="key_unreadable",
-        )
-    index = committee.signers.index(signer.address)
-    if committee.operators[index].identity != identity.public_key:
-        raise FatalError(
-            f"the identity key {Hash32(identity.public_key)} is not that of operator {index}, "
-            f"{Hash32(committee.operators[index].identity)}: check keys.identity and the committee file",
-            code="key_unreadable",
-        )
-    return index
-
-
-def destination_of(settings: Settings, committee: Committee) -> Destination | None:
-    """Return the contract that this node publishes to; None where it does not publish.
-
-    Raises:
-        InvalidData: the committee's signatures do not count there.
-    """
-    if settings.publish is None:
-        return None
-    wanted = Destination(chain_id=settings.publish.chain_id, oracle=settings.publish.oracle)
-    if wanted not in committee.destinations:
-        raise InvalidData(
-            f"publish: {wanted.oracle} on chain {wanted.chain_id} is no destination of the committee",
-            code="invalid_settings",
-        )
-    return wanted

@@ -20,8 +20,10 @@ from attest.keys.identity import IdentityKey
 from attest.keys.keystore import LocalSigner, open_identity, open_keystore
 from attest.reports.report import Model
 from contracts.calls import decode_revert
-from node.committee_file import check_agreement, check_history, destination_of, load_committee, operator_index
-from node.node import Node, StepHook, SystemClock, no_hook, thread_executor
+from node.clock import SystemClock
+from node.committee_file import load_committee
+from node.committee_fit import check_agreement, check_history, destination_of, operator_index
+from node.node import Node, StepHook, no_hook, thread_executor
 from node.publishing.outbox import PublishLimits
 from node.publishing.publisher import open_publisher
 from node.publishing.transmitter import open_transmitter

@@ -200,6 +200,7 @@ def _settings_text(devnet: Devnet, oracle: Address, port: int | None) -> str:
         "deadline = 20",
         "poll = 0.05",
     ]
+    lines += ["", "[monitoring]", "port = 0"]
     if port is not None:
         lines += ["", "[api]", f"port = {port}"]
     return "\n".join(lines) + "\n"

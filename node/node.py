@@ -90,19 +90,6 @@ class Node:
         self.seconds[step] = time.perf_counter() - begin
 
 
-class SystemClock:
-    """The clock of the machine."""
-
-    def now(self) -> float:
-        """Return Unix time in seconds."""
-        return time.time()
-
-    async def sleep_until(self, timestamp: float) -> None:
-        """Wait until `timestamp`."""
-        while (remaining := timestamp - time.time()) > 0:  # noqa: ASYNC110 - a timer may fire a little early
-            await asyncio.sleep(remaining)
-
-
 class ThreadExecutor:
     """Runs heavy work in one thread: the kernels release the interpreter lock, so the event loop goes on.
 

@@ -117,6 +117,13 @@ class Api(Table, frozen=True, kw_only=True):
     port: Port = 8547
 
 
+class Monitoring(Table, frozen=True, kw_only=True):
+    """The port of the process that runs the rounds: its metrics, and its status for the processes that serve."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8548
+
+
 class Settings(Table, frozen=True, kw_only=True):
     """A node's settings."""
 
@@ -130,6 +137,7 @@ class Settings(Table, frozen=True, kw_only=True):
     keys: Keys | None = None
     publish: Publish | None = None
     api: Api = Api()
+    monitoring: Monitoring = Monitoring()
     keep_rounds: Annotated[int, Meta(ge=2)] = 10_000
     """Older rounds are deleted from the database."""
 
@@ -164,6 +172,18 @@ def load_settings(path: Path) -> Settings:
     for place, value in _texts(tree, "$"):
         refuse_wrong_checksum(value, what=f"{path}: {place}")
     return from_builtins(tree, Settings, what=str(path))
+
+
+def overridden(settings: Settings, *, data_directory: Path | None, port: int | None) -> Settings:
+    """Return the settings with what the command line says instead; port 0 takes free ports, for monitoring too."""
+    if data_directory is not None:
+        settings = msgspec.structs.replace(settings, data_directory=str(data_directory.resolve()))
+    if port is not None:
+        settings = msgspec.structs.replace(settings, api=msgspec.structs.replace(settings.api, port=port))
+    if port == 0:
+        monitoring = msgspec.structs.replace(settings.monitoring, port=0)
+        settings = msgspec.structs.replace(settings, monitoring=monitoring)
+    return settings
 
 
 def rpc_url(chain: Chain, directory: Path) -> str:

@@ -35,11 +35,21 @@ class CertifiedRound(msgspec.Struct, frozen=True, kw_only=True):
     """Unix seconds at which this node learned of it."""
 
 
+class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What the process that runs the rounds tells those that serve."""
+
+    round: int | None
+    step: RoundStep | None
+    certified: CertifiedRound | None
+    failures: tuple[Failure, ...]
+
+
 class NodeStatus:
     """The state of the round loop in a few words.
 
     One task writes, any task of the same event loop reads. A failure is logged when it begins or changes its reason,
-    and once more when it is over, never at every repetition.
+    and once more when it is over, never at every repetition. A process that serves has one of its own, which repeats
+    what the process with the rounds says (`adopt`) beside what fails here.
 
     Args:
         round_interval: Seconds from one round to the next.
@@ -49,6 +59,7 @@ class NodeStatus:
     def __init__(self, *, round_interval: float, stale_after_intervals: int = STALE_AFTER_INTERVALS) -> None:
         self._longest_gap = round_interval * stale_after_intervals
         self._failures: dict[str, Failure] = {}
+        self._adopted: tuple[Failure, ...] = ()
         self.round: int | None = None
         self.step: RoundStep | None = None
         self.certified: CertifiedRound | None = None
@@ -85,10 +96,22 @@ class NodeStatus:
         if known is not None and known.since is not None:
             _log.info("recovered", component=component, reason=known.code, seconds=round(at - known.since, 3))
 
+    def document(self) -> StatusDocument:
+        """Return what `adopt` takes over in another process."""
+        return StatusDocument(
+            round=self.round, step=self.step, certified=self.certified, failures=tuple(self._failures.values())
+        )
+
+    def adopt(self, document: StatusDocument) -> None:
+        """Repeat what another process says of itself, in place of what it said before; nothing of it is logged here."""
+        self.round, self.step, self._adopted = document.round, document.step, document.failures
+        if document.certified is not None and document.certified != self.certified:
+            self.certify(document.certified.round, at=document.certified.at)
+
     def failures(self, now: float) -> tuple[Failure, ...]:
         """Return all that keeps the node from being ready at `now`, rounds first, then by component."""
         overdue = self._overdue(now)
-        others = sorted(self._failures.values(), key=lambda failure: failure.component)
+        others = sorted((*self._failures.values(), *self._adopted), key=lambda failure: failure.component)
         return (*([overdue] if overdue else []), *others)
 
     def ready(self, now: float) -> tuple[str, ...]:

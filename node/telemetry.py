@@ -154,16 +154,6 @@ class Metrics:
             buckets=_GAS_BUCKETS,
             registry=self.registry,
         )
-        self._requests = self._counter(
-            "plimsoll_http_requests", "HTTP requests by route", ["method", "route", "status"]
-        )
-        self._request_time = Histogram(
-            "plimsoll_http_request_duration_seconds",
-            "Time to answer an HTTP request",
-            ["route"],
-            buckets=_HTTP_BUCKETS,
-            registry=self.registry,
-        )
         self._ready = self._gauge("plimsoll_ready", "1 when the node is ready")
         self._unready = self._gauge("plimsoll_unready", "1 per reason for which the node is not ready", ["reason"])
         self._certified_round = self._gauge("plimsoll_certified_round", "The last certified round")
@@ -195,11 +185,6 @@ class Metrics:
         """Note a landed transaction."""
         self._gas.labels(str(chain_id)).observe(gas_used)
 
-    def answered(self, *, method: str, route: str, status: int, seconds: float) -> None:
-        """Count an HTTP request; `route` is the template (``/v1/accounts/{address}``), never the path."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._request_time.labels(route).observe(seconds)
-
     def exposition(self, now: float) -> bytes:
         """Return all series in Prometheus' text format, readiness as of `now`."""
         reasons = self._status.ready(now)
@@ -217,3 +202,29 @@ class Metrics:
 
     def _gauge(self, name: str, documentation: str, labels: list[str] | None = None) -> Gauge:
         return Gauge(name, documentation, labels or [], registry=self.registry)
+
+
+class HttpMetrics:
+    """Prometheus series of one process that serves the HTTP API."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        self._requests = Counter(
+            "plimsoll_http_requests", "HTTP requests by route", ["method", "route", "status"], registry=self.registry
+        )
+        self._request_time = Histogram(
+            "plimsoll_http_request_duration_seconds",
+            "Time to answer an HTTP request",
+            ["route"],
+            buckets=_HTTP_BUCKETS,
+            registry=self.registry,
+        )
+
+    def answered(self, *, method: str, route: str, status: int, seconds: float) -> None:
+        """Count an HTTP request; `route` is the template (``/v1/accounts/{address}``), never the path."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._request_time.labels(route).observe(seconds)
+
+    def exposition(self, _now: float) -> bytes:
+        """Return all series in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -163,10 +163,17 @@ _ALL = (
         "database unusable",
         "The database cannot be opened or is of another version.",
     ),
+    Reason(
+        "store_not_ready",
+        "database not ready",
+        "The node that writes the database has not made it, or not brought it to this version yet: start plimsoll run.",
+    ),
     Reason("compiler_missing", "no Solidity compiler", "Install Node.js with npm; it is needed to compile contracts."),
     # readiness
     Reason("round_missing", "no certified round yet", "Wait for the first round; the log names what holds it up."),
     Reason("round_overdue", "no recent round", "No round was certified lately; the log names what holds it up."),
+    Reason("signer_silent", "rounds unknown", "The process that runs the rounds does not answer the one that serves."),
+    Reason("serving_stopped", "API stopped", "The process that serves the HTTP API ended; it is started again."),
     # requests to the HTTP API
     Reason("account_unknown", "account unknown", "The account is not in the report of the round that was looked at."),
     Reason("round_unknown", "round unknown", "This node keeps no certified report of that round."),

@@ -3,14 +3,19 @@
 SQLite runs in WAL mode, so that the API reads while the round writes, and with ``synchronous=FULL``: a commit is on
 the disk when it returns. With NORMAL a power failure may take back the last commits, among them a message that peers
 have already seen; a round commits a few times only, so the price is a few milliseconds.
+
+One process writes. Others open the file read only (``mode=ro``), and whatever they do, they can neither change nor
+migrate it. While readers overlap without a gap SQLite's own checkpoints never come to the end of the write-ahead log,
+so the writer cuts it itself between rounds (`Database.cut_log`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +26,17 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from riskschema.errors import FatalError, TransientError
-from storage.migration import migrate
+from storage.migration import migrate, require_current
 
 BUSY_TIMEOUT_MILLISECONDS = 20_000
-JOURNAL_BYTES = 64 * 1024 * 1024
-"""What the write-ahead log keeps on the disk after a large round was checkpointed."""
+JOURNAL_BYTES = 16 * 1024 * 1024
+"""A longer write-ahead log is cut between rounds; one round may write more."""
+CUT_MILLISECONDS = 2_000
+"""Longest wait for readers of the log while it is cut; nobody writes meanwhile."""
 CONNECTIONS = 4
 CONNECTION_WAIT_SECONDS = 60
 WRITES = "plimsoll_writes"
+AUTOCOMMIT = "plimsoll_autocommit"
 PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
@@ -36,6 +44,7 @@ PRAGMAS = (
     f"PRAGMA journal_size_limit={JOURNAL_BYTES}",
     f"PRAGMA busy_timeout={BUSY_TIMEOUT_MILLISECONDS}",
 )
+READER_PRAGMAS = ("PRAGMA query_only=ON", f"PRAGMA busy_timeout={BUSY_TIMEOUT_MILLISECONDS}")
 
 
 @asynccontextmanager
@@ -55,6 +64,24 @@ async def open_database(location: str | Path) -> AsyncIterator[Database]:
             async with engine.execution_options(**{WRITES: True}).begin() as connection:
                 await connection.run_sync(migrate)
         yield database
+    finally:
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def open_database_to_read(path: Path) -> AsyncIterator[Database]:
+    """Open the database file of another process; it is neither made nor migrated, and cannot be written.
+
+    Raises:
+        TransientError: it is not there yet, or of an older version that its node has still to migrate.
+        FatalError: it cannot be opened, is no database, or is of a newer version.
+    """
+    engine = _sqlite_reader(path)
+    try:
+        with _opening(str(path)):
+            async with engine.begin() as connection:
+                await connection.run_sync(require_current)
+        yield Database(str(path), engine)
     finally:
         await engine.dispose()
 
@@ -95,6 +122,28 @@ class Database:
         with self._translated():
             async with self._turn, self._writer.begin() as connection:
                 yield connection
+
+    async def cut_log(self) -> bool:
+        """Move the write-ahead log into the file and cut it, if it is long; a bounded wait for those who read it.
+
+        Returns:
+            False where a reader held it too long: it is cut another time.
+
+        Raises:
+            TransientError: the database failed.
+        """
+        if self._reader.dialect.name != "sqlite" or not _is_longer(f"{self._reader.url.database}-wal", JOURNAL_BYTES):
+            return True
+        plain = self._reader.execution_options(**{AUTOCOMMIT: True})
+        with self._translated():
+            async with self._turn, plain.connect() as connection:
+                await connection.exec_driver_sql(f"PRAGMA busy_timeout={CUT_MILLISECONDS}")
+                try:
+                    result = await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+                    busy, *_ = result.one()
+                finally:
+                    await connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MILLISECONDS}")
+        return not busy
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -140,25 +189,45 @@ def _prepare_file(path: Path) -> None:
 
 def _sqlite_engine(path: Path) -> AsyncEngine:
     # not as text: a path may hold signs that mean something in a URL
-    url = URL.create("sqlite+aiosqlite", database=str(path))
+    return _configured(URL.create("sqlite+aiosqlite", database=str(path)), PRAGMAS)
+
+
+def _sqlite_reader(path: Path) -> AsyncEngine:
+    if not path.exists():
+        raise TransientError(
+            f"database {path} is not there yet: its node makes it (plimsoll run)", code="store_not_ready"
+        )
+    url = URL.create("sqlite+aiosqlite", database=path.absolute().as_uri(), query={"mode": "ro", "uri": "true"})
+    return _configured(url, READER_PRAGMAS)
+
+
+def _configured(url: URL, pragmas: Sequence[str]) -> AsyncEngine:
     engine = create_async_engine(url, pool_size=CONNECTIONS, max_overflow=0, pool_timeout=CONNECTION_WAIT_SECONDS)
-    event.listen(engine.sync_engine, "connect", _configure_sqlite)
+    event.listen(engine.sync_engine, "connect", partial(_configure_sqlite, pragmas))
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
 
 
-def _configure_sqlite(connection: Any, record: object) -> None:
+def _configure_sqlite(pragmas: Sequence[str], connection: Any, record: object) -> None:
     connection.isolation_level = None  # the driver would begin late, and only before a write
     cursor = connection.cursor()
-    for pragma in PRAGMAS:
+    for pragma in pragmas:
         cursor.execute(pragma)
     cursor.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
     # a transaction that reads first and writes later would lose the update, or fail, if another wrote in between
-    writes = connection.get_execution_options().get(WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    if not options.get(AUTOCOMMIT, False):
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(WRITES, False) else "BEGIN")
+
+
+def _is_longer(path: str, size: int) -> bool:
+    try:
+        return Path(path).stat().st_size > size
+    except OSError:
+        return False
 
 
 @contextmanager

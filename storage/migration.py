@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
-from riskschema.errors import FatalError
+from riskschema.errors import FatalError, TransientError
 from storage.tables import METADATA
 
 FOLDER = Path(__file__).parent / "migrations"
@@ -33,6 +33,25 @@ def migrate(connection: Connection) -> None:
     if current is None:
         _require_empty(connection)
     command.upgrade(config, "head")
+
+
+def require_current(connection: Connection) -> None:
+    """Refuse a database of another version than this program's; nothing is changed.
+
+    Raises:
+        TransientError: its node has not made or migrated it yet.
+        FatalError: it was made by a newer version.
+    """
+    script = ScriptDirectory(str(FOLDER))
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current == script.get_current_head():
+        return
+    _require_known(current, script)
+    raise TransientError(
+        f"the database is {'empty' if current is None else f'of version {current}'}, this program reads version "
+        f"{script.get_current_head()}: its node brings it there when it starts (plimsoll run)",
+        code="store_not_ready",
+    )
 
 
 def _require_known(current: str | None, script: ScriptDirectory) -> None:

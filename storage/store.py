@@ -15,7 +15,7 @@ from riskschema.errors import FatalError
 from riskschema.rounds import StoredAccount, StoredHour, StoredMessage, StoredReport, StoredTransaction
 from riskschema.units import Address, Hash32
 from storage import rows
-from storage.database import Database, open_database
+from storage.database import Database, open_database, open_database_to_read
 from storage.tables import HOURS, LEAVES, MESSAGES, REPORTS, TRANSACTIONS
 
 MAX_MESSAGES = 4_096
@@ -37,6 +37,18 @@ async def open_store(location: str | Path) -> AsyncIterator[SqlStore]:
         FatalError: the database cannot be opened, or is of a newer version.
     """
     async with open_database(location) as database:
+        yield SqlStore(database)
+
+
+@asynccontextmanager
+async def open_store_to_read(path: Path) -> AsyncIterator[SqlStore]:
+    """Open the store that another process writes; whatever would write raises.
+
+    Raises:
+        TransientError: its node has not made it, or not brought it to this program's version yet.
+        FatalError: the database cannot be opened, or is of a newer version.
+    """
+    async with open_database_to_read(path) as database:
         yield SqlStore(database)
 
 
@@ -203,7 +215,7 @@ class SqlStore:
         """Delete the oldest rounds below `below_round` (never the latest certified); return how many.
 
         One call deletes at most 256 rounds: a return of 0 says that nothing is left to delete. Transactions that are
-        not settled stay.
+        not settled stay. Then the write-ahead log is cut, if it is long and its readers let go of it.
         """
         async with self._database.write() as connection:
             latest = await _latest_certified(connection, config_digest)
@@ -214,6 +226,7 @@ class SqlStore:
                 if table is TRANSACTIONS:
                     condition = and_(condition, TRANSACTIONS.c.status.not_in(UNSETTLED))
                 await connection.execute(delete(table).where(condition))
+        await self._database.cut_log()
         return len(doomed)
 
 

@@ -6,6 +6,7 @@ Nothing is private, nothing writes: every answer may be read by anyone and from 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import perf_counter
@@ -16,12 +17,13 @@ from aiohttp.typedefs import Handler, Middleware
 
 from attest.formats.committee import Committee
 from node.api.answers import Answers
+from node.api.kept import Kept
 from node.api.openapi import openapi_document
 from node.api.problems import Problem
 from node.api.routes import ROUTES, STATE, ApiState
-from node.api.server import PROTECTION, Listening, listen
+from node.api.server import PROTECTION, Listening, listen, open_listener
 from node.status import NodeStatus
-from node.telemetry import Metrics
+from node.telemetry import HttpMetrics
 from riskschema.errors import PlimsollError
 from riskschema.ports import Clock, Store
 from riskschema.reasons import REASONS
@@ -45,15 +47,15 @@ _log = structlog.get_logger("node.api")
 
 
 def create_app(
-    *, store: Store, committee: Committee, status: NodeStatus, metrics: Metrics, clock: Clock
+    *, store: Store, committee: Committee, status: NodeStatus, metrics: HttpMetrics, clock: Clock
 ) -> web.Application:
     """Return the application.
 
     Args:
         store: Read only.
         committee: Whose reports are shown; operators and destinations go into every attestation.
-        status: Of the round loop.
-        metrics: Counts requests by route.
+        status: Of the rounds, and of what fails here.
+        metrics: Of this process.
         clock: Time.
     """
     app = web.Application(middlewares=[_bounded(MAX_CONCURRENT_REQUESTS)], client_max_size=1)
@@ -61,6 +63,7 @@ def create_app(
         answers=Answers(store=store, committee=committee, status=status, clock=clock),
         status=status,
         metrics=metrics,
+        exposition=Kept(metrics.exposition, clock),
         clock=clock,
         openapi=openapi_document([operation for operation, _ in ROUTES]),
     )
@@ -70,21 +73,17 @@ def create_app(
 
 
 @asynccontextmanager
-async def serve(app: web.Application, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Listening]:
+async def serve(app: web.Application, opened: socket.socket | None = None) -> AsyncIterator[Listening]:
     """Serve until the context is left, then finish the requests under way.
 
     Args:
         app: From `create_app`.
-        host: Address to listen on; loopback unless said otherwise.
-        port: 0 takes a free one, which the value given tells.
-
-    Raises:
-        InvalidData: the address cannot be listened on.
+        opened: From `open_listener`, closed in the end; a free port on loopback if None.
     """
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=REQUEST_SECONDS)
     await runner.setup()
     try:
-        async with listen(runner, host, port) as listening:
+        async with listen(runner, opened or open_listener("127.0.0.1", 0)) as listening:
             yield listening
     finally:
         await runner.cleanup()

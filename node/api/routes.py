@@ -12,10 +12,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from attest.reports.attestation import AttestationDocument, RoundNumber
 from node.api.answers import Answer, Answers
 from node.api.documents import AccountDocument, RoundDocument
+from node.api.kept import Kept
 from node.api.openapi import Operation, Parameter
 from node.api.problems import Problem, UnreadyComponent
 from node.status import NodeStatus
-from node.telemetry import Metrics
+from node.telemetry import HttpMetrics
 from riskschema.codec import encode_json
 from riskschema.errors import InvalidData
 from riskschema.ports import Clock
@@ -50,7 +51,8 @@ class ApiState(msgspec.Struct, frozen=True, kw_only=True):
 
     answers: Answers
     status: NodeStatus
-    metrics: Metrics
+    metrics: HttpMetrics
+    exposition: Kept
     clock: Clock
     openapi: bytes
 
@@ -129,10 +131,11 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Answer with the Prometheus series."""
-    state = request.app[STATE]
-    body = state.metrics.exposition(state.clock.now())
-    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
+    """Answer with the Prometheus series of this process."""
+    return web.Response(
+        body=request.app[STATE].exposition.get(),
+        headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"},
+    )
 
 
 async def openapi(request: web.Request) -> web.Response:
@@ -197,7 +200,7 @@ ROUTES: tuple[tuple[Operation, Respond], ...] = (
         Operation(
             path="/metrics",
             name="getMetrics",
-            summary="Prometheus series",
+            summary="Prometheus series of the process that serves",
             content_type=CONTENT_TYPE_LATEST.partition(";")[0],
         ),
         metrics,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -50,27 +51,59 @@ class Listening(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def listen(runner: web.AppRunner, host: str, port: int) -> AsyncIterator[Listening]:
+async def listen(runner: web.AppRunner, opened: socket.socket, *, most: int | None = None) -> AsyncIterator[Listening]:
     """Accept connections for a runner that is set up.
 
-    Raises:
-        InvalidData: the address cannot be listened on.
+    Args:
+        runner: Answers the requests.
+        opened: From `open_listener`; closed in the end.
+        most: Connections at a time; what `connection_limit` allows if None.
     """
-    loop, manager, most = asyncio.get_running_loop(), runner.server, connection_limit()
+    loop, manager = asyncio.get_running_loop(), runner.server
+    bound = connection_limit() if most is None else min(most, connection_limit())
     if manager is None:
         raise RuntimeError("the runner is not set up")
+    # as many as the backlog are accepted at a time, before the first of them can be dropped
+    listener = await loop.create_server(
+        lambda: ApiProtocol(manager, loop, bound), sock=opened, backlog=max(bound // 4, 1)
+    )
     try:
-        # as many as the backlog are accepted at a time, before the first of them can be dropped
-        listener = await loop.create_server(
-            lambda: ApiProtocol(manager, loop, most), host, port, backlog=max(most // 4, 1)
-        )
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InvalidData(f"api: cannot listen on {host}:{port}: {reason}", code="invalid_settings") from error
-    try:
-        yield Listening(host, listener.sockets[0].getsockname()[1])
+        yield listening_at(opened)
     finally:
         listener.close()
+
+
+def listening_at(opened: socket.socket) -> Listening:
+    """Return where a socket listens."""
+    host, port, *_ = opened.getsockname()
+    return Listening(host, port)
+
+
+def open_listener(host: str, port: int, *, setting: str = "--port") -> socket.socket:
+    """Take a port: who connects waits until somebody accepts.
+
+    Args:
+        host: An address of this machine, or a name of one.
+        port: 0 takes a free one.
+        setting: How the person who runs this chooses another.
+
+    Raises:
+        InvalidData: something else listens there, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind((host, port))
+        opened.listen()
+    except OSError as error:
+        opened.close()
+        raise InvalidData(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another port with {setting}, or "
+            f"{setting} 0 for any free one",
+            code="invalid_settings",
+        ) from error
+    return opened
 
 
 def connection_limit() -> int:

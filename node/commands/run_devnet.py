@@ -18,7 +18,7 @@ from adapters.history.simulator import PriceWalk
 from devnet.launch import start_devnet
 from devnet.local_chain import Devnet
 from devnet.prices import set_prices
-from node.commands.run_node import Say, operate, overridden, require_free_port
+from node.commands.run_node import Say, operate, require_free_port
 from node.key_files import make_directory
 from node.local_network import (
     FACTORS,
@@ -30,7 +30,7 @@ from node.local_network import (
 )
 from node.round.round import RoundResult
 from node.round.service import StopRequest, stop_on_signals
-from node.settings import Api
+from node.settings import Api, overridden
 from node.telemetry import configure_logging
 from riskschema.errors import FatalError, PlimsollError
 
@@ -57,7 +57,7 @@ def run_devnet(*, once: bool, data_directory: Path | None, port: int | None, as_
         api = Api()
         require_free_port(api.host, api.port if port is None else port)
     with _only_run_in(directory):
-        asyncio.run(_run(directory, once=once, port=port))
+        asyncio.run(_run(directory, once=once, port=port, as_json=as_json))
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def _only_run_in(directory: Path) -> Iterator[None]:
         yield
 
 
-async def _run(directory: Path, *, once: bool, port: int | None) -> None:
+async def _run(directory: Path, *, once: bool, port: int | None, as_json: bool) -> None:
     begin = time.monotonic()
 
     def say(line: str) -> None:
@@ -92,10 +92,12 @@ async def _run(directory: Path, *, once: bool, port: int | None) -> None:
         say("deploying RiskOracle, simulating three years of prices, writing keys and settings")
         now = int(time.time()) - ROUND_SECONDS
         network = await asyncio.to_thread(prepare_local_network, devnet, directory, port=port, now=now)
-        await _operate(devnet, network, once=once, port=port, say=say)
+        await _operate(devnet, network, once=once, port=port, as_json=as_json, say=say)
 
 
-async def _operate(devnet: Devnet, network: LocalNetwork, *, once: bool, port: int | None, say: Say) -> None:
+async def _operate(
+    devnet: Devnet, network: LocalNetwork, *, once: bool, port: int | None, as_json: bool, say: Say
+) -> None:
     stop = StopRequest()
     settings = overridden(network.settings, data_directory=None, port=port)
     guide = _Guide(devnet, network)
@@ -104,9 +106,10 @@ async def _operate(devnet: Devnet, network: LocalNetwork, *, once: bool, port: i
         try:
             await operate(
                 settings,
-                network.config_file.parent,
+                network.config_file,
                 stop,
                 once=once,
+                as_json=as_json,
                 say=say,
                 on_serving=guide.serving,
                 on_round=None if once else guide.tell,
@@ -142,10 +145,11 @@ class _Guide:
         self._devnet = devnet
         self._network = network
         self._url: str | None = None
+        self._monitoring = ""
 
-    def serving(self, url: str) -> None:
-        """Take note of where the API is."""
-        self._url = url
+    def serving(self, url: str, monitoring: str) -> None:
+        """Take note of where the API and the node's own metrics are."""
+        self._url, self._monitoring = url, monitoring
 
     def tell(self, result: RoundResult) -> None:
         """Take note of a finished round."""
@@ -163,7 +167,7 @@ class _Guide:
             f"  try        curl -s {url}/v1/accounts/{user}",
             f"  check it   curl -s {url}/v1/accounts/{user} | {_program()} verify - --rpc {self._devnet.url} "
             f"--oracle {self._network.oracle}",
-            f"  rounds     {url}/v1/rounds/latest   health {url}/readyz   metrics {url}/metrics",
+            f"  rounds     {url}/v1/rounds/latest   health {url}/readyz   metrics {self._monitoring}/metrics",
             f"  chain      {self._devnet.url}  (chain id {self._devnet.deployment.chain_id})",
             f"  oracle     {self._network.oracle}  (RiskOracle)",
             f"  pool       {self._network.pool}  (ExamplePool: refuses loans above a score)",

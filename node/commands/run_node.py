@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -13,17 +14,19 @@ import click
 import msgspec
 import structlog
 
-from node.api.application import create_app, serve
+from node.api.monitoring import serve_monitoring
+from node.api.server import listening_at, open_listener
+from node.api.supervisor import serving_process
 from node.composition import open_node
+from node.core_dumps import forbid_dumps
 from node.key_files import make_directory
 from node.node import Node
 from node.round.assessing import warm_up
 from node.round.round import RoundResult
 from node.round.service import StopRequest, run_rounds, stop_on_signals
-from node.settings import Settings, load_settings
+from node.settings import Settings, load_settings, overridden
 from node.telemetry import configure_logging
 from riskschema.codec import encode_json
-from riskschema.errors import InvalidData
 from riskschema.rounds import RoundStep
 from riskschema.units import Hash32
 
@@ -56,18 +59,9 @@ def run_node(config: Path, *, once: bool, data_directory: Path | None, port: int
     """
     configure_logging(json=True if as_json else None)
     settings = overridden(load_settings(config), data_directory=data_directory, port=port)
-    directory = config.resolve().parent
-    make_directory(directory / settings.data_directory)
-    asyncio.run(_run(settings, directory, once=once))
-
-
-def overridden(settings: Settings, *, data_directory: Path | None, port: int | None) -> Settings:
-    """Return the settings with what the command line says instead."""
-    if data_directory is not None:
-        settings = msgspec.structs.replace(settings, data_directory=str(data_directory.resolve()))
-    if port is not None:
-        settings = msgspec.structs.replace(settings, api=msgspec.structs.replace(settings.api, port=port))
-    return settings
+    config = config.resolve()
+    make_directory(config.parent / settings.data_directory)
+    asyncio.run(_run(settings, config, once=once, as_json=as_json))
 
 
 def require_free_port(host: str, port: int) -> None:
@@ -76,30 +70,21 @@ def require_free_port(host: str, port: int) -> None:
     Raises:
         InvalidData: something else listens there, or the address is not this machine's.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-    except OSError as error:
-        raise InvalidData(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another port with --port, or --port 0 "
-            "for any free one",
-            code="invalid_settings",
-        ) from error
+    open_listener(host, port).close()
 
 
-async def _run(settings: Settings, directory: Path, *, once: bool) -> None:
+async def _run(settings: Settings, config: Path, *, once: bool, as_json: bool) -> None:
     stop = StopRequest()
     say = partial(click.echo, err=True)
     async with stop_on_signals(stop):
         await operate(
             settings,
-            directory,
+            config,
             stop,
             once=once,
+            as_json=as_json,
             say=say,
-            on_serving=lambda url: say(f"serving {url}"),
+            on_serving=lambda url, monitoring: say(f"serving {url}, metrics of the rounds at {monitoring}/metrics"),
             on_round=_log_round,
         )
 
@@ -118,35 +103,40 @@ def _log_round(result: RoundResult) -> None:
 
 async def operate(
     settings: Settings,
-    directory: Path,
+    config: Path,
     stop: StopRequest,
     *,
     once: bool,
+    as_json: bool,
     say: Say,
-    on_serving: Callable[[str], None],
+    on_serving: Callable[[str, str], None],
     on_round: Callable[[RoundResult], None] | None = None,
 ) -> None:
-    """Open the node, serve the API and run rounds until `stop`; with `once` print the final JSON line.
+    """Open the node and run rounds until `stop`, the API beside it in a process of its own.
+
+    Args:
+        settings: What the file says, and the command line instead.
+        config: Their file, as an absolute path.
+        stop: When to end.
+        once: Run one round without an API and print the final JSON line.
+        as_json: Whether the log is JSON.
+        say: Tells people what happens.
+        on_serving: Called with the URLs of the API and of the monitoring port, once the API answers.
+        on_round: Called after each round.
 
     Raises:
+        InvalidData: settings or ports cannot be used.
         KeyboardInterrupt: with `once`, if stopped before the round ended: there is no report to print.
     """
-    if not once:
-        require_free_port(settings.api.host, settings.api.port)
+    forbid_dumps()
     async with AsyncExitStack() as stack:
-        node = await stack.enter_async_context(open_node(settings, directory, before_step=stop.check))
+        ports = None if once else _open_ports(stack, settings)
+        node = await stack.enter_async_context(open_node(settings, config.parent, before_step=stop.check))
+        if ports is not None:
+            serving = _serving(node, settings, config, ports, as_json=as_json, on_serving=on_serving)
+            await stack.enter_async_context(serving)
         say("loading the numeric kernels (the first time they are compiled, which takes up to a minute)")
         await warm_up(node)
-        if not once:
-            app = create_app(
-                store=node.store,
-                committee=node.rules.committee,
-                status=node.status,
-                metrics=node.metrics,
-                clock=node.clock,
-            )
-            listening = await stack.enter_async_context(serve(app, host=settings.api.host, port=settings.api.port))
-            on_serving(str(listening))
         result = await run_rounds(node, stop, once=once, on_round=on_round)
     if result is not None:
         click.echo(encode_json(_once_report(node, result)))
@@ -154,6 +144,43 @@ async def operate(
         raise KeyboardInterrupt
     else:
         say("stopped")
+
+
+def _open_ports(stack: AsyncExitStack, settings: Settings) -> tuple[socket.socket, socket.socket]:
+    """Take the ports of API and monitoring before the work of starting."""
+    api, monitoring = settings.api, settings.monitoring
+    first = open_listener(api.host, api.port)
+    stack.callback(first.close)
+    second = open_listener(monitoring.host, monitoring.port, setting="monitoring.port")
+    stack.callback(second.close)
+    return first, second
+
+
+@asynccontextmanager
+async def _serving(
+    node: Node,
+    settings: Settings,
+    config: Path,
+    ports: tuple[socket.socket, socket.socket],
+    *,
+    as_json: bool,
+    on_serving: Callable[[str, str], None],
+) -> AsyncIterator[None]:
+    """Serve the monitoring port here and the API in another process."""
+    api, opened = ports
+    url = str(listening_at(api))
+    async with serve_monitoring(opened, status=node.status, metrics=node.metrics, clock=node.clock) as monitoring:
+        arguments = [
+            *("--config", str(config)),
+            *("--data", str(config.parent / settings.data_directory)),
+            *("--monitoring", str(monitoring)),
+            *("--log-level", logging.getLevelName(logging.getLogger().level)),
+            *(["--json"] if as_json else []),
+        ]
+        async with serving_process(
+            arguments, api, status=node.status, clock=node.clock, on_ready=lambda: on_serving(url, str(monitoring))
+        ):
+            yield
 
 
 def _once_report(node: Node, result: RoundResult) -> OnceReport:

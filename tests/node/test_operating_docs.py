@@ -13,7 +13,7 @@ from adapters.protocols import discover_protocols
 from node.cli import plimsoll
 from node.settings import Settings
 from node.status import NodeStatus
-from node.telemetry import Metrics
+from node.telemetry import HttpMetrics, Metrics
 from riskschema.codec import to_builtins
 from riskschema.reasons import REASONS
 
@@ -78,8 +78,9 @@ def test_every_reason_is_explained() -> None:
 
 
 def test_every_series_is_explained() -> None:
-    names = {family.name for family in Metrics(NodeStatus(round_interval=1)).registry.collect()}
-    assert {row[0].strip("`") for row in table("metrics")} == names
+    for name, metrics in (("metrics", Metrics(NodeStatus(round_interval=1))), ("http metrics", HttpMetrics())):
+        names = {family.name for family in metrics.registry.collect()}
+        assert {row[0].strip("`") for row in table(name)} == names
 
 
 def test_every_event_of_the_log_is_explained() -> None:
@@ -101,7 +102,13 @@ def commands(group: click.Group = plimsoll, *path: str) -> Iterator[tuple[str, c
 def test_every_command_is_described_with_all_its_options(name: str, command: click.Command) -> None:
     sections = {part.split("\n")[0].strip("` "): part for part in COMMAND_LINE.split("\n## ")[1:]}
     assert name in sections
-    options = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+    options = {
+        option
+        for parameter in command.params
+        if not getattr(parameter, "hidden", False)
+        for option in parameter.opts
+        if option.startswith("--")
+    }
     described = set(re.findall(r"`(--[a-z-]+)", sections[name]))
     assert options - {"--json"} <= described
     assert described <= options | {"--json"}

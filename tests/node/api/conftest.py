@@ -15,7 +15,7 @@ from attest.formats.header import ReportHeader, encode_header, report_hash
 from attest.formats.leaf import NO_DEBT, AccountLeaf, encode_leaf, leaf_hash, subject_of
 from node.api.application import create_app, serve
 from node.status import NodeStatus
-from node.telemetry import Metrics
+from node.telemetry import HttpMetrics
 from riskschema.assessment import Assessment, Contribution
 from riskschema.codec import encode_json
 from riskschema.ports import Store
@@ -49,7 +49,7 @@ class World:
         self.store = store
         self.clock = FakeClock()
         self.status = NodeStatus(round_interval=12)
-        self.metrics = Metrics(self.status)
+        self.metrics = HttpMetrics()
         self.committee = committee()
         self.digest = config_digest(self.committee)
         self.config_digest = Hash32(self.digest)

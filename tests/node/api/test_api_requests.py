@@ -309,7 +309,7 @@ async def test_metrics_are_not_for_web_pages(world):
 
 
 async def test_the_port_that_was_taken_is_told(world):
-    async with serve(world.app(), "127.0.0.1", 0) as listening:
+    async with serve(world.app(), server.open_listener("127.0.0.1", 0)) as listening:
         url = urlsplit(str(listening))
         assert (url.hostname, url.port) == ("127.0.0.1", listening.port)
         assert listening.port > 0
@@ -322,8 +322,7 @@ async def test_an_ipv6_address_is_written_so_that_it_is_a_url():
 async def test_a_port_in_use_is_refused_with_the_address(world):
     async with serve(world.app()) as listening:
         with pytest.raises(InvalidData, match=f"cannot listen on 127.0.0.1:{listening.port}"):
-            async with serve(world.app(), "127.0.0.1", listening.port):
-                pass
+            server.open_listener("127.0.0.1", listening.port)
 
 
 async def test_a_request_under_way_is_finished_when_the_server_stops(world, worlds, alice):
@@ -358,6 +357,6 @@ async def test_a_defect_is_logged_and_told_without_internals(world, monkeypatch)
 
 
 async def test_a_runner_must_be_set_up_before_it_listens(world):
-    with pytest.raises(RuntimeError, match="not set up"):
-        async with server.listen(web.AppRunner(world.app()), "127.0.0.1", 0):
+    with server.open_listener("127.0.0.1", 0) as opened, pytest.raises(RuntimeError, match="not set up"):
+        async with server.listen(web.AppRunner(world.app()), opened):
             pass

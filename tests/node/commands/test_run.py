@@ -1,11 +1,14 @@
 """`plimsoll run --devnet`: what a newcomer sees, from the first line to Ctrl-C."""
 
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from riskschema.rounds import RoundStep
+from tests.node.api.test_serving_process import serving_pid
 from tests.node.commands.conftest import Plimsoll
 from tests.node.local_node import LocalNode
 from tests.patience import HANG_SECONDS
@@ -62,6 +66,19 @@ def get(url: str) -> dict[str, object]:
         return json.loads(answer.read())
 
 
+def wait_until_ready(url: str) -> None:
+    """The process that serves hears of the first round within a second."""
+    end = time.monotonic() + HANG_SECONDS
+    while True:
+        try:
+            assert get(f"{url}/readyz")["status"] == "ready"
+        except urllib.error.HTTPError:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        else:
+            return
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory that several runs share."""
@@ -91,7 +108,7 @@ def test_a_second_run_in_the_same_directory_shows_where_to_look_and_stops_at_ctr
         url = node.read_until(r"curl -s (http://127\.0\.0\.1:\d+/v1/accounts/0x[0-9a-fA-F]{40})")[1]
         answer = get(url)
         assert answer["format"] == "plimsoll-account-1"
-        assert get(url.split("/v1/")[0] + "/readyz")
+        wait_until_ready(url.split("/v1/")[0])
         oracle = node.read_until(r"oracle +(0x[0-9a-f]{40})")[1]
         assert "[guard_locked]" in plimsoll("run", "--config", data / "plimsoll.toml", "--once").refused()
         settings = (data / "plimsoll.toml").read_text()
@@ -99,6 +116,11 @@ def test_a_second_run_in_the_same_directory_shows_where_to_look_and_stops_at_ctr
         assert f"another run uses {data}: stop it, or choose another directory with --data" in other
         assert (data / "plimsoll.toml").read_text() == settings, "still those of the chain that runs"
         first, second = (node.read_until(r"^round \d+: \d+ accounts") for _ in range(2))
+        if Path("/proc/self/fd").exists():
+            serving = serving_pid(data / "plimsoll.toml")
+            os.kill(serving, signal.SIGSTOP)
+            second = [node.read_until(r"^round \d+: \d+ accounts") for _ in range(2)][-1]
+            os.kill(serving, signal.SIGCONT)
         status, output = node.stop()
         assert (status, output) == (0, "")
     assert oracle in json.dumps(answer)
@@ -162,3 +184,19 @@ def test_settings_of_a_node_that_do_not_fit_are_refused_before_anything_is_made(
     changed.unlink()
     assert names in message
     assert not list((tmp_path / "data").glob("*.sqlite"))
+
+
+def test_a_node_keeps_its_ports_to_itself_and_names_the_setting_to_change(plimsoll: Plimsoll, config: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        changed = config.with_name("monitoring.toml")
+        changed.write_text(config.read_text().replace("[monitoring]\nport = 0", f"[monitoring]\nport = {port}"))
+        message = plimsoll("run", "--config", changed, "--port", free_port()).refused()
+        changed.unlink()
+    assert f"127.0.0.1:{port}: Address already in use; choose another port with monitoring.port" in message
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

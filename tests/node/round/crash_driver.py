@@ -22,8 +22,8 @@ from typing import Any
 
 from attest.formats.certificate import decode_certificate
 from attest.keys.guard import Guard
+from node.clock import SystemClock
 from node.composition import open_node
-from node.node import SystemClock
 from node.publishing.sender import Sender
 from node.round.assessing import warm_up
 from node.round.round import RoundResult
