@@ -16,7 +16,7 @@ import structlog
 
 from node.api.monitoring import serve_monitoring
 from node.api.server import listening_at, open_listener
-from node.api.supervisor import serving_process
+from node.commands.serving_process import serving_process
 from node.composition import open_node
 from node.core_dumps import forbid_dumps
 from node.key_files import make_directory

@@ -19,9 +19,9 @@ import structlog
 from attest.formats.committee import Committee
 from node.api.application import create_app, serve
 from node.api.server import open_listener
-from node.api.supervisor import READY
 from node.api.watching import watch
 from node.clock import SystemClock
+from node.commands.serving_process import READY
 from node.committee_file import load_committee
 from node.settings import Settings, load_settings, overridden
 from node.status import NodeStatus

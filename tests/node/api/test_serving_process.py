@@ -12,21 +12,23 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
-from node.api import supervisor
 from node.api.monitoring import serve_monitoring
 from node.api.server import listening_at, open_listener
-from node.api.supervisor import serving_process
 from node.clock import SystemClock
+from node.commands import serving_process as supervisor
+from node.commands.serving_process import serving_process
 from node.committee_file import write_committee
 from node.telemetry import Metrics
 from riskschema.errors import FatalError, InvalidData, TransientError
 from storage.store import open_store, open_store_to_read
+from tests.patience import HANG_SECONDS
 
-PATIENCE = 60
+PATIENCE = HANG_SECONDS
 PROC = Path("/proc/self/fd")
 SETTINGS = """
 data_directory = "data"
@@ -61,7 +63,7 @@ class Beside:
     def note_ready(self) -> None:
         self.ready += 1
 
-    async def get(self, path: str, wanted: int = 200) -> dict:
+    async def get(self, path: str, wanted: int = 200) -> Any:
         """Ask until there is an answer of that status."""
         end = time.monotonic() + PATIENCE
         seen: object = None
@@ -184,7 +186,7 @@ async def test_the_process_gets_no_secret_and_little_of_the_processor(beside: Be
 PARENT = """
 import asyncio, sys
 from node.api.server import listening_at, open_listener
-from node.api.supervisor import serving_process
+from node.commands.serving_process import serving_process
 from node.clock import SystemClock
 from node.status import NodeStatus
 
@@ -274,9 +276,14 @@ async def test_a_database_of_a_newer_version_is_not_served(beside: Beside) -> No
 
 
 async def test_monitoring_makes_its_answers_once_a_second_and_not_once_a_request(world, monkeypatch) -> None:
-    made = []
+    made: list[float] = []
     metrics = Metrics(world.status)
-    monkeypatch.setattr(metrics, "exposition", lambda now: made.append(now) or b"series")
+
+    def make(now: float) -> bytes:
+        made.append(now)
+        return b"series"
+
+    monkeypatch.setattr(metrics, "exposition", make)
     opened = open_listener("127.0.0.1", 0)
     async with (
         serve_monitoring(opened, status=world.status, metrics=metrics, clock=world.clock) as monitoring,
