@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from adapters.markets.chainlink import ChainlinkFeeds, PriceFeed
 from aggregator.parameters import load_parameters
 from attest.agreement.machine import RoundMachine
 from attest.agreement.rules import AgreementRules
@@ -28,6 +27,7 @@ from node.publishing.outbox import PublishLimits
 from node.publishing.publisher import open_publisher
 from node.publishing.transmitter import open_transmitter
 from node.round.hourly_prices import HourlyPrices
+from node.round.observing import market_sources
 from node.round.reading import configured_venues, open_chains
 from node.settings import Keys, Market, Publish, Settings, read_text, rpc_url
 from node.status import NodeStatus
@@ -35,7 +35,7 @@ from node.telemetry import Metrics
 from riskschema.codec import MAX_DOCUMENT_BYTES, decode_json
 from riskschema.errors import InvalidData
 from riskschema.market import HourlyHistory
-from riskschema.ports import ChainReader, Clock, MarketSource, Publisher, Store
+from riskschema.ports import Clock, Publisher, Store
 from riskschema.units import Hash32
 from storage.store import open_store
 
@@ -104,7 +104,7 @@ async def open_node(
             chains=chains,
             venues=venues,
             sources=market_sources(settings.market, chains),
-            groups={feed.factor: feed.group for feed in settings.market.feeds},
+            groups=settings.market.groups,
             hourly_prices=hourly_prices,
             parameters=parameters,
             model=Model(
@@ -135,27 +135,6 @@ def load_history(market: Market, directory: Path) -> HourlyHistory:
     path = directory / market.history_file
     text = read_text(path, what="history", limit=MAX_DOCUMENT_BYTES)
     return decode_json(text.encode(), HourlyHistory, what=str(path))
-
-
-def market_sources(market: Market, chains: dict[int, ChainReader]) -> tuple[MarketSource, ...]:
-    """Return one source per chain that has feeds."""
-    return tuple(
-        ChainlinkFeeds(
-            chains[chain_id],
-            [
-                PriceFeed(
-                    factor=feed.factor,
-                    address=feed.address,
-                    group=feed.group,
-                    heartbeat=feed.heartbeat,
-                    deviation=feed.deviation,
-                )
-                for feed in market.feeds
-                if feed.chain_id == chain_id
-            ],
-        )
-        for chain_id in sorted({feed.chain_id for feed in market.feeds})
-    )
 
 
 def _required(settings: Settings, directory: Path) -> tuple[Keys, Committee]:

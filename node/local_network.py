@@ -180,17 +180,17 @@ def _settings_text(devnet: Devnet, oracle: Address, port: int | None) -> str:
         "",
         "[market]",
         'history_file = "history.json"',
+        "",
+        "[market.groups]",
+        *(f'{factor} = "{group}"' for factor, group in FACTORS.values()),
+        "",
+        "[[market.sources]]",
+        'source = "chainlink"',
+        f"chain_id = {deployment.chain_id}",
     ]
     for asset in deployment.assets:
-        factor, group = FACTORS[asset.symbol]
-        lines += [
-            "",
-            "[[market.feeds]]",
-            f"chain_id = {deployment.chain_id}",
-            f'address = "{Address(asset.feed)}"',
-            f'factor = "{factor}"',
-            f'group = "{group}"',
-        ]
+        factor, _ = FACTORS[asset.symbol]
+        lines += ["", "[[market.sources.feeds]]", f'factor = "{factor}"', f'address = "{Address(asset.feed)}"']
     lines += ["", *_chain_lines(devnet)]
     lines += [
         "",

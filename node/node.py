@@ -69,6 +69,8 @@ class Node:
     """This node's own last value per factor: a jump widens the confidence."""
     recent_sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Where this node's own votes of the newest round came from, by factor."""
+    unquoted: set[str] = field(default_factory=set)
+    """Factors that no source had a value of in the newest round."""
     before_step: StepHook = no_hook
     """Awaited before each step: where crash tests stop the process."""
     seconds: dict[RoundStep, float] = field(default_factory=dict)

@@ -13,9 +13,9 @@ from msgspec import Meta
 from node.checksums import refuse_wrong_checksum
 from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData
-from riskschema.instruments import ChainId
+from riskschema.instruments import ChainId, FactorId
 from riskschema.market import Group
-from riskschema.units import Address, Hash32, Wad
+from riskschema.units import Address, Hash32
 
 MAX_SETTINGS_BYTES = 1 << 20
 VENUE_KEYS = frozenset({"protocol", "label", "start_block"})
@@ -67,23 +67,13 @@ class Chain(Table, frozen=True, kw_only=True):
         _refuse_doubled_venues(self)
 
 
-class Feed(Table, frozen=True, kw_only=True):
-    """A Chainlink-style price feed on one of the chains."""
-
-    chain_id: ChainId
-    address: Address
-    factor: Annotated[str, Meta(min_length=1, max_length=120)]
-    group: Group = "other"
-    heartbeat: Seconds = 3_600.0
-    """Largest age of an answer; older answers are refused."""
-    deviation: Wad = msgspec.field(default_factory=lambda: Wad(5 * 10**15))
-    """Relative move that makes the feed answer anew: half-width of the confidence. 0.5 % is Chainlink's usual."""
-
-
 class Market(Table, frozen=True, kw_only=True):
     """Where factor values come from."""
 
-    feeds: tuple[Feed, ...] = ()
+    sources: tuple[dict[str, Any], ...] = ()
+    """``source``, and what the source's own file asks for. The first that quotes a factor is this node's vote."""
+    groups: dict[FactorId, Group] = {}
+    """Which parameters a factor shares; one that is not named is ``other``, the most cautious."""
     history_file: str | None = None
     """The genesis history: what `plimsoll` wrote, or JSON of HourlyHistory."""
 
@@ -148,12 +138,6 @@ class Settings(Table, frozen=True, kw_only=True):
             raise ValueError("at least one [[chains]] table is needed")
         if len(set(ids)) != len(ids):
             raise ValueError("two [[chains]] tables have one chain_id")
-        feeds = [(feed.chain_id, feed.factor) for feed in self.market.feeds]
-        for chain_id, factor in feeds:
-            if chain_id not in ids:
-                raise ValueError(f"market.feeds: no [[chains]] table has chain_id {chain_id}")
-            if feeds.count((chain_id, factor)) > 1:
-                raise ValueError(f"market.feeds: two feeds of {factor} on chain {chain_id}")
         if self.publish is not None and self.publish.chain_id not in ids:
             raise ValueError(f"publish: no [[chains]] table has chain_id {self.publish.chain_id}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, TextIO
@@ -147,6 +147,9 @@ class Metrics:
         self._abstentions = self._counter("plimsoll_abstentions", "Rounds this node abstained from", ["reason"])
         self._accounts = self._gauge("plimsoll_accounts", "Accounts in the last report")
         self._coverage = self._gauge("plimsoll_coverage_ppm", "Reads that succeeded in the last report, per million")
+        self._unquoted = self._gauge(
+            "plimsoll_unquoted", "1 per factor that no market source has a value of", ["factor"]
+        )
         self._gas = Histogram(
             "plimsoll_publish_gas",
             "Gas used by the transactions that published a report",
@@ -180,6 +183,12 @@ class Metrics:
         """Note the size and the coverage of the newest report."""
         self._accounts.set(accounts)
         self._coverage.set(coverage_ppm)
+
+    def unquoted(self, factors: Iterable[str]) -> None:
+        """Note which factors no source has a value of."""
+        self._unquoted.clear()
+        for factor in factors:
+            self._unquoted.labels(factor).set(1)
 
     def published(self, *, chain_id: int, gas_used: int) -> None:
         """Note a landed transaction."""

@@ -94,6 +94,22 @@ class HourlyHistory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return self.close.shape[1]
 
 
+class Unquoted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A factor that a source has no usable value of, and why: unknown, never the last value."""
+
+    factor: FactorId
+    code: str
+    """A key of `riskschema.reasons.REASONS`."""
+    detail: str
+
+
+class MarketReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one source says now: every factor it is asked for is in one of the two."""
+
+    quotes: tuple[FactorQuote, ...]
+    unquoted: tuple[Unquoted, ...] = ()
+
+
 class AgreedPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a round agreed on for one factor."""
 

@@ -7,7 +7,8 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from riskschema.market import FactorQuote
+from riskschema.instruments import FactorId
+from riskschema.market import MarketReading
 from riskschema.portfolio import BlockReference, VenueReading
 from riskschema.rounds import StoredAccount, StoredHour, StoredMessage, StoredReport, StoredTransaction
 from riskschema.units import Address, Hash32
@@ -149,11 +150,16 @@ class MarketSource(Protocol):
         """What the provenance of a quote says."""
         ...
 
-    async def quotes(self) -> tuple[FactorQuote, ...]:
-        """Return the current quotes.
+    @property
+    def factors(self) -> frozenset[FactorId]:
+        """What it is asked for."""
+        ...
+
+    async def read(self) -> MarketReading:
+        """Read all factors now; one without a usable value is `unquoted` and costs the others nothing.
 
         Raises:
-            TransientError: the source did not answer.
+            TransientError: the source did not answer at all.
             InvalidData: it answered nonsense.
         """
         ...

@@ -76,7 +76,11 @@ _ALL = (
         "The endpoint serves another chain id or genesis than configured.",
     ),
     Reason("deadline", "out of time", "The step did not finish before the round's deadline."),
-    Reason("market_unavailable", "no market data", "No market source gave a usable value."),
+    Reason(
+        "market_unavailable",
+        "no market data",
+        "No market source has a usable value; the message says of which factors, and why.",
+    ),
     # flags of an assessment
     Reason(
         "history_simulated",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -10,11 +10,13 @@ from msgspec import Meta
 
 from adapters.abi import Function
 from riskschema.errors import InvalidData
-from riskschema.instruments import FactorId
-from riskschema.market import FactorQuote, Group
+from riskschema.instruments import ChainId, FactorId
+from riskschema.market import FactorQuote, MarketReading, Unquoted
 from riskschema.portfolio import BlockReference
-from riskschema.ports import CallResult, ChainReader
+from riskschema.ports import CallResult, ChainReader, MarketSource
 from riskschema.units import WAD, Address, Wad
+
+SOURCE = "chainlink"
 
 LATEST_ROUND_DATA = Function("latestRoundData()", "(uint80,int256,uint256,uint256,uint80)")
 DECIMALS = Function("decimals()", "(uint8)")
@@ -22,6 +24,8 @@ MAX_DECIMALS = 36
 MAX_PRICE = Wad(10**12 * WAD)
 """A trillion dollars per unit: no asset is near it, a feed of the wrong scale is above it."""
 CLOCK_SKEW_SECONDS = 60
+LONGEST_HEARTBEAT_SECONDS = 30 * 86_400
+"""The slowest published feeds answer daily; a month of slack is a mistake of units."""
 
 
 class PriceFeed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,55 +33,77 @@ class PriceFeed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     factor: FactorId
     address: Address
-    group: Group = "other"
-    heartbeat: Annotated[float, Meta(gt=0)] = 3_600.0
-    """Largest age of an answer in seconds, against the block's timestamp; older answers are refused."""
+    heartbeat: Annotated[int, Meta(gt=0, le=LONGEST_HEARTBEAT_SECONDS)] = 3_600
+    """Largest age of an answer in seconds, against the block's timestamp; older answers are refused. The feed's own,
+    plus slack for a congested chain."""
     deviation: Wad = msgspec.field(default_factory=lambda: Wad(WAD // 200))
     """Relative move that makes the feed answer anew: until then the answer is off by at most this."""
 
+    def __post_init__(self) -> None:
+        """Refuse a deviation that is no share."""
+        if not 0 <= self.deviation < WAD:
+            raise ValueError(f"deviation of {self.factor} must be a share of its price, got {self.deviation.wire()}")
 
-class ChainlinkFeeds:
-    """The feeds of one chain as a `MarketSource`.
 
-    Args:
-        chain: Where the feeds live.
-        feeds: One feed per factor.
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The feeds of one chain."""
+
+    chain_id: ChainId
+    feeds: Annotated[tuple[PriceFeed, ...], Meta(min_length=1, max_length=2_000)]
+
+    def __post_init__(self) -> None:
+        """Refuse two feeds of one factor: a second source is a table of its own."""
+        factors = [feed.factor for feed in self.feeds]
+        for factor in factors:
+            if factors.count(factor) > 1:
+                raise ValueError(f"two feeds of {factor} on chain {self.chain_id}")
+
+
+def source(settings: Settings, *, chains: Mapping[int, ChainReader]) -> MarketSource:
+    """Return the feeds of one chain.
 
     Raises:
-        ValueError: two feeds of one factor.
+        InvalidData: the chain is not configured.
     """
+    if settings.chain_id not in chains:
+        raise InvalidData(f"no [[chains]] table has chain_id {settings.chain_id}", code="invalid_settings")
+    return ChainlinkFeeds(settings, chains[settings.chain_id])
 
-    def __init__(self, chain: ChainReader, feeds: Sequence[PriceFeed]) -> None:
-        if len({feed.factor for feed in feeds}) != len(feeds):
-            raise ValueError("two feeds of one factor")
+
+class ChainlinkFeeds:
+    """The feeds of one chain as a `MarketSource`."""
+
+    def __init__(self, settings: Settings, chain: ChainReader) -> None:
+        self._feeds = settings.feeds
         self._chain = chain
-        self._feeds = tuple(feeds)
 
     @property
     def name(self) -> str:
         """What the provenance of a quote says."""
-        return f"chainlink:{self._chain.chain_id}"
+        return f"{SOURCE}:{self._chain.chain_id}"
 
-    async def quotes(self) -> tuple[FactorQuote, ...]:
-        """Read all feeds at the head of the chain.
+    @property
+    def factors(self) -> frozenset[FactorId]:
+        """What the feeds quote."""
+        return frozenset(feed.factor for feed in self._feeds)
+
+    async def read(self) -> MarketReading:
+        """Read all feeds at the head of the chain; one that reverts, answers nonsense or nothing recent is unquoted.
 
         Raises:
             TransientError: the endpoint failed.
-            InvalidData: a feed reverts, answers nonsense, nothing positive, or nothing recent; all of them are named.
         """
         reader = await self._chain.pin(await self._chain.head())
         questions = [function.call(feed.address) for feed in self._feeds for function in (LATEST_ROUND_DATA, DECIMALS)]
         answers = await reader.call(questions)
         quotes: list[FactorQuote] = []
-        faults: list[str] = []
+        unquoted: list[Unquoted] = []
         for feed, answer, decimals in zip(self._feeds, answers[::2], answers[1::2], strict=True):
             try:
                 quotes.append(quote_of(feed, answer, decimals, reader.block))
             except InvalidData as fault:
-                faults.append(fault.message)
-        if faults:
-            raise InvalidData("; ".join(faults), code="market_unavailable")
-        return tuple(quotes)
+                unquoted.append(Unquoted(factor=feed.factor, code=fault.code, detail=fault.message))
+        return MarketReading(quotes=tuple(quotes), unquoted=tuple(unquoted))
 
 
 def quote_of(feed: PriceFeed, answer: CallResult, decimals: CallResult, block: BlockReference) -> FactorQuote:
@@ -104,8 +130,7 @@ def quote_of(feed: PriceFeed, answer: CallResult, decimals: CallResult, block: B
         factor=feed.factor,
         price=price,
         confidence=Wad(max(1, price * feed.deviation // WAD)),
-        group=feed.group,
-        sources=(f"chainlink:{block.chain_id}:{feed.address}",),
+        sources=(f"{SOURCE}:{block.chain_id}:{feed.address}",),
     )
 
 
@@ -117,7 +142,7 @@ def _require_recent(updated_at: int, feed: PriceFeed, block: BlockReference, wha
     age = max(0, block.timestamp - updated_at)
     if age > feed.heartbeat:
         raise InvalidData(
-            f"{what}: the answer is {age} s old, the heartbeat is {feed.heartbeat:g} s", code="market_unavailable"
+            f"{what}: the answer is {age} s old, the heartbeat is {feed.heartbeat} s", code="market_unavailable"
         )
 
 

@@ -13,7 +13,7 @@ from attest.formats.committee import round_at
 from node.node import Node
 from node.round.effects import rounds_begun
 from node.round.round import RoundResult, run_round
-from riskschema.errors import FatalError, PlimsollError, TransientError
+from riskschema.errors import FatalError, InvalidData, PlimsollError, TransientError
 from riskschema.rounds import RoundStep
 
 LONGEST_ROUND_SECONDS = 30.0
@@ -99,7 +99,7 @@ async def run_rounds(
             for begun in rounds_begun(effects):
                 attempts += 1
                 ended = await _attempt(node, begun, once=once)
-                if once and isinstance(ended, PlimsollError) and attempts >= ATTEMPTS_ONCE:
+                if once and isinstance(ended, PlimsollError) and (attempts >= ATTEMPTS_ONCE or not _may_pass(ended)):
                     raise ended
                 if isinstance(ended, RoundResult):
                     if on_round is not None:
@@ -109,6 +109,11 @@ async def run_rounds(
             effects = await _next_slot(node, stop)
     except Stopping:
         return None
+
+
+def _may_pass(error: PlimsollError) -> bool:
+    """Tell a failure that another round may not meet from one that a person should look at."""
+    return not isinstance(error, InvalidData)
 
 
 async def _attempt(node: Node, effects: Effects, *, once: bool) -> RoundResult | PlimsollError:

@@ -1,23 +1,28 @@
 """docs/examples are complete, and their mainnet addresses are the ones they claim to be."""
 
 import json
+import tomllib
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from eth_abi.abi import encode
 from jsonschema import Draft202012Validator
 
+from adapters.markets import chainlink
+from adapters.markets.chainlink import PriceFeed
 from attest.encoding.keccak import keccak256
 from node.checksums import checksummed
 from node.round.reading import configured_venues
 from node.settings import load_settings
-from riskschema.codec import decode_json
+from riskschema.codec import decode_json, from_builtins
 from riskschema.market import MarketState
 from riskschema.portfolio import Portfolio
 from riskschema.units import Address
 
 DOCS = Path(__file__).parents[2] / "docs"
 MAINNET = DOCS / "examples" / "mainnet.toml"
+CHAINLINK_FEEDS = Path(__file__).parents[1] / "data" / "chainlink_feeds.toml"
 USDC, USDT = "0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48", "0xdAC17F958D2ee523a2206206994597C13D831ec7"
 WETH, WBTC = "0xC02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2", "0x2260FAC5E5542a773Aa44fBCfeDf7C193bc2C599"
 WSTETH = "0x7f39C581F595B53c5cb19bD0b3f8dA6c935E2Ca0"
@@ -41,7 +46,25 @@ def test_the_mainnet_settings_make_an_adapter_of_every_protocol() -> None:
 def test_every_mainnet_factor_has_a_feed_and_every_feed_a_token() -> None:
     settings = load_settings(MAINNET)
     mapped = {asset.factor for asset in settings.chains[0].assets}
-    assert mapped == {feed.factor for feed in settings.market.feeds}
+    assert mapped == {feed.factor for feed in mainnet_feeds()}
+    assert mapped == settings.market.groups.keys()
+
+
+def mainnet_feeds() -> tuple[PriceFeed, ...]:
+    (table,) = load_settings(MAINNET).market.sources
+    assert table["source"] == chainlink.SOURCE
+    own = {key: value for key, value in table.items() if key != "source"}
+    return from_builtins(own, chainlink.Settings, what="market.sources[0]").feeds
+
+
+def test_every_mainnet_feed_is_allowed_its_published_heartbeat_and_some_slack_but_not_much() -> None:
+    published = {Address(feed["proxy"]): feed for feed in tomllib.loads(CHAINLINK_FEEDS.read_text())["feeds"]}
+    for feed in mainnet_feeds():
+        known = published[feed.address]
+        assert known["pair"] == f"{feed.factor} / USD"
+        longest = max(known["heartbeats"])
+        assert 1.04 * longest <= feed.heartbeat <= 1.1 * longest, feed.factor
+        assert feed.deviation == int(Decimal(known["deviation_percent"]) * 10**16), feed.factor
 
 
 def test_every_mainnet_address_is_written_with_its_checksum() -> None:

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.chain
 def test_the_settings_read_every_venue_and_quote_every_asset(local: LocalNode) -> None:
     (chain,) = local.settings.chains
     assert tuple(table["protocol"] for table in chain.venues) == VENUES
-    assert {feed.factor for feed in local.settings.market.feeds} == {factor for factor, _ in FACTORS.values()}
+    (source,) = local.settings.market.sources
+    assert {feed["factor"] for feed in source["feeds"]} == {factor for factor, _ in FACTORS.values()}
+    assert local.settings.market.groups == dict(FACTORS.values())
     assert chain.genesis_hash == local.devnet.deployment.genesis_hash
     assert local.settings == load_settings(local.network.config_file)
 

@@ -9,6 +9,7 @@ import click
 import msgspec
 import pytest
 
+from adapters.markets import discover_sources
 from adapters.protocols import discover_protocols
 from node.cli import plimsoll
 from node.settings import Settings
@@ -35,7 +36,7 @@ def settings_keys(kind: Any = Settings, prefix: str = "") -> Iterator[tuple[str,
         inner = struct_of(field.type)
         if inner is not None:
             yield from settings_keys(inner, f"{prefix}{field.name}.")
-        elif field.name != "venues":
+        elif field.name not in {"venues", "sources"}:
             yield f"{prefix}{field.name}", written_default(field)
     if prefix == "chains.":
         yield "chains.venues.protocol", ""
@@ -43,13 +44,17 @@ def settings_keys(kind: Any = Settings, prefix: str = "") -> Iterator[tuple[str,
         yield "chains.venues.start_block", "`0`"
         for module in discover_protocols().values():
             yield from settings_keys(module.Deployment, "chains.venues.")
+    if prefix == "market.":
+        yield "market.sources.source", ""
+        for source in discover_sources().values():
+            yield from settings_keys(source.Settings, "market.sources.")
 
 
 def struct_of(kind: Any) -> type[msgspec.Struct] | None:
-    for candidate in (kind, *get_args(kind)):
-        if isinstance(candidate, type) and issubclass(candidate, msgspec.Struct):
-            return candidate
-    return None
+    """Return the struct inside `tuple[...]`, `Annotated[...]` or a union."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind
+    return next((found for inner in get_args(kind) if (found := struct_of(inner)) is not None), None)
 
 
 def written_default(field: msgspec.structs.FieldInfo) -> str:

@@ -54,11 +54,6 @@ def test_two_tables_for_one_chain_are_refused(tmp_path: Path) -> None:
     assert "one chain_id" in refusal(tmp_path, CHAIN + CHAIN)
 
 
-def test_a_feed_on_an_unknown_chain_is_refused(tmp_path: Path) -> None:
-    feed = f'[[market.feeds]]\nchain_id = 2\naddress = "0x{"1" * 40}"\nfactor = "ETH"\n'
-    assert "chain_id 2" in refusal(tmp_path, CHAIN + feed)
-
-
 def test_an_endpoint_is_given_once(tmp_path: Path) -> None:
     assert "exactly one" in refusal(tmp_path, CHAIN + 'rpc_url_file = "rpc"\n')
     assert "exactly one" in refusal(tmp_path, "[[chains]]\nchain_id = 1\n")
@@ -129,13 +124,6 @@ def test_a_token_with_two_factors_is_refused(tmp_path: Path) -> None:
     assert "two [[chains.assets]] tables of 0x1111" in refusal(tmp_path, CHAIN + asset + asset)
 
 
-def test_two_feeds_of_one_factor_on_one_chain_are_refused(tmp_path: Path) -> None:
-    feeds = "".join(
-        f'[[market.feeds]]\nchain_id = 1\naddress = "0x{digit * 40}"\nfactor = "ETH"\n' for digit in ("1", "2")
-    )
-    assert "two feeds of ETH on chain 1" in refusal(tmp_path, CHAIN + feeds)
-
-
 def test_a_destination_on_an_unknown_chain_is_refused(tmp_path: Path) -> None:
     publish = f'[publish]\nchain_id = 5\noracle = "0x{"1" * 40}"\n'
     assert "publish: no [[chains]] table has chain_id 5" in refusal(tmp_path, CHAIN + publish)
@@ -150,6 +138,8 @@ def test_a_destination_on_an_unknown_chain_is_refused(tmp_path: Path) -> None:
         ("[publish]\nchain_id = 1\n", "`oracle`"),
         ("[keys]\nattestation = 'a'\n", "`identity`"),
         ("[surprise]\n", "`surprise`"),
+        ("[market.groups]\nETH = 'ether'\n", "$.market.groups"),
+        ("[[market.feeds]]\n", "`feeds`"),
     ],
 )
 def test_each_table_is_checked(tmp_path: Path, text: str, names: str) -> None:
