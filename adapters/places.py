@@ -1,4 +1,4 @@
-"""A market of a venue on a chain: what its silos are called, and how its refusals are reported."""
+"""A market of a venue: what its silos are called, and how its refusals are reported."""
 
 from __future__ import annotations
 
@@ -7,16 +7,27 @@ from collections.abc import Iterable
 import msgspec
 
 from adapters.abi import ContractRefusal
+from riskschema.instruments import ChainId, MarketId, VenueId, venue_id
 from riskschema.portfolio import LiquidationRule, Position, Silo, Unread, VenueReading
 from riskschema.units import Address, Wad
 
 
 class Place(msgspec.Struct, frozen=True):
-    """One market."""
+    """One market of a deployment; `market` is empty where the deployment is one market."""
 
-    venue: str
-    chain_id: int
-    market: str
+    protocol: str
+    chain_id: ChainId
+    deployment: str
+    market: MarketId = ""
+
+    @property
+    def venue(self) -> VenueId:
+        """The deployment's name."""
+        return venue_id(self.protocol, self.chain_id, self.deployment)
+
+    def at(self, market: MarketId) -> Place:
+        """Return one market of the same deployment."""
+        return Place(self.protocol, self.chain_id, self.deployment, market)
 
     def silo(
         self,
@@ -29,7 +40,7 @@ class Place(msgspec.Struct, frozen=True):
     ) -> Silo:
         """Return a silo of an account here; `part` tells several of one market apart."""
         return Silo(
-            id=f"{self.venue}:{self.chain_id}:{self.market}:{account}{part and f':{part}'}",
+            id=":".join(filter(None, (self.venue, self.market, account, part))),
             venue=self.venue,
             chain_id=self.chain_id,
             market=self.market,

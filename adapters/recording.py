@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from riskschema.codec import MAX_DOCUMENT_BYTES, decode_json, encode_json
 from riskschema.errors import FatalError, InvalidData
+from riskschema.instruments import protocol_of
 from riskschema.portfolio import BlockReference, VenueReading
 from riskschema.ports import Call, CallResult, CallReverted, CallSuccess, Log, PinnedReader, ProtocolAdapter
 from riskschema.units import Address, Amount, Hash32
@@ -221,7 +222,7 @@ async def record(
     recorder = RecordingReader(reader)
     reading = await adapter.read(recorder, accounts)
     recording = recorder.recording(
-        protocol=adapter.venue, deployment=deployment or {}, accounts=accounts, assets=assets
+        protocol=protocol_of(adapter.venue), deployment=deployment or {}, accounts=accounts, assets=assets
     )
     write_recording(recording, path)
     return reading

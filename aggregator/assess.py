@@ -78,7 +78,7 @@ def assess(portfolios: Sequence[Portfolio], market: MarketState, parameters: Par
     quoted = frozenset(quote.factor for quote in market.quotes)
     accounts = read_accounts(portfolios, quoted)
     arrays = build_arrays(needed_instruments(accounts), needed_rule_rows(accounts), market, parameters)
-    table = position_table(accounts, arrays, parameters.offsets)
+    table = position_table(accounts, arrays)
     context = _Context(
         arrays=arrays,
         table=table,

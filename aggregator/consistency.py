@@ -17,7 +17,6 @@ WHOLE_PARTS = {
     "shortfall.long_run_floor": PER_MILLE,
     "delta_floor.net": PER_MILLE,
     "delta_floor.hedged": PER_MILLE,
-    "offsets.within_venue": PER_MILLE,
     "offsets.within_chain": PER_MILLE,
     "offsets.across_chains": PER_MILLE,
     "margin.maintenance_share": PER_MILLION,

@@ -182,8 +182,6 @@ class Concentration(_Section, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Offsets(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Credits for netting between silos."""
 
-    cross_margined_venues: tuple[str, ...]
-    within_venue: Share
     within_chain: Share
     across_chains: Share
 

@@ -41,9 +41,15 @@ def _history(hours: int) -> HourlyHistory:
 
 def _portfolio() -> Portfolio:
     first, second = (Token(chain_id=1, address=ZERO_ADDRESS, decimals=18, factor=factor) for factor in _FACTORS)
-    debt = Debt(token=second, venue="none")
+    debt = Debt(token=second, venue="none:1:none")
     option = Option(
-        venue="none", market="", underlying="first", quote="USD", right="put", strike=Wad(900 * WAD), expiry=90 * _DAY
+        venue="none:1:none",
+        market="",
+        underlying="first",
+        quote="USD",
+        right="put",
+        strike=Wad(900 * WAD),
+        expiry=90 * _DAY,
     )
     price = Wad(1_000 * WAD)
     rule = WeightedCollateral(
@@ -52,7 +58,7 @@ def _portfolio() -> Portfolio:
     )
     pledged = Silo(
         id="pledged",
-        venue="none",
+        venue="none:1:none",
         chain_id=1,
         account=ZERO_ADDRESS,
         health=Wad(WAD),
@@ -64,7 +70,7 @@ def _portfolio() -> Portfolio:
     )
     hedge = Silo(
         id="hedge",
-        venue="other",
+        venue="other:1:none",
         chain_id=1,
         account=ZERO_ADDRESS,
         health=None,

@@ -27,7 +27,7 @@ from aggregator.valuation.arrays import build_arrays
 from aggregator.valuation.books import book, layout, rule_book, rule_rows
 from aggregator.valuation.positions import needed_instruments, needed_rule_rows, position_table, read_accounts
 from riskschema.arrays import PositionTable, RiskArrays
-from riskschema.instruments import Claim, Debt, Token
+from riskschema.instruments import Claim, Debt, Token, VenueId
 from riskschema.market import FactorQuote, MarketState
 from riskschema.portfolio import (
     CollateralTerm,
@@ -77,7 +77,7 @@ def market() -> MarketState:
     return MarketState(as_of=1_700_000_000, quotes=quotes)
 
 
-def lending_silo(account: int, venue: str, ledger: Sequence[tuple[int, float]]) -> Silo:
+def lending_silo(account: int, venue: VenueId, ledger: Sequence[tuple[int, float]]) -> Silo:
     """Signed dollar amounts per asset become claims and debts at the oracle price."""
     positions, terms, backing, owed = [], [], 0.0, 0.0
     for asset, dollars in ledger:
@@ -91,7 +91,7 @@ def lending_silo(account: int, venue: str, ledger: Sequence[tuple[int, float]]) 
         backing += max(dollars, 0.0) * float(WEIGHTS[group])
         owed -= min(dollars, 0.0)
     return Silo(
-        id=f"{venue}:main",
+        id=f"{venue}:{address(account)}",
         venue=venue,
         chain_id=1,
         market="main",
@@ -105,7 +105,7 @@ def lending_silo(account: int, venue: str, ledger: Sequence[tuple[int, float]]) 
 def portfolio(number: int, random: np.random.Generator) -> Portfolio:
     """Ten positions: four and four in two lending venues, two in a wallet; health log-uniform from 1.02 to 3."""
     silos = []
-    for venue in ("aave_v3", "morpho_blue"):
+    for venue in ("aave_v3:1:main", "morpho_blue:1:main"):
         collateral = random.choice(6, size=2, replace=False)
         debts = 6 + random.permutation(2)
         size = float(np.exp(random.uniform(np.log(1e3), np.log(1e6))))
@@ -116,7 +116,7 @@ def portfolio(number: int, random: np.random.Generator) -> Portfolio:
     held = tuple(Position(instrument=token(int(a)), quantity=Amount(10**6)) for a in random.integers(0, 8, size=2))
     wallet = Silo(
         id="wallet",
-        venue="wallet",
+        venue="wallet:1:main",
         chain_id=1,
         market="",
         account=address(number),
@@ -178,7 +178,7 @@ def main(accounts: int, output: Path | None) -> None:
     quoted = frozenset(quote.factor for quote in state.quotes)
     read, reading = timed(lambda: read_accounts(portfolios, quoted))
     arrays, building = timed(lambda: build_arrays(needed_instruments(read), needed_rule_rows(read), state, parameters))
-    table, tabling = timed(lambda: position_table(read, arrays, parameters.offsets))
+    table, tabling = timed(lambda: position_table(read, arrays))
     found, measuring = timed(lambda: measure(table, arrays, parameters))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     _, thousand = timed(lambda: assess(portfolios[:1000], state, parameters))

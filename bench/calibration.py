@@ -48,13 +48,13 @@ def account(number: int, factor: str, price: float, distance: float, *, short: b
     pledged, owed = (dollar, coin) if short else (coin, dollar)
     amounts = (int(limit * WAD), -WAD) if short else (WAD, -int(limit * WAD))
     answers = {factor: Wad(int(price * 1e6) * 10**12), "USD": Wad(WAD)}
-    kinds: dict[str, Any] = {"venue": "bench", "market": "", "annual_rate": Wad(0)}
+    kinds: dict[str, Any] = {"venue": "bench:1:main", "market": "", "annual_rate": Wad(0)}
     return Portfolio(
         subject=where,
         silos=(
             Silo(
                 id="bench",
-                venue="bench",
+                venue="bench:1:main",
                 chain_id=1,
                 market="",
                 account=where,

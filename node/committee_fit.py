@@ -1,8 +1,10 @@
-"""Whether settings, keys and history of this node fit its committee."""
+"""What a committee of this node would agree on, and whether settings, keys and history fit the committee it has."""
 
 from __future__ import annotations
 
-from attest.formats.committee import Committee
+from collections.abc import Sequence
+
+from attest.formats.committee import Committee, DiscoveryRule
 from attest.formats.eip712 import Destination
 from attest.hours.table import history_hash
 from attest.keys.identity import IdentityKey
@@ -14,6 +16,14 @@ from riskschema.market import HourlyHistory
 from riskschema.units import Hash32
 
 
+def discovery_rules(venues: Sequence[ConfiguredVenue], *, account_cap: int) -> tuple[DiscoveryRule, ...]:
+    """Return what a committee of this node's venues agrees on, in their order."""
+    return tuple(
+        DiscoveryRule(venue=each.venue, chain_id=each.chain_id, start_block=each.start_block, account_cap=account_cap)
+        for each in venues
+    )
+
+
 def check_agreement(settings: Settings, committee: Committee, venues: tuple[ConfiguredVenue, ...]) -> None:
     """Refuse settings under which this node could not compute what the committee computes.
 
@@ -21,7 +31,7 @@ def check_agreement(settings: Settings, committee: Committee, venues: tuple[Conf
         InvalidData: naming what differs.
     """
     asked = [(rule.venue, rule.chain_id, rule.start_block) for rule in committee.venues]
-    given = [(venue.label, venue.chain_id, venue.start_block) for venue in venues]
+    given = [(venue.venue, venue.chain_id, venue.start_block) for venue in venues]
     if asked != given:
         raise InvalidData(
             f"the committee reads (venue, chain, from block) {asked}, the settings configure {given}: "

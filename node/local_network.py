@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from adapters.history.simulator import SimulatedFactor, simulate_history
-from attest.formats.committee import Committee, DiscoveryRule, ObservedChain, Operator
+from attest.formats.committee import Committee, ObservedChain, Operator
 from attest.formats.eip712 import Destination
 from attest.hours.table import history_hash
 from attest.keys.secret_files import write_secret
@@ -22,6 +22,7 @@ from devnet.deployment import Deployment
 from devnet.local_chain import Devnet
 from devnet.prices import read_prices, set_prices
 from node.committee_file import write_committee
+from node.committee_fit import discovery_rules
 from node.key_files import (
     ATTESTATION,
     IDENTITY,
@@ -33,7 +34,7 @@ from node.key_files import (
     make_keys,
     read_public_keys,
 )
-from node.round.reading import venue_label
+from node.round.reading import configured_venues
 from node.settings import Settings, load_settings
 from riskschema.codec import encode_json
 from riskschema.market import Group, HourlyHistory
@@ -84,13 +85,14 @@ def prepare_local_network(devnet: Devnet, directory: Path, *, port: int | None, 
     pool = _deploy_pool(devnet, deployed.oracle)
     history = genesis_history(devnet, now)
     (directory / "history.json").write_bytes(encode_json(history))
-    committee = _committee(devnet.deployment, deployed.oracle, keys, history, now)
+    config_file = directory / "plimsoll.toml"
+    config_file.write_text(_settings_text(devnet, deployed.oracle, port))
+    settings = load_settings(config_file)
+    committee = _committee(devnet.deployment, settings, deployed.oracle, keys, history, now=now)
     write_committee(directory / "committee.json", committee)
     initialize_oracle(send, deployed, committee, max_future_skew=MAX_FUTURE_SKEW, guardian=deployer)
     devnet.anvil.set_balance(keys.transmitter, 10**21)
-    config_file = directory / "plimsoll.toml"
-    config_file.write_text(_settings_text(devnet, deployed.oracle, port))
-    return LocalNetwork(config_file=config_file, oracle=deployed.oracle, pool=pool, settings=load_settings(config_file))
+    return LocalNetwork(config_file=config_file, oracle=deployed.oracle, pool=pool, settings=settings)
 
 
 def genesis_history(devnet: Devnet, now: int) -> HourlyHistory:
@@ -122,22 +124,14 @@ def _keys(directory: Path) -> PublicKeys:
 
 
 def _committee(
-    deployment: Deployment, oracle: Address, keys: PublicKeys, history: HourlyHistory, now: int
+    deployment: Deployment, settings: Settings, oracle: Address, keys: PublicKeys, history: HourlyHistory, *, now: int
 ) -> Committee:
     return Committee(
         config_count=0,
         operators=(Operator(signer=keys.attestation, identity=keys.identity.to_bytes()),),
         destinations=(Destination(chain_id=deployment.chain_id, oracle=oracle),),
         chains=(ObservedChain(chain_id=deployment.chain_id, genesis_hash=Hash32(deployment.genesis_hash).to_bytes()),),
-        venues=tuple(
-            DiscoveryRule(
-                venue=venue_label(protocol, deployment.chain_id),
-                chain_id=deployment.chain_id,
-                start_block=deployment.start_block,
-                account_cap=10_000,
-            )
-            for protocol in VENUES
-        ),
+        venues=discovery_rules(configured_venues(settings.chains[0]), account_cap=10_000),
         history_hash=history_hash(history),
         genesis_time=now,
         round_interval_seconds=ROUND_SECONDS,

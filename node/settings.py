@@ -18,7 +18,7 @@ from riskschema.market import Group
 from riskschema.units import Address, Hash32
 
 MAX_SETTINGS_BYTES = 1 << 20
-VENUE_KEYS = frozenset({"protocol", "label", "start_block"})
+VENUE_KEYS = frozenset({"protocol", "start_block"})
 """Keys of a venue table that are the node's; the others are the adapter's own (its ``Deployment``)."""
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
@@ -51,8 +51,7 @@ class Chain(Table, frozen=True, kw_only=True):
     timeout: Seconds = 10.0
     assets: tuple[Asset, ...] = ()
     venues: tuple[dict[str, Any], ...] = ()
-    """``protocol``, ``start_block`` and ``label`` (needed where a protocol is read twice), and the addresses that the
-    protocol's adapter asks for."""
+    """``protocol``, ``start_block``, and the addresses that the protocol's adapter asks for."""
 
     def __post_init__(self) -> None:
         """Refuse an endpoint given twice or not at all, and tables that say the same thing twice."""
@@ -64,7 +63,6 @@ class Chain(Table, frozen=True, kw_only=True):
         for address in mapped:
             if mapped.count(address) > 1:
                 raise ValueError(f"chain {self.chain_id}: two [[chains.assets]] tables of {address}")
-        _refuse_doubled_venues(self)
 
 
 class Market(Table, frozen=True, kw_only=True):
@@ -197,30 +195,6 @@ def read_text(path: Path, *, what: str, limit: int) -> str:
         raise InvalidData(f"{what} {path}: {error.strerror}", code="file_unreadable") from error
     except UnicodeDecodeError as error:
         raise InvalidData(f"{what} {path}: not UTF-8 ({error.reason})", code="file_unreadable") from error
-
-
-def _refuse_doubled_venues(chain: Chain) -> None:
-    """Refuse two tables whose silos could not be told apart: an account would seem to hold everything twice.
-
-    Raises:
-        ValueError: naming the two.
-    """
-    for second, table in enumerate(chain.venues):
-        for first, other in enumerate(chain.venues[:second]):
-            if table.get("protocol") != other.get("protocol"):
-                continue
-            here, there = (
-                {value for _, value in _texts(each, "") if _is_hexadecimal(value)} for each in (table, other)
-            )
-            if here & there or not (here and there) or table.get("protocol") == "wallet":
-                raise ValueError(
-                    f"chain {chain.chain_id}: venues[{first}] and venues[{second}] both read "
-                    f"{table.get('protocol')!r} at one place: put all of it into one table"
-                )
-
-
-def _is_hexadecimal(text: str) -> bool:
-    return text.startswith("0x")
 
 
 def _texts(tree: object, place: str) -> Iterator[tuple[str, str]]:

@@ -72,7 +72,7 @@ class RiskArrays(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class PositionTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Positions of many accounts in lots, silo by silo; a silo's venue and chain are contiguous in its account."""
+    """Positions of many accounts in lots, silo by silo; silos of one group, and of one chain, are neighbours."""
 
     account_silos: Column
     """int64 (accounts + 1,): where each account's silos begin."""
@@ -80,12 +80,10 @@ class PositionTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """int32 (accounts,): a lot of the account is 2^coarseness lots of the row."""
     silo_positions: Column
     """int64 (silos + 1,)."""
-    silo_venues: Column
-    """int32 (silos,): equal for the silos of one venue on one chain."""
+    silo_groups: Column
+    """int32 (silos,): equal for the silos of an account that share their collateral."""
     silo_chains: Column
     """int32 (silos,)."""
-    silo_crossed: Column
-    """int8 (silos,): 1 where the venue margins its silos together."""
     rows: Column
     """int32 (positions,): market row."""
     lots: Column

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from riskschema.instruments import ChainId, FactorId, MarketId
-from riskschema.portfolio import BlockReference, SiloId, Unread, Venue
+from riskschema.instruments import ChainId, FactorId, MarketId, VenueId
+from riskschema.portfolio import BlockReference, SiloId, Unread
 from riskschema.units import Address, Probability, Usd, Wad
 
 Grade = Literal["A", "BBB", "BB", "B", "CCC", "C", "D"]
@@ -26,7 +26,7 @@ class SiloAssessment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """One silo on its own."""
 
     id: SiloId
-    venue: Venue
+    venue: VenueId
     chain_id: ChainId
     market: MarketId
     health: Wad | None

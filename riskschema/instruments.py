@@ -20,7 +20,10 @@ Symbol = Annotated[str, Meta(max_length=32)]
 Decimals = Annotated[int, Meta(ge=0, le=77)]
 ChainId = Annotated[int, Meta(ge=1, le=2**53)]
 Timestamp = Annotated[int, Meta(ge=0, le=2**53)]
+VenueId = Annotated[str, Meta(max_length=256, pattern="^[a-z0-9_]{1,64}:[1-9][0-9]{0,15}:[!-~]{1,128}$")]
+"""A deployment of a protocol: protocol, chain id and what names the deployment there (``aave_v3:1:0x2f39…``)."""
 MarketId = Annotated[str, Meta(max_length=128)]
+"""A part of a venue that stands alone (Morpho: one market); empty where the venue is one market."""
 Tick = Annotated[int, Meta(ge=-887_272, le=887_272)]
 
 
@@ -53,7 +56,7 @@ class Claim(
     """An interest-bearing claim on a token lent to a venue. Quantity: base units of the token at the pinned block."""
 
     token: Token
-    venue: str
+    venue: VenueId
     market: MarketId = ""
     annual_rate: Wad = msgspec.field(default_factory=Wad.zero)
     """Supply rate at the pinned block, simple, per year of 365 days."""
@@ -74,7 +77,7 @@ class Debt(
     """A token owed to a venue. Quantity: negative, base units of the token at the pinned block."""
 
     token: Token
-    venue: str
+    venue: VenueId
     market: MarketId = ""
     annual_rate: Wad = msgspec.field(default_factory=Wad.zero)
     """Borrow rate at the pinned block, simple, per year of 365 days."""
@@ -97,7 +100,7 @@ class Perpetual(
     Quantity: 10^-18 of the base asset (linear) or of one quote unit (inverse).
     """
 
-    venue: str
+    venue: VenueId
     market: MarketId
     base: FactorId
     quote: FactorId
@@ -116,7 +119,7 @@ class Future(
 ):
     """A dated future. Quantity: 10^-18 of the base asset (linear) or of one quote unit (inverse)."""
 
-    venue: str
+    venue: VenueId
     market: MarketId
     base: FactorId
     quote: FactorId
@@ -134,7 +137,7 @@ class Option(
 ):
     """A European option. Quantity: 10^-18 of the underlying."""
 
-    venue: str
+    venue: VenueId
     market: MarketId
     underlying: FactorId
     quote: FactorId
@@ -215,6 +218,21 @@ class WrappedToken(
 
 
 Instrument = Token | Claim | Debt | Perpetual | Future | Option | UniswapV2Share | UniswapV3Liquidity | WrappedToken
+
+
+def venue_id(protocol: str, chain_id: int, deployment: str) -> VenueId:
+    """Return the name of a deployment."""
+    return f"{protocol}:{chain_id}:{deployment}"
+
+
+def protocol_of(venue: VenueId) -> str:
+    """Return the protocol of a venue: ``aave_v3``."""
+    return venue.partition(":")[0]
+
+
+def chain_of(venue: VenueId) -> int:
+    """Return the chain id of a venue."""
+    return int(venue.split(":", 2)[1])
 
 
 def _not_negative(name: str, value: Wad) -> None:

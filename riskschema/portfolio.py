@@ -17,13 +17,14 @@ from riskschema.instruments import (
     Timestamp,
     UniswapV2Share,
     UniswapV3Liquidity,
+    VenueId,
+    chain_of,
 )
 from riskschema.units import WAD, Address, Amount, Hash32, Wad
 
 USD = "USD"
 """The numeraire of venues that price in US dollars."""
 
-Venue = Annotated[str, Meta(min_length=1, max_length=64)]
 SiloId = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
@@ -151,9 +152,11 @@ class Silo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """The positions that are liquidated together, and the venue's own word on their health."""
 
     id: SiloId
-    venue: Venue
+    venue: VenueId
     chain_id: ChainId
     market: MarketId = ""
+    cross_margin_group: Annotated[str, Meta(max_length=128)] = ""
+    """Silos of one venue with the same group share their collateral there; empty: this silo shares with none."""
     account: Address
     health: Wad | None
     """As the venue computes it, rounded as the venue rounds; below 1 is liquidatable; null where nothing is owed."""
@@ -161,7 +164,8 @@ class Silo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     positions: tuple[Position, ...]
 
     def __post_init__(self) -> None:
-        """Refuse a health below zero and a rule that does not fit the positions."""
+        """Refuse a venue of another chain, a health below zero, and a rule that does not fit the positions."""
+        _check_chain(self.venue, self.chain_id)
         if self.health is not None and self.health < 0:
             raise ValueError(f"health must not be negative, got {self.health.wire()}")
         counted = _per_position(self.rule)
@@ -178,12 +182,16 @@ class Unread(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     chain_id: ChainId
-    venue: Venue
+    venue: VenueId
     market: MarketId
     account: Address
     code: str
     """A key of `riskschema.reasons.REASONS`."""
     detail: Annotated[str, Meta(max_length=500)]
+
+    def __post_init__(self) -> None:
+        """Refuse a venue of another chain."""
+        _check_chain(self.venue, self.chain_id)
 
 
 class BlockReference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -214,6 +222,11 @@ class Portfolio(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class VenueReading(msgspec.Struct, frozen=True, kw_only=True):
     """What one adapter read for many accounts at one block."""
 
-    venue: Venue
+    venue: VenueId
     silos: tuple[Silo, ...]
     unread: tuple[Unread, ...]
+
+
+def _check_chain(venue: VenueId, chain_id: int) -> None:
+    if chain_of(venue) != chain_id:
+        raise ValueError(f"venue {venue!r} is on another chain than chain_id {chain_id}")

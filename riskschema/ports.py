@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from riskschema.instruments import FactorId
+from riskschema.instruments import FactorId, VenueId
 from riskschema.market import MarketReading
 from riskschema.portfolio import BlockReference, VenueReading
 from riskschema.rounds import StoredAccount, StoredHour, StoredMessage, StoredReport, StoredTransaction
@@ -129,8 +129,8 @@ class ProtocolAdapter(Protocol):
     """Pure translation between one deployment of one protocol and the schema; the reader does the I/O."""
 
     @property
-    def venue(self) -> str:
-        """The protocol's name, as the file's: ``aave_v3``."""
+    def venue(self) -> VenueId:
+        """The deployment's name; it begins with the protocol's, which is the file's: ``aave_v3:1:0x2f39…``."""
         ...
 
     async def discover(self, reader: PinnedReader, *, start_block: int) -> frozenset[Address]:

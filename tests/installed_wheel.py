@@ -21,7 +21,7 @@ PORTFOLIO = {
     "silos": [
         {
             "id": "wallet",
-            "venue": "wallet",
+            "venue": "wallet:1:main",
             "chain_id": 1,
             "market": "",
             "account": "0x00000000000000000000000000000000000000aa",

@@ -14,7 +14,7 @@ class ProtocolModule(Protocol):
     """What a file of this package offers."""
 
     PROTOCOL: str
-    """The file's own name; the venue of its silos."""
+    """The file's own name, and the first part of its venues' names."""
 
     @property
     def Deployment(self) -> type[Any]:  # noqa: N802 - a class

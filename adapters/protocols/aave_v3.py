@@ -15,7 +15,7 @@ import msgspec
 from adapters.abi import Answer, ContractRefusal, Function, Question, address_topic, ask, event_topic, known
 from adapters.places import Place
 from adapters.tokens import factor_of, read_tokens
-from riskschema.instruments import Claim, Debt, Token
+from riskschema.instruments import Claim, Debt, Token, VenueId
 from riskschema.portfolio import USD, CollateralTerm, Position, Silo, Unread, VenueReading, WeightedCollateral
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
 from riskschema.units import WAD, ZERO_ADDRESS, Address, Amount, Hash32, Wad
@@ -143,9 +143,9 @@ class AaveV3:
         self._assets = assets
 
     @property
-    def venue(self) -> str:
-        """The protocol's name."""
-        return PROTOCOL
+    def venue(self) -> VenueId:
+        """The deployment's name."""
+        return self._place.venue
 
     async def discover(self, reader: PinnedReader, *, start_block: int) -> frozenset[Address]:
         """Return every account that ever got interest-bearing tokens: supplied for, or sent (no debt begins without).
@@ -180,7 +180,7 @@ class AaveV3:
                     silos.append(silo)
             except ContractRefusal as refusal:
                 missing.append(self._place.unread(refusal, account))
-        return VenueReading(venue=PROTOCOL, silos=tuple(silos), unread=tuple(missing))
+        return VenueReading(venue=self.venue, silos=tuple(silos), unread=tuple(missing))
 
     def _silo(self, market: Market, account: Address, held: Holdings, emodes: EModes) -> Silo | None:
         """Return the account's silo, or None if it holds and owes nothing.
@@ -189,9 +189,7 @@ class AaveV3:
             ContractRefusal: a part of it could not be read.
         """
         emode = known(emodes[held.emode]) if held.emode else None
-        pairs = [
-            pair for reserve in market.reserves for pair in _positions(market, reserve, held, emode, self._provider)
-        ]
+        pairs = [pair for reserve in market.reserves for pair in _positions(market, reserve, held, emode, self.venue)]
         if held.health is not None and not any(position.quantity < 0 for position, _ in pairs):
             raise ContractRefusal(f"{market.pool} reports debt of {account} but no debt token", code="answer_malformed")
         if not pairs:
@@ -352,7 +350,7 @@ def _emode(market: Market, category: int, terms: Answer, bitmap: Answer, price: 
 
 
 def _positions(
-    market: Market, reserve: Reserve, held: Holdings, emode: EMode | None, name: str
+    market: Market, reserve: Reserve, held: Holdings, emode: EMode | None, venue: VenueId
 ) -> list[tuple[Position, CollateralTerm]]:
     """Return what one account has in one reserve, each with how the pool counts it."""
     supplied = held.supplied.get(reserve.index, 0)
@@ -364,13 +362,13 @@ def _positions(
     price = _price(market, reserve, member)
     pairs = []
     if supplied:
-        claim = Claim(token=token, venue=PROTOCOL, market=name, annual_rate=Wad(reserve.supply_rate // _RAY_PER_WAD))
+        claim = Claim(token=token, venue=venue, annual_rate=Wad(reserve.supply_rate // _RAY_PER_WAD))
         term = _term(reserve, member, price, held.pledges(reserve))
         pairs.append((Position(instrument=claim, quantity=Amount(supplied)), term))
     for amount, rate in zip(debts, (reserve.variable_rate, reserve.stable_rate), strict=True):
         if not amount:
             continue
-        debt = Debt(token=token, venue=PROTOCOL, market=name, annual_rate=Wad(rate // _RAY_PER_WAD))
+        debt = Debt(token=token, venue=venue, annual_rate=Wad(rate // _RAY_PER_WAD))
         owed = CollateralTerm(weight=Wad(WAD), price=price)
         pairs.append((Position(instrument=debt, quantity=Amount(-amount)), owed))
     return pairs

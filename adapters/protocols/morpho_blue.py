@@ -17,7 +17,7 @@ from msgspec import Meta
 from adapters.abi import Answer, ContractRefusal, Function, Question, address_topic, ask, event_topic, known
 from adapters.places import Place
 from adapters.tokens import read_tokens
-from riskschema.instruments import Claim, Debt, Token
+from riskschema.instruments import Claim, Debt, Token, VenueId
 from riskschema.portfolio import (
     CollateralTerm,
     NoLiquidation,
@@ -95,13 +95,13 @@ class MorphoBlue:
     def __init__(self, deployment: Deployment, *, chain_id: int, assets: AssetFactors) -> None:
         self._singleton = deployment.singleton
         self._markets = tuple(dict.fromkeys(deployment.markets))
-        self._chain_id = chain_id
+        self._place = Place(PROTOCOL, chain_id, self._singleton)
         self._assets = assets
 
     @property
-    def venue(self) -> str:
-        """The protocol's name."""
-        return PROTOCOL
+    def venue(self) -> VenueId:
+        """The deployment's name."""
+        return self._place.venue
 
     async def discover(self, reader: PinnedReader, *, start_block: int) -> frozenset[Address]:
         """Return every account that lent, pledged or borrowed in one of the markets."""
@@ -129,13 +129,13 @@ class MorphoBlue:
         silos: list[Silo] = []
         missing: list[Unread] = []
         for at, (id_, market) in enumerate(markets.items()):
-            place = Place(PROTOCOL, self._chain_id, id_)
+            place = self._place.at(id_)
             for account, answer in zip(unique, positions[at * len(unique) :], strict=False):
                 try:
                     silos += _silos(place, known(market), account, known(answer), known(recipient)[0])
                 except ContractRefusal as refusal:
                     missing.append(place.unread(refusal, account))
-        return VenueReading(venue=PROTOCOL, silos=tuple(silos), unread=tuple(missing))
+        return VenueReading(venue=self.venue, silos=tuple(silos), unread=tuple(missing))
 
 
 async def read_markets(
@@ -299,7 +299,7 @@ def _silos(place: Place, market: Market, account: Address, stored: tuple[Any, ..
     owed = to_assets_up(borrow_shares, totals.borrow_assets, totals.borrow_shares)
     silos = [_borrower(place, market, account, collateral, owed)] if collateral or owed else []
     if lent:
-        claim = Claim(token=market.loan, venue=PROTOCOL, market=market.id, annual_rate=_supply_rate(market))
+        claim = Claim(token=market.loan, venue=place.venue, market=market.id, annual_rate=_supply_rate(market))
         position = Position(instrument=claim, quantity=Amount(lent))
         silos.append(place.silo(account, positions=(position,), rule=NoLiquidation(), health=None, part="supply"))
     return silos
@@ -319,7 +319,7 @@ def _borrower(place: Place, market: Market, account: Address, collateral: int, o
         terms.append(CollateralTerm(weight=Wad(market.lltv), price=Wad(whole), liquidation_bonus=bonus))
     if owed:
         rate = Wad(market.rate_per_second * SECONDS_PER_YEAR)
-        debt = Debt(token=market.loan, venue=PROTOCOL, market=market.id, annual_rate=rate)
+        debt = Debt(token=market.loan, venue=place.venue, market=market.id, annual_rate=rate)
         positions.append(Position(instrument=debt, quantity=Amount(-owed)))
         terms.append(CollateralTerm(weight=Wad(WAD), price=Wad(WAD)))
     return place.silo(

@@ -19,7 +19,7 @@ from msgspec import Meta
 from adapters.abi import Answer, ContractRefusal, Function, Question, address_topic, ask, event_topic, known
 from adapters.places import Place
 from adapters.tokens import read_tokens
-from riskschema.instruments import Instrument, Token, UniswapV3Liquidity
+from riskschema.instruments import Instrument, Token, UniswapV3Liquidity, VenueId
 from riskschema.portfolio import NoLiquidation, Position, Silo, Unread, VenueReading
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
 from riskschema.units import ZERO_ADDRESS, Address, Amount
@@ -180,9 +180,9 @@ class UniswapV3:
         self._assets = assets
 
     @property
-    def venue(self) -> str:
-        """The protocol's name."""
-        return PROTOCOL
+    def venue(self) -> VenueId:
+        """The deployment's name."""
+        return self._place.venue
 
     async def discover(self, reader: PinnedReader, *, start_block: int) -> frozenset[Address]:
         """Return every account that ever received a position."""
@@ -203,13 +203,12 @@ class UniswapV3:
         held: dict[Address, dict[Instrument, int]] = {account: {} for account in unique}
         for (account, id_), content in zip(ids, contents, strict=True):
             if isinstance(content, ContractRefusal):
-                place = Place(PROTOCOL, self._place.chain_id, f"{self._npm}/{id_}")
-                missing.append(place.unread(content, account))
+                missing.append(self._place.at(str(id_)).unread(content, account))
                 continue
             for instrument, quantity in content:
                 held[account][instrument] = held[account].get(instrument, 0) + quantity
         silos = [self._silo(account, quantities) for account, quantities in held.items() if quantities]
-        return VenueReading(venue=PROTOCOL, silos=tuple(silos), unread=tuple(missing))
+        return VenueReading(venue=self.venue, silos=tuple(silos), unread=tuple(missing))
 
     def _silo(self, account: Address, quantities: dict[Instrument, int]) -> Silo:
         positions = tuple(

@@ -11,14 +11,14 @@ from msgspec import Meta
 from adapters.abi import Answer, ContractRefusal, Function, ask, known
 from adapters.places import Place
 from adapters.tokens import factor_of, read_tokens
-from riskschema.instruments import Symbol, Token
+from riskschema.instruments import Symbol, Token, VenueId
 from riskschema.portfolio import NoLiquidation, Position, Silo, Unread, VenueReading
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
 from riskschema.units import ZERO_ADDRESS, Address, Amount
 
 PROTOCOL = "wallet"
 
-_MARKET = "balances"
+_DEPLOYMENT = "balances"
 _BALANCE = Function("balanceOf(address)", "(uint256)")
 
 
@@ -39,7 +39,7 @@ class Wallet:
 
     def __init__(self, deployment: Deployment, *, chain_id: int, assets: AssetFactors) -> None:
         self._tokens = tuple(dict.fromkeys(deployment.tokens))
-        self._place = Place(PROTOCOL, chain_id, _MARKET)
+        self._place = Place(PROTOCOL, chain_id, _DEPLOYMENT)
         self._assets = assets
         self._coin = Token(
             chain_id=chain_id,
@@ -50,9 +50,9 @@ class Wallet:
         )
 
     @property
-    def venue(self) -> str:
-        """The protocol's name."""
-        return PROTOCOL
+    def venue(self) -> VenueId:
+        """The deployment's name."""
+        return self._place.venue
 
     async def discover(self, reader: PinnedReader, *, start_block: int) -> frozenset[Address]:
         """Return nobody: everyone has a wallet, so it is no reason to look at an account."""
@@ -73,11 +73,11 @@ class Wallet:
                 try:
                     held += [_token_position(tokens[token], balance)]
                 except ContractRefusal as refusal:
-                    missing.append(Place(PROTOCOL, self._place.chain_id, token).unread(refusal, account))
+                    missing.append(self._place.at(token).unread(refusal, account))
             positions = tuple(position for position in held if position.quantity)
             if positions:
                 silos.append(self._place.silo(account, positions=positions, rule=NoLiquidation(), health=None))
-        return VenueReading(venue=PROTOCOL, silos=tuple(silos), unread=tuple(missing))
+        return VenueReading(venue=self.venue, silos=tuple(silos), unread=tuple(missing))
 
 
 def _token_position(token: Token | ContractRefusal, balance: Answer) -> Position:

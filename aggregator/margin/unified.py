@@ -1,8 +1,10 @@
 """Margin requirements of many accounts: sums over the columns, and the tree of offsets between silos.
 
-Collateral is not fungible between silos, so netting is credited from the inside out: silo, venue, chain, all; and never
-for more than the share of tail paths on which no silo is itself liquidated, since a hedge that is gone hedges nothing.
-A node with one child has nothing to offset and takes its child's requirement.
+Collateral is not fungible between silos, so netting is credited from the inside out: silo, cross-margin group, chain,
+all. Inside a group collateral is shared and all of the netting counts; elsewhere a part of it (two markets of one
+protocol are no better than two protocols), and never more than the share of tail paths on which no silo is itself
+liquidated, since a hedge that is gone hedges nothing. A node with one child has nothing to offset and takes its child's
+requirement.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from riskschema.arrays import PositionTable, RiskArrays
 
 Ints = NDArray[np.int64]
 
-SILO, VENUE, CHAIN, ALL = 0, 1, 2, 3
+SILO, GROUP, CHAIN, ALL = 0, 1, 2, 3
 LEVELS = 4
 
 
@@ -159,7 +161,7 @@ def close(level: int, account: int, credit: int, work: Work) -> None:
 
 @compiled
 def climb(account: int, work: Work) -> None:
-    """Work through one account's silos, closing venues and chains as they end."""
+    """Work through one account's silos, closing groups and chains as they end."""
     held, columns, tree, result = work.held, work.columns, work.tree, work.result
     last = held.account_silos[account + 1] - 1
     for silo in range(held.account_silos[account], last + 1):
@@ -170,8 +172,8 @@ def climb(account: int, work: Work) -> None:
         result.siloed[account] += leaf.amount
         tree.parts[SILO] = leaf.amount
         close(SILO, account, 0, work)
-        if silo == last or held.venues[silo] != held.venues[silo + 1]:
-            close(VENUE, account, PER_MILLE if held.crossed[silo] else columns.within_venue, work)
+        if silo == last or held.groups[silo] != held.groups[silo + 1]:
+            close(GROUP, account, PER_MILLE, work)
             if silo == last or held.chains[silo] != held.chains[silo + 1]:
                 close(CHAIN, account, columns.within_chain, work)
 

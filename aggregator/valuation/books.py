@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregator.exact.buffers import view8, view32, view64
+from aggregator.exact.buffers import view32, view64
 from aggregator.exact.units import PER_MILLE, LotArray, MantissaArray, value_unit, whole_parts
 from aggregator.parameters import Parameters
 from aggregator.scenarios.columns import PATH_COLUMNS
@@ -24,9 +24,8 @@ class Book(NamedTuple):
 
     account_silos: Ints
     silo_positions: Ints
-    venues: Int32s
+    groups: Int32s
     chains: Int32s
-    crossed: Int8s
     rows: Int32s
     lots: LotArray
 
@@ -50,7 +49,6 @@ class Layout(NamedTuple):
     long_run: int
     net: int
     hedged: int
-    within_venue: int
     within_chain: int
     across: int
 
@@ -84,9 +82,8 @@ def book(table: PositionTable) -> Book:
     return Book(
         account_silos=view64(table.account_silos),
         silo_positions=view64(table.silo_positions),
-        venues=view32(table.silo_venues),
+        groups=view32(table.silo_groups),
         chains=view32(table.silo_chains),
-        crossed=view8(table.silo_crossed),
         rows=view32(table.rows),
         lots=view64(table.lots),
     )
@@ -112,7 +109,6 @@ def layout(arrays: RiskArrays, parameters: Parameters) -> Layout:
         long_run=whole_parts(parameters.shortfall.long_run_floor, PER_MILLE),
         net=whole_parts(parameters.delta_floor.net, PER_MILLE),
         hedged=whole_parts(parameters.delta_floor.hedged, PER_MILLE),
-        within_venue=whole_parts(parameters.offsets.within_venue, PER_MILLE),
         within_chain=whole_parts(parameters.offsets.within_chain, PER_MILLE),
         across=whole_parts(parameters.offsets.across_chains, PER_MILLE),
     )

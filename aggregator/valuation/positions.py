@@ -11,7 +11,6 @@ import numpy as np
 
 from aggregator.exact.buffers import column, view32
 from aggregator.exact.units import LotExponent, coarseness, to_lots
-from aggregator.parameters import Offsets
 from aggregator.rule_terms import LinearRule, RowInstrument, RuleTerm
 from aggregator.valuation.arrays import RuleRow, market_key, rule_key, rule_row
 from aggregator.valuation.pricing import needed_factors
@@ -45,7 +44,7 @@ class ReadSilo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReadAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """A portfolio with its silos ordered by chain, venue and id."""
+    """A portfolio with its silos ordered by chain, venue, cross-margin group and id."""
 
     portfolio: Portfolio
     silos: tuple[ReadSilo, ...]
@@ -64,7 +63,7 @@ def read_accounts(portfolios: Sequence[Portfolio], quoted: frozenset[str]) -> li
 
 
 def _read_account(portfolio: Portfolio, quoted: frozenset[str]) -> ReadAccount:
-    ordered = sorted(portfolio.silos, key=lambda silo: (silo.chain_id, silo.venue, silo.id))
+    ordered = sorted(portfolio.silos, key=lambda silo: (silo.chain_id, silo.venue, silo.cross_margin_group, silo.id))
     unread = list(portfolio.unread)
     flags = {"venue_unread"} if portfolio.unread else set()
     silos = []
@@ -159,19 +158,18 @@ def needed_rule_rows(accounts: Sequence[ReadAccount]) -> set[RuleRow]:
     return {rule_row(term) for account in accounts for silo in account.silos if silo.rule for term in silo.rule.terms}
 
 
-def position_table(accounts: Sequence[ReadAccount], arrays: RiskArrays, offsets: Offsets) -> PositionTable:
+def position_table(accounts: Sequence[ReadAccount], arrays: RiskArrays) -> PositionTable:
     """Put accounts into lots of the rows of `arrays`.
 
     Quantities are rounded against the account; the error of its value is below 2^-43 of gross per position.
     """
-    return _TableBuilder(arrays, offsets).build(accounts)
+    return _TableBuilder(arrays).build(accounts)
 
 
 class _TableBuilder:
     """Column lists under construction."""
 
-    def __init__(self, arrays: RiskArrays, offsets: Offsets) -> None:
-        self._offsets = offsets
+    def __init__(self, arrays: RiskArrays) -> None:
         self._market = _Lookup(arrays.market.keys, view32(arrays.market.lot_exponents).tolist(), market_key)
         self._rule = _Lookup(arrays.rule.keys, view32(arrays.rule.lot_exponents).tolist(), rule_key)
         self._negative = (view32(arrays.market.mantissas)[:, 0] < 0).tolist()
@@ -197,16 +195,15 @@ class _TableBuilder:
         sizes = [math.ldexp(abs(quantity), -exponent) for silo in found for (_, exponent), quantity in silo]
         coarse = coarseness(sizes)
         columns["account_coarseness"].append(coarse)
-        names: dict[tuple[int, str], int] = {}
+        groups: dict[tuple[str, str, str], int] = {}
+        chains = sorted({silo.silo.chain_id for silo in account.silos})
         for silo, holdings in zip(account.silos, found, strict=True):
             columns["silo_positions"].append(len(columns["rows"]))
             for (row, exponent), quantity in holdings:
                 columns["rows"].append(row)
                 columns["lots"].append(to_lots(quantity, exponent, coarse, up=self._negative[row]))
-            place = (silo.silo.chain_id, silo.silo.venue)
-            columns["silo_venues"].append(names.setdefault(place, len(names)))
-            columns["silo_chains"].append(sorted({s.silo.chain_id for s in account.silos}).index(place[0]))
-            columns["silo_crossed"].append(int(place[1] in self._offsets.cross_margined_venues))
+            columns["silo_groups"].append(groups.setdefault(_sharing(silo.silo), len(groups)))
+            columns["silo_chains"].append(chains.index(silo.silo.chain_id))
             self._terms(silo)
 
     def _terms(self, silo: ReadSilo) -> None:
@@ -227,6 +224,11 @@ class _TableBuilder:
             columns["term_lots"].append(to_lots(term.weighted, exponent, coarse, denominator=WAD, up=up))
             columns["term_gross"].append(to_lots(term.gross, exponent, coarse, up=up))
             columns["term_bonuses"].append(term.bonus_ppm)
+
+
+def _sharing(silo: Silo) -> tuple[str, str, str]:
+    """Return what the silos that share their collateral have in common; a silo without a group shares with none."""
+    return silo.venue, silo.cross_margin_group, "" if silo.cross_margin_group else silo.id
 
 
 class _Lookup:
@@ -250,9 +252,8 @@ _DTYPES: dict[str, DType] = {
     "account_silos": "int64",
     "account_coarseness": "int32",
     "silo_positions": "int64",
-    "silo_venues": "int32",
+    "silo_groups": "int32",
     "silo_chains": "int32",
-    "silo_crossed": "int8",
     "rows": "int32",
     "lots": "int64",
     "silo_terms": "int64",

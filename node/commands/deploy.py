@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from adapters.chains import Chain as OpenChain
-from attest.formats.committee import Committee, DiscoveryRule, ObservedChain, Operator
+from attest.formats.committee import Committee, ObservedChain, Operator
 from attest.formats.eip712 import Destination
 from attest.hours.table import history_hash
 from attest.keys.keystore import LocalSigner, open_identity, open_keystore
@@ -21,6 +21,7 @@ from contracts.deployment import Send, deploy_oracle, initialize_oracle
 from node.checksums import checked_address
 from node.commands.documents import require_directory_of
 from node.committee_file import write_committee
+from node.committee_fit import discovery_rules
 from node.composition import load_history
 from node.publishing.deploying import GWEI, Deployer, open_deployer
 from node.round.reading import configured_venues, open_chains
@@ -210,12 +211,7 @@ def _committee(plan: _Plan, oracle: Address, history: bytes, *, now: int) -> Com
             for chain in chains
             if chain.genesis_hash is not None
         ),
-        venues=tuple(
-            DiscoveryRule(
-                venue=venue.label, chain_id=venue.chain_id, start_block=venue.start_block, account_cap=ACCOUNT_CAP
-            )
-            for venue in venues
-        ),
+        venues=discovery_rules(venues, account_cap=ACCOUNT_CAP),
         history_hash=history,
         genesis_time=now,
         round_interval_seconds=plan.terms.round_interval,

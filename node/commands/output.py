@@ -9,7 +9,16 @@ from rich.table import Table
 from rich.text import Text
 
 from riskschema.assessment import Assessment
-from riskschema.instruments import Claim, Debt, Instrument, Token, UniswapV2Share, UniswapV3Liquidity, WrappedToken
+from riskschema.instruments import (
+    Claim,
+    Debt,
+    Instrument,
+    Token,
+    UniswapV2Share,
+    UniswapV3Liquidity,
+    WrappedToken,
+    protocol_of,
+)
 from riskschema.portfolio import Portfolio, Position
 from riskschema.reasons import REASONS
 from riskschema.units import FixedPoint, Wad
@@ -30,7 +39,7 @@ def portfolio_table(portfolio: Portfolio) -> RenderableType:
         for index, position in enumerate(silo.positions):
             first = index == 0
             table.add_row(
-                f"{silo.venue} ({silo.chain_id})" if first else "",
+                f"{protocol_of(silo.venue)} ({silo.chain_id})" if first else "",
                 health if first else "",
                 _label(position.instrument),
                 _quantity(position),
@@ -65,7 +74,7 @@ def assessment_table(assessment: Assessment) -> RenderableType:
     for silo in assessment.silos:
         prices = ", ".join(f"{price.factor} {_short(price.price)}" for price in silo.liquidation_prices)
         silos.add_row(
-            f"{silo.venue} ({silo.chain_id})",
+            f"{protocol_of(silo.venue)} ({silo.chain_id})",
             "" if silo.health is None else _short(silo.health),
             _usd(silo.equity),
             f"{silo.liquidation_probability.wire():.2%}" if silo.health is not None or prices else "",

@@ -19,6 +19,7 @@ from node.settings import VENUE_KEYS, Chain, load_settings
 from node.telemetry import configure_logging
 from riskschema.codec import encode_json
 from riskschema.errors import InvalidData
+from riskschema.instruments import protocol_of
 from riskschema.portfolio import BlockReference, VenueReading
 from riskschema.units import Address
 
@@ -76,7 +77,7 @@ def record_protocol(
 async def _record(
     protocol: str, chain: Chain, config: Path, *, accounts: tuple[Address, ...], block: int | None, output: Path
 ) -> tuple[BlockReference, VenueReading]:
-    venues = [venue for venue in configured_venues(chain) if venue.adapter.venue == protocol]
+    venues = [venue for venue in configured_venues(chain) if protocol_of(venue.venue) == protocol]
     if len(venues) != 1:
         raise InvalidData(
             f"{config}: {protocol} is configured {len(venues)} times on chain {chain.chain_id}; once is needed",

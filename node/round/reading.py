@@ -16,6 +16,7 @@ from node.round.parallel import in_parallel
 from node.settings import Chain, rpc_url
 from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData
+from riskschema.instruments import VenueId
 from riskschema.portfolio import Portfolio, Silo, Unread, VenueReading
 from riskschema.ports import ChainReader, PinnedReader, ProtocolAdapter
 from riskschema.units import Address
@@ -24,25 +25,28 @@ from riskschema.units import Address
 class ConfiguredVenue(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment of one protocol on one chain."""
 
-    label: str
-    """The committee's name of it: protocol and chain id, or the settings' own label and chain id."""
     chain_id: int
     start_block: int
     adapter: ProtocolAdapter
+
+    @property
+    def venue(self) -> VenueId:
+        """Its name, in the committee too."""
+        return self.adapter.venue
 
 
 def configured_venues(chain: Chain) -> tuple[ConfiguredVenue, ...]:
     """Make the adapters that a chain's settings name, in their order.
 
     Raises:
-        InvalidData: unknown protocol, or a deployment field that is missing, unknown or wrong.
+        InvalidData: unknown protocol, a deployment field that is missing, unknown or wrong, or one venue twice.
     """
     protocols = discover_protocols()
     factors = {asset.address: asset.factor for asset in chain.assets}
-    venues = []
+    venues: list[ConfiguredVenue] = []
     for index, table in enumerate(chain.venues):
         where = f"chain {chain.chain_id}: venues[{index}]"
-        protocol, label, start_block, deployment = _split(table, chain.chain_id, where)
+        protocol, start_block, deployment = _split(table, where)
         if protocol not in protocols:
             raise InvalidData(
                 f"{where}: unknown protocol {protocol!r}; known: {', '.join(sorted(protocols))}",
@@ -51,7 +55,6 @@ def configured_venues(chain: Chain) -> tuple[ConfiguredVenue, ...]:
         module = protocols[protocol]
         venues.append(
             ConfiguredVenue(
-                label=label,
                 chain_id=chain.chain_id,
                 start_block=start_block,
                 adapter=module.adapter(
@@ -61,24 +64,31 @@ def configured_venues(chain: Chain) -> tuple[ConfiguredVenue, ...]:
                 ),
             )
         )
+    _refuse_doubled(venues, chain.chain_id)
     return tuple(venues)
 
 
-def venue_label(name: str, chain_id: int) -> str:
-    """Return the committee's name of a venue."""
-    return f"{name}:{chain_id}"
+def _refuse_doubled(venues: Sequence[ConfiguredVenue], chain_id: int) -> None:
+    """Refuse two tables of one venue: an account would seem to hold everything twice."""
+    for second, venue in enumerate(venues):
+        for first in range(second):
+            if venues[first].venue == venue.venue:
+                raise InvalidData(
+                    f"chain {chain_id}: venues[{first}] and venues[{second}] both read {venue.venue}: "
+                    "put all of it into one table",
+                    code="invalid_settings",
+                )
 
 
-def _split(table: dict[str, Any], chain_id: int, where: str) -> tuple[str, str, int, dict[str, Any]]:
+def _split(table: dict[str, Any], where: str) -> tuple[str, int, dict[str, Any]]:
     deployment = dict(table)
     protocol = deployment.pop("protocol", None)
-    label = deployment.pop("label", protocol)
     start_block = deployment.pop("start_block", 0)
-    if not isinstance(protocol, str) or not isinstance(label, str):
-        raise InvalidData(f"{where}: protocol is missing, or label is no text", code="invalid_settings")
+    if not isinstance(protocol, str):
+        raise InvalidData(f"{where}: protocol is missing", code="invalid_settings")
     if not isinstance(start_block, int) or isinstance(start_block, bool) or start_block < 0:
         raise InvalidData(f"{where}: start_block must be a block number", code="invalid_settings")
-    return protocol, venue_label(label, chain_id), start_block, deployment
+    return protocol, start_block, deployment
 
 
 async def open_chains(stack: AsyncExitStack, chains: Sequence[Chain], directory: Path) -> dict[int, ChainReader]:
@@ -107,7 +117,7 @@ async def discover_accounts(
     venues: Sequence[ConfiguredVenue],
     readers: Mapping[int, PinnedReader],
     *,
-    caps: Mapping[str, int],
+    caps: Mapping[VenueId, int],
     requested: Iterable[Address],
     limit: int,
 ) -> tuple[Address, ...]:
@@ -116,7 +126,7 @@ async def discover_accounts(
     Args:
         venues: Where to look; a venue whose chain has no reader names nobody.
         readers: Pinned, by chain id.
-        caps: Most accounts that each venue contributes, by label; the lowest addresses count.
+        caps: Most accounts that each venue contributes; the lowest addresses count.
         requested: Accounts that take precedence.
         limit: Most accounts of all.
     """
@@ -127,7 +137,7 @@ async def discover_accounts(
     named = {
         account
         for venue, accounts in zip(readable, found, strict=True)
-        for account in sorted(accounts)[: caps[venue.label]]
+        for account in sorted(accounts)[: caps[venue.venue]]
     }
     first = sorted(set(requested))[:limit]
     others = sorted(named.difference(first))[: limit - len(first)]
@@ -198,12 +208,12 @@ async def _read_venue(venue: ConfiguredVenue, reader: PinnedReader | None, accou
     if reader is not None:
         return await venue.adapter.read(reader, accounts)
     return VenueReading(
-        venue=venue.adapter.venue,
+        venue=venue.venue,
         silos=(),
         unread=tuple(
             Unread(
                 chain_id=venue.chain_id,
-                venue=venue.adapter.venue,
+                venue=venue.venue,
                 market="",
                 account=account,
                 code="chain_out",

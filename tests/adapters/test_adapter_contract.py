@@ -12,6 +12,7 @@ from devnet.local_chain import Devnet
 from devnet.prices import crash
 from riskschema.codec import decode_json, encode_json, from_builtins
 from riskschema.errors import InvalidData, TransientError
+from riskschema.instruments import chain_of, protocol_of
 from riskschema.portfolio import BlockReference, NoLiquidation, Portfolio, Silo, WeightedCollateral
 from riskschema.ports import Call, CallResult, CallReverted, CallSuccess, Log, PinnedReader, ProtocolAdapter
 from riskschema.reasons import REASONS
@@ -122,12 +123,13 @@ class TestEveryAdapter:
     async def test_a_reading_is_well_formed(self, protocol, chain, adapter, pin, everyone):
         reading = await adapter.read(await pin(), [*everyone, NOBODY])
 
-        assert adapter.venue == reading.venue == protocol
+        assert adapter.venue == reading.venue
+        assert (protocol_of(adapter.venue), chain_of(adapter.venue)) == (protocol, chain.deployment.chain_id)
         assert reading.unread == ()
         assert len({silo.id for silo in reading.silos}) == len(reading.silos) >= 5
         for silo in reading.silos:
-            assert silo.id.startswith(f"{protocol}:{chain.deployment.chain_id}:{silo.market}:{silo.account}")
-            assert silo.venue == protocol
+            assert silo.id.startswith(":".join(filter(None, (silo.venue, silo.market, silo.account))))
+            assert silo.venue == adapter.venue
             assert silo.account in everyone
             assert silo.positions
             assert all(position.quantity for position in silo.positions)
@@ -226,7 +228,7 @@ class TestEveryAdapter:
     async def replay(self, adapter: ProtocolAdapter, reader: PinnedReader, accounts: list[Address]) -> ReplayReader:
         recorder = RecordingReader(reader)
         await adapter.read(recorder, accounts)
-        return ReplayReader(recorder.recording(protocol=adapter.venue, deployment={}, accounts=accounts))
+        return ReplayReader(recorder.recording(protocol=protocol_of(adapter.venue), deployment={}, accounts=accounts))
 
 
 def by_account(silos: Sequence[Silo]) -> dict[Address, list[Silo]]:

@@ -13,7 +13,7 @@ import pytest
 import aggregator
 from aggregator.parameters import Parameters, load_parameters
 from riskschema.buffers import Column
-from riskschema.instruments import Claim, Debt, Token
+from riskschema.instruments import Claim, Debt, Token, venue_id
 from riskschema.market import FactorQuote, Group, HourlyHistory, MarketState
 from riskschema.portfolio import CollateralTerm, NoLiquidation, Portfolio, Position, Silo, WeightedCollateral
 from riskschema.units import WAD, Address, Amount, Wad
@@ -82,7 +82,9 @@ class Lab:
         self,
         ledger: dict[str, float],
         *,
-        venue: str = "aave_v3",
+        protocol: str = "aave_v3",
+        deployment: str = "main",
+        cross_margin_group: str = "",
         weight: float = 0.8,
         health: float | None = None,
         oracle: dict[str, float] | None = None,
@@ -94,6 +96,7 @@ class Lab:
         ident: str = "",
     ) -> Silo:
         """Units of assets: positive pledged, negative owed. Health is computed exactly unless given."""
+        venue = venue_id(protocol, chain_id, deployment)
         positions, terms, backing, owed = [], [], 0, 0
         for name, units in ledger.items():
             kind = Claim if units > 0 else Debt
@@ -113,10 +116,11 @@ class Lab:
             owed -= min(value, 0)
         exact = Wad(backing * WAD // owed) if owed else None
         return Silo(
-            id=ident or f"{venue}:{chain_id}:main",
+            id=ident or venue,
             venue=venue,
             chain_id=chain_id,
             market="main",
+            cross_margin_group=cross_margin_group,
             account=address(99),
             health=exact if health is None else wad(health),
             rule=WeightedCollateral(numeraire=numeraire, terms=tuple(terms), close_factor=wad(close_factor)),
@@ -130,7 +134,7 @@ class Lab:
         ]
         return Silo(
             id="wallet",
-            venue="wallet",
+            venue="wallet:1:main",
             chain_id=1,
             market="",
             account=address(99),

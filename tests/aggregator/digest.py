@@ -33,7 +33,7 @@ def main() -> None:
         UniswapV3Liquidity(pool=lab.address(50), tick_lower=-202_000, tick_upper=-199_000, **pair),
         UniswapV2Share(pool=lab.address(51), liquidity_per_share=lab.wad("1.7"), **pair),
         Option(
-            venue="o",
+            venue="o:1:main",
             market="m",
             underlying="ETH",
             quote="USD",
@@ -46,7 +46,7 @@ def main() -> None:
     portfolios = [
         lab.portfolio(
             lab.lending({"ETH": 10, "BTC": 0.1, "USDC": -1000 * n}, rate=0.037),
-            lab.lending({"LINK": 900, "DAI": -500 * n}, venue="morpho_blue"),
+            lab.lending({"LINK": 900, "DAI": -500 * n}, protocol="morpho_blue"),
             lab.wallet({"CRV": n}, extra=extra),
             number=n,
         )

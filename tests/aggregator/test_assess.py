@@ -77,7 +77,7 @@ def test_an_empty_portfolio_is_all_zeros(lab, parameters) -> None:
 
 
 def test_dust_debt_does_not_decide_the_score(lab, parameters) -> None:
-    dust = lab.lending({"ETH": 0.051, "USDC": -80}, venue="morpho_blue")
+    dust = lab.lending({"ETH": 0.051, "USDC": -80}, protocol="morpho_blue")
     found = one(lab.portfolio(dust, lab.wallet({"ETH": 10})), lab.market(), parameters)
     assert found.score == 0
     assert found.silos[0].liquidation_probability > 100_000
@@ -117,8 +117,8 @@ def test_two_runs_give_the_same_bytes(lab, parameters, borrower) -> None:
 def test_siloed_is_at_least_unified_and_unified_at_least_net(lab, small_parameters, units, loans, chain) -> None:
     silos = [
         lab.lending({"ETH": units[0], "USDC": -units[0] * 2000 * loans[0]}),
-        lab.lending({"USDC": units[1] * 2000, "ETH": -units[1] * loans[1]}, venue="morpho_blue", ident="a"),
-        lab.lending({"BTC": units[2], "ETH": -units[2] * 10}, venue="morpho_blue", chain_id=chain, ident="b"),
+        lab.lending({"USDC": units[1] * 2000, "ETH": -units[1] * loans[1]}, protocol="morpho_blue", ident="a"),
+        lab.lending({"BTC": units[2], "ETH": -units[2] * 10}, protocol="morpho_blue", chain_id=chain, ident="b"),
         lab.wallet({"CRV": units[3]}),
     ]
     found = one(lab.portfolio(*silos), lab.market(), small_parameters)
@@ -129,7 +129,7 @@ def test_siloed_is_at_least_unified_and_unified_at_least_net(lab, small_paramete
 
 def test_a_hedge_across_venues_is_credited_in_part(lab, parameters) -> None:
     long = lab.lending({"ETH": 10, "USDC": -5000})
-    short = lab.lending({"USDC": 30_000, "ETH": -10}, venue="morpho_blue")
+    short = lab.lending({"USDC": 30_000, "ETH": -10}, protocol="morpho_blue")
     found = one(lab.portfolio(long, short), lab.market(), parameters)
     assert found.siloed_margin > found.initial_margin > found.net_margin
     assert any(line.kind == "offset" for line in found.explanation)
@@ -138,7 +138,7 @@ def test_a_hedge_across_venues_is_credited_in_part(lab, parameters) -> None:
 def test_a_hedge_that_is_liquidated_in_the_tail_earns_no_offset(lab, parameters) -> None:
     def saving(debt: float) -> float:
         long = lab.lending({"ETH": 10, "USDC": -debt})
-        short = lab.lending({"USDC": 60_000, "ETH": -10}, venue="morpho_blue")
+        short = lab.lending({"USDC": 60_000, "ETH": -10}, protocol="morpho_blue")
         found = one(lab.portfolio(long, short), lab.market(), parameters)
         return (found.siloed_margin - found.initial_margin) / (found.siloed_margin - found.net_margin)
 
@@ -162,7 +162,7 @@ def test_a_position_without_a_price_is_named_and_left_out(lab, parameters) -> No
     found = one(lab.portfolio(wallet), lab.market(), parameters)
     assert found.equity / 1e8 == pytest.approx(2000, abs=1e-3)
     assert "unpriced" in found.flags
-    assert [(item.code, item.venue) for item in found.unread] == [("factor_unknown", "wallet")]
+    assert [(item.code, item.venue) for item in found.unread] == [("factor_unknown", "wallet:1:main")]
     assert found.grade == "A"
 
 
@@ -186,17 +186,25 @@ def test_a_numeraire_without_a_price_never_looks_safe(lab, parameters) -> None:
 
 def test_a_rule_nobody_implemented_lowers_coverage_and_never_looks_safe(lab, parameters) -> None:
     silo = msgspec.structs.replace(
-        lab.wallet({"ETH": 1}), venue="options", health=lab.wad(2), rule=PortfolioMargin(numeraire="USD", model="x")
+        lab.wallet({"ETH": 1}),
+        venue="options:1:main",
+        health=lab.wad(2),
+        rule=PortfolioMargin(numeraire="USD", model="x"),
     )
     found = one(lab.portfolio(silo), lab.market(), parameters)
-    assert [(item.code, item.venue) for item in found.unread] == [("rule_not_implemented", "options")]
+    assert [(item.code, item.venue) for item in found.unread] == [("rule_not_implemented", "options:1:main")]
     assert "venue_unread" in found.flags
     assert found.grade == "C"
 
 
 def test_what_could_not_be_read_is_passed_on(lab, parameters) -> None:
     missing = Unread(
-        chain_id=1, venue="aave_v3", market="main", account=lab.address(99), code="call_reverted", detail="paused"
+        chain_id=1,
+        venue="aave_v3:1:main",
+        market="main",
+        account=lab.address(99),
+        code="call_reverted",
+        detail="paused",
     )
     portfolio = msgspec.structs.replace(lab.portfolio(lab.wallet({"ETH": 1})), unread=(missing,))
     found = one(portfolio, lab.market(), parameters)
@@ -244,11 +252,13 @@ def test_liquidity_beside_debt_is_margined_but_not_liquidated(lab, parameters) -
 
 
 def perpetual_silo(lab, contracts: int, cash: float):
-    item = Perpetual(venue="perps", market="ETH", base="ETH", quote="USD", payoff="linear", annual_funding_rate=Wad(0))
+    item = Perpetual(
+        venue="perps:1:main", market="ETH", base="ETH", quote="USD", payoff="linear", annual_funding_rate=Wad(0)
+    )
     return msgspec.structs.replace(
         lab.wallet(),
         id="perps",
-        venue="perps",
+        venue="perps:1:main",
         health=lab.wad(2),
         rule=MarginFraction(
             numeraire="USD", fractions=(lab.wad("0.0625"), lab.wad(0)), entry_value=lab.wad(2000 * contracts)
@@ -277,7 +287,7 @@ def test_shorts_are_hurt_by_rises(lab, parameters) -> None:
 
 def test_a_short_option_needs_margin_for_volatility(lab, parameters) -> None:
     item = Option(
-        venue="options",
+        venue="options:1:main",
         market="m",
         underlying="ETH",
         quote="USD",
@@ -342,7 +352,7 @@ def test_a_short_that_is_liquidated_in_time_is_not_insolvent(lab, parameters) ->
 
 
 def test_insolvency_is_never_likelier_than_liquidation(lab, parameters) -> None:
-    dust = lab.lending({"ETH": 0.0251, "USDC": -40}, venue="morpho_blue", bonus=10)
+    dust = lab.lending({"ETH": 0.0251, "USDC": -40}, protocol="morpho_blue", bonus=10)
     found = one(lab.portfolio(dust, lab.lending({"ETH": 10, "USDC": -100})), lab.market(), parameters)
     assert found.insolvency_probability <= found.liquidation_probability
 
@@ -379,7 +389,13 @@ def test_violent_and_silent_markets_stay_finite(lab, parameters) -> None:
     )
     market = msgspec.structs.replace(lab.market(), quotes=quotes, history=history)
     option = Option(
-        venue="v", market="m", underlying="ETH", quote="DAI", right="put", strike=lab.wad(9), expiry=1_800_000_000
+        venue="v:1:main",
+        market="m",
+        underlying="ETH",
+        quote="DAI",
+        right="put",
+        strike=lab.wad(9),
+        expiry=1_800_000_000,
     )
     portfolio = lab.portfolio(
         lab.lending({"ETH": 10, "USDC": -10_000}, numeraire="USDC"),
@@ -398,7 +414,13 @@ def test_filled_hours_are_flagged_for_those_who_are_exposed(lab, small_parameter
 
 def test_an_account_whose_instrument_outgrows_the_arrays_is_flagged_and_no_other(lab, parameters) -> None:
     put = Option(
-        venue="v", market="m", underlying="ETH", quote="USD", right="put", strike=lab.wad(40_000), expiry=1_702_592_000
+        venue="v:1:main",
+        market="m",
+        underlying="ETH",
+        quote="USD",
+        right="put",
+        strike=lab.wad(40_000),
+        expiry=1_702_592_000,
     )
     short = lab.portfolio(lab.wallet({"ETH": 1}, extra=[Position(instrument=put, quantity=Amount(-WAD))]), number=1)
     plain = lab.portfolio(lab.wallet({"ETH": 1}), number=2)

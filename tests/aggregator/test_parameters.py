@@ -49,7 +49,6 @@ def test_every_number_has_its_reason_beside_it() -> None:
         ("net = 0.02 ", "net = 0.0205 ", r"delta_floor\.net"),
         ("hedged = 0.01", "hedged = 0.0101", r"delta_floor\.hedged"),
         ("hedged = 0.01", "hedged = 0.03", r"delta_floor\.hedged"),
-        ("within_venue = 0.5", "within_venue = 0.33333", r"offsets\.within_venue"),
         ("within_chain = 0.5", "within_chain = 0.33333", r"offsets\.within_chain"),
         ("across_chains = 0.25", "across_chains = 0.33333", r"offsets\.across_chains"),
         ("maintenance_share = 0.8", "maintenance_share = 0.80000001", r"margin\.maintenance_share"),
@@ -120,7 +119,7 @@ CHANGES = {
 @pytest.fixture(scope="module")
 def columns_of(lab):
     item = Option(
-        venue="o",
+        venue="o:1:main",
         market="m",
         underlying="ETH",
         quote="USD",

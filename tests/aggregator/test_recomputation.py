@@ -50,7 +50,9 @@ def recompute(batch, account: int) -> tuple[int, int]:
 def test_a_margin_is_recomputed_from_the_published_arrays(lab, parameters, account: int) -> None:
     portfolios = [
         lab.portfolio(lab.lending({"ETH": 10, "USDC": -13_000}), lab.wallet({"BTC": 0.05, "DAI": 100})),
-        lab.portfolio(lab.lending({"BTC": 1, "ETH": -3}), lab.lending({"CRV": 5000, "DAI": -100}, venue="x"), number=5),
+        lab.portfolio(
+            lab.lending({"BTC": 1, "ETH": -3}), lab.lending({"CRV": 5000, "DAI": -100}, protocol="x"), number=5
+        ),
     ]
     batch = assess(portfolios, lab.market(), parameters)
     found = batch.assessments[account]

@@ -74,7 +74,8 @@ async def test_another_start_block_is_refused_for_it_finds_other_accounts(local:
     venues = [dict(venue) for venue in local.settings.chains[0].venues]
     venues[1]["start_block"] = 7
     change_chain(local, venues=tuple(venues))
-    assert "('morpho_blue:31337', 31337, 7)" in (await refusal(local)).message
+    singleton = Address(local.devnet.deployment.morpho.singleton)
+    assert f"('morpho_blue:31337:{singleton}', 31337, 7)" in (await refusal(local)).message
 
 
 async def test_a_chain_of_another_genesis_is_named(local: LocalNode) -> None:

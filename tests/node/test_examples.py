@@ -38,8 +38,12 @@ MARKETS = (
 
 def test_the_mainnet_settings_make_an_adapter_of_every_protocol() -> None:
     (chain,) = load_settings(MAINNET).chains
-    labels = [venue.label for venue in configured_venues(chain)]
-    assert labels == ["aave_v3:1", "morpho_blue:1", "uniswap_v3:1", "wallet:1"]
+    assert [venue.venue for venue in configured_venues(chain)] == [
+        "aave_v3:1:0x2f39d218133afab8f2b819b1066c7e434ad94e9e",
+        "morpho_blue:1:0xbbbbbbbbbb9cc5e90e3b3af64bdaf62c37eeffcb",
+        "uniswap_v3:1:0xc36442b4a4522e871399cd717abdd847ab11fe88",
+        "wallet:1:balances",
+    ]
     assert chain.chain_id == 1
 
 

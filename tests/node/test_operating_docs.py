@@ -40,7 +40,6 @@ def settings_keys(kind: Any = Settings, prefix: str = "") -> Iterator[tuple[str,
             yield f"{prefix}{field.name}", written_default(field)
     if prefix == "chains.":
         yield "chains.venues.protocol", ""
-        yield "chains.venues.label", "the protocol"
         yield "chains.venues.start_block", "`0`"
         for module in discover_protocols().values():
             yield from settings_keys(module.Deployment, "chains.venues.")

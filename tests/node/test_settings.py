@@ -99,26 +99,6 @@ def test_an_empty_endpoint_file_is_refused_by_its_path(tmp_path: Path) -> None:
         rpc_url(settings.chains[0], tmp_path)
 
 
-@pytest.mark.parametrize(
-    "twice",
-    [
-        WALLET + WALLET,
-        venue("aave_v3", addresses_provider=CHECKSUMMED) * 2,
-        venue("aave_v3", addresses_provider=CHECKSUMMED)
-        + venue("aave_v3", label="again", addresses_provider=CHECKSUMMED),
-        venue("aave_v3") * 2,
-    ],
-)
-def test_one_place_read_twice_is_refused_since_everything_would_count_twice(tmp_path: Path, twice: str) -> None:
-    assert "venues[0] and venues[1] both read" in refusal(tmp_path, CHAIN + twice)
-
-
-def test_two_deployments_of_one_protocol_may_be_read(tmp_path: Path) -> None:
-    other = venue("aave_v3", label="aave_prime", addresses_provider="0x" + "12" * 20)
-    settings = load_settings(write(tmp_path, CHAIN + venue("aave_v3", addresses_provider=CHECKSUMMED) + other))
-    assert len(settings.chains[0].venues) == 2
-
-
 def test_a_token_with_two_factors_is_refused(tmp_path: Path) -> None:
     asset = f'[[chains.assets]]\naddress = "0x{"1" * 40}"\nfactor = "ETH"\n'
     assert "two [[chains.assets]] tables of 0x1111" in refusal(tmp_path, CHAIN + asset + asset)

@@ -17,6 +17,7 @@ from riskschema.instruments import (
     UniswapV2Share,
     UniswapV3Liquidity,
     WrappedToken,
+    venue_id,
 )
 from riskschema.market import FactorQuote, HourlyHistory, MarketState
 from riskschema.portfolio import (
@@ -27,6 +28,7 @@ from riskschema.portfolio import (
     PortfolioMargin,
     Position,
     Silo,
+    Unread,
     WeightedCollateral,
 )
 from riskschema.units import WAD, Address, Amount, FixedPoint, Hash32, Probability, Usd, Wad
@@ -80,6 +82,8 @@ def scalar_values(kind: type, metas: tuple[Any, ...]) -> Strategy:
         return st.integers(bound(metas, "ge", 0), bound(metas, "le", 2**53))
     if kind is str:
         length = {"min_size": bound(metas, "min_length", 0), "max_size": min(bound(metas, "max_length", 20), 20)}
+        if pattern := next((meta.pattern for meta in metas if meta.pattern is not None), None):
+            return st.from_regex(pattern, fullmatch=True)
         return st.text(st.characters(exclude_categories=["Cs"]), **length)
     plain = {bool: st.booleans(), NoneType: st.none(), float: st.floats(allow_nan=False, allow_infinity=False)}
     return plain[kind]
@@ -179,7 +183,18 @@ def silos(draw: st.DrawFn) -> Silo:
         values(NoLiquidation),
     )
     health = st.none() | not_negative()
-    return draw(struct_values(Silo, positions=st.just(held), rule=st.one_of(rules), health=health))
+    silo = struct_values(Silo, positions=st.just(held), rule=st.one_of(rules), health=health, **places())
+    return draw(silo)
+
+
+def places() -> dict[str, Strategy]:
+    """Return strategies of a venue and its chain."""
+    chain_id = st.shared(st.integers(1, 2**53), key="chain_id")
+    deployments = st.from_regex("[!-~]{1,20}", fullmatch=True)
+    return {
+        "venue": st.builds(venue_id, st.sampled_from(["aave_v3", "wallet"]), chain_id, deployments),
+        "chain_id": chain_id,
+    }
 
 
 def portfolios() -> Strategy:
@@ -205,6 +220,7 @@ SPECIAL: dict[Any, Callable[[], Strategy]] = {
     CollateralTerm: collateral_terms,
     Position: positions,
     Silo: silos,
+    Unread: lambda: struct_values(Unread, **places()),
     Portfolio: portfolios,
 }
 """Types whose fields are bounded or depend on each other."""

@@ -35,13 +35,13 @@ DEBT = {
         "decimals": 6,
         "factor": "USDC",
     },
-    "venue": "aave_v3",
+    "venue": "aave_v3:1:main",
     "market": "core",
     "annual_rate": "0.05",
 }
 SILO = {
     "id": "aave_v3:1:core",
-    "venue": "aave_v3",
+    "venue": "aave_v3:1:main",
     "chain_id": 1,
     "market": "core",
     "account": SUBJECT,

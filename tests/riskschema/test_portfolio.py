@@ -50,7 +50,7 @@ def test_every_instrument_says_its_kind_in_a_document(values_of, data):
 
 
 def test_debts_at_different_rates_are_different_instruments():
-    debt = Debt(token=ETH, venue="aave_v3", market="core", annual_rate=Wad(1))
+    debt = Debt(token=ETH, venue="aave_v3:1:main", market="core", annual_rate=Wad(1))
     assert debt != msgspec.structs.replace(debt, annual_rate=Wad(2))
 
 
@@ -74,8 +74,8 @@ def test_a_tick_range_outside_uniswaps_or_without_width_is_refused(lower, upper)
         from_builtins(document | {"tick_lower": lower, "tick_upper": upper}, UniswapV3Liquidity, what="range")
 
 
-DEBT = Debt(token=ETH, venue="aave_v3", annual_rate=Wad(1))
-CLAIM = Claim(token=ETH, venue="aave_v3", annual_rate=Wad(1))
+DEBT = Debt(token=ETH, venue="aave_v3:1:main", annual_rate=Wad(1))
+CLAIM = Claim(token=ETH, venue="aave_v3:1:main", annual_rate=Wad(1))
 TERM = CollateralTerm(weight=Wad(1), price=Wad(1))
 
 
@@ -97,7 +97,7 @@ TERM = CollateralTerm(weight=Wad(1), price=Wad(1))
         (lambda: silo(health=Wad(-1)), "health must not be negative"),
         (lambda: silo(rule=weighted(terms=(TERM,))), "rule.terms has 1 entries for 0 positions"),
         (lambda: silo(rule=margin(Wad(1))), "rule.fractions has 1 entries for 0 positions"),
-        (lambda: Portfolio(subject=ZERO_ADDRESS, silos=(silo(), silo())), "two have the id 'wallet:1'"),
+        (lambda: Portfolio(subject=ZERO_ADDRESS, silos=(silo(), silo())), "two have the id 'wallet'"),
     ],
 )
 def test_what_no_venue_can_say_is_refused_by_the_name_of_the_field(make, message):
@@ -106,7 +106,13 @@ def test_what_no_venue_can_say_is_refused_by_the_name_of_the_field(make, message
 
 
 def option(strike: Wad) -> Option:
-    names: dict[str, Any] = {"venue": "lyra", "market": "ETH", "underlying": "ETH", "quote": "USD", "right": "call"}
+    names: dict[str, Any] = {
+        "venue": "lyra:1:main",
+        "market": "ETH",
+        "underlying": "ETH",
+        "quote": "USD",
+        "right": "call",
+    }
     return Option(**names, strike=strike, expiry=0)
 
 
@@ -124,8 +130,8 @@ def margin(*fractions: Wad) -> MarginFraction:
 
 def silo(**change: Any) -> Silo:
     plain: dict[str, Any] = {
-        "id": "wallet:1",
-        "venue": "wallet",
+        "id": "wallet",
+        "venue": "wallet:1:main",
         "chain_id": 1,
         "account": ZERO_ADDRESS,
         "health": None,
@@ -136,5 +142,7 @@ def silo(**change: Any) -> Silo:
 
 def test_a_portfolio_that_could_not_be_read_differs_from_an_empty_one():
     subject = Address("0x" + "ab" * 20)
-    unread = Unread(chain_id=1, venue="aave_v3", market="core", account=subject, code="call_reverted", detail="paused")
+    unread = Unread(
+        chain_id=1, venue="aave_v3:1:main", market="core", account=subject, code="call_reverted", detail="paused"
+    )
     assert Portfolio(subject=subject, silos=()) != Portfolio(subject=subject, silos=(), unread=(unread,))

@@ -111,18 +111,12 @@ class PlainMargin:
             return node, parts - credit * max(parts - self._base(node), Fraction(0))
 
         chains: dict[int, dict[int, list[tuple[Node, Fraction]]]] = {}
-        crossed: dict[int, int] = {}
         for silo in silos:
-            venue = columns["silo_venues"][silo]
-            crossed[venue] = columns["silo_crossed"][silo]
             chain = chains.setdefault(columns["silo_chains"][silo], {})
-            chain.setdefault(venue, []).append((nodes[silo], bases[silo]))
+            chain.setdefault(columns["silo_groups"][silo], []).append((nodes[silo], bases[silo]))
         closed = []
-        for venues in chains.values():
-            inner = [
-                close(held, Fraction(1) if crossed[venue] else offsets["within_venue"])
-                for venue, held in venues.items()
-            ]
+        for groups in chains.values():
+            inner = [close(held, Fraction(1)) for held in groups.values()]
             closed.append(close(inner, offsets["within_chain"]))
         whole, unified = close(closed, offsets["across_chains"])
         return Margin(

@@ -10,7 +10,7 @@ from random import Random
 import msgspec
 
 from riskschema.buffers import Column
-from riskschema.instruments import Claim, Debt, Instrument, Option, WrappedToken
+from riskschema.instruments import Claim, Debt, Instrument, Option, WrappedToken, venue_id
 from riskschema.market import FactorQuote, Group, HourlyHistory, MarketState
 from riskschema.portfolio import (
     CollateralTerm,
@@ -100,7 +100,8 @@ class RandomBook:
     def _lending(self, account: Address, name: str) -> Silo:
         """Collateral and debt at a venue oracle that is a little off the market."""
         numeraire = self._random.choice(["USD", "USD", *self._prices])
-        venue, market = self._random.choice(["aave_v3", "morpho_blue", "other"]), str(self._random.randint(0, 3))
+        protocol, chain_id = self._random.choice(["aave_v3", "morpho_blue", "other"]), self._random.choice(CHAINS)
+        venue, market = venue_id(protocol, chain_id, "main"), str(self._random.randint(0, 3))
         positions, terms, size = [], [], self._size()
         for _ in range(self._random.randint(1, 3)):
             held = self._draw.collateral(venue, market)
@@ -113,8 +114,9 @@ class RandomBook:
         return Silo(
             id=name,
             venue=venue,
-            chain_id=self._random.choice(CHAINS),
+            chain_id=chain_id,
             market=market,
+            cross_margin_group=self._random.choice(["", "", "shared"]),
             account=account,
             health=wad(self._random.uniform(0.9, 3)) if any(each.quantity < 0 for each in positions) else None,
             rule=WeightedCollateral(
@@ -125,7 +127,7 @@ class RandomBook:
 
     def _margined(self, account: Address, name: str) -> Silo:
         """Perpetuals and futures of one payoff, in one account of a venue."""
-        payoff = self._random.choice(["linear", "linear", "inverse"])
+        payoff, chain_id = self._random.choice(["linear", "linear", "inverse"]), self._random.choice(CHAINS)
         base = self._random.choice(list(self._prices))
         quote = self._random.choice(list(self._prices))
         names = (
@@ -141,8 +143,9 @@ class RandomBook:
             entry += size / numeraire * self._random.uniform(0.8, 1.2)
         return Silo(
             id=name,
-            venue="perps",
-            chain_id=self._random.choice(CHAINS),
+            venue=venue_id("perps", chain_id, "main"),
+            chain_id=chain_id,
+            cross_margin_group=self._random.choice(["", "shared"]),
             account=account,
             health=wad(self._random.uniform(0.9, 5)),
             rule=MarginFraction(
@@ -155,7 +158,7 @@ class RandomBook:
 
     def _wallet(self, account: Address, name: str) -> Silo:
         """What backs nothing: tokens, liquidity, options."""
-        draw = self._draw
+        draw, chain_id = self._draw, self._random.choice(CHAINS)
         makers = [draw.token, draw.pool_share, draw.range, draw.option, draw.wrapped]
         positions = []
         for _ in range(self._random.randint(1, 4)):
@@ -164,8 +167,8 @@ class RandomBook:
             positions.append(self._position(held, sign * self._size()))
         return Silo(
             id=name,
-            venue="wallet",
-            chain_id=self._random.choice(CHAINS),
+            venue=venue_id("wallet", chain_id, "main"),
+            chain_id=chain_id,
             account=account,
             health=None,
             rule=NoLiquidation(),

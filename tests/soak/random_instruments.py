@@ -89,7 +89,7 @@ class RandomInstruments:
         underlying, quote = self._random.choice(list(self._prices)), self._random.choice(list(self._prices))
         strike = self._prices[underlying] / self._prices[quote] * self._random.uniform(0.5, 2)
         return Option(
-            venue="options",
+            venue="options:1:main",
             market="m",
             underlying=underlying,
             quote=quote,
@@ -100,7 +100,7 @@ class RandomInstruments:
 
     def contract(self, payoff: str, base: str, quote: str) -> Instrument:
         """Draw a perpetual or a future."""
-        fields = {"venue": "perps", "market": base, "base": base, "quote": quote, "payoff": payoff}
+        fields = {"venue": "perps:1:main", "market": base, "base": base, "quote": quote, "payoff": payoff}
         if self._random.random() < 0.7:
             return Perpetual(**fields, annual_funding_rate=wad(self._random.uniform(-0.5, 0.5)))  # type: ignore[arg-type]
         return Future(**fields, expiry=AS_OF + self._random.randint(3_600, 10**7))  # type: ignore[arg-type]

@@ -24,7 +24,6 @@ LAYOUT = Layout(
     long_run=750,
     net=20,
     hedged=10,
-    within_venue=500,
     within_chain=500,
     across=250,
 )

@@ -107,8 +107,8 @@ def test_the_deciding_member_names_the_lines(lab, parameters, ledger, kind) -> N
 
 
 def test_a_perfect_hedge_still_pays_the_delta_floor(lab, parameters) -> None:
-    short = lab.lending({"ETH": -10}, venue="x", health=2)
-    long = lab.lending({"ETH": 10}, venue="x", ident="long")
+    short = lab.lending({"ETH": -10}, protocol="x", health=2)
+    long = lab.lending({"ETH": 10}, protocol="x", ident="long")
     (found,) = assess([lab.portfolio(short, long)], lab.market(), parameters).assessments
     assert {line.kind for line in found.explanation} >= {"delta_floor", "offset"}
     assert found.net_margin / 1e8 > 0.01 * 40_000 * 0.99
@@ -116,7 +116,13 @@ def test_a_perfect_hedge_still_pays_the_delta_floor(lab, parameters) -> None:
 
 def test_factors_of_options_have_no_single_liquidation_price(lab) -> None:
     option = Option(
-        venue="v", market="m", underlying="ETH", quote="USD", right="put", strike=lab.wad(1), expiry=1_800_000_000
+        venue="v:1:main",
+        market="m",
+        underlying="ETH",
+        quote="USD",
+        right="put",
+        strike=lab.wad(1),
+        expiry=1_800_000_000,
     )
     terms = [
         RuleTerm(instrument=item, numeraire="USD", price=None, weighted=WAD, gross=1)

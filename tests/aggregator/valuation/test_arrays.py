@@ -81,7 +81,7 @@ def test_an_oracle_that_says_zero_makes_a_row_of_zeros(lab, small_parameters) ->
 
 def test_an_option_far_out_of_the_money_saturates_and_says_so(lab, small_parameters) -> None:
     item = Option(
-        venue="v",
+        venue="v:1:main",
         market="m",
         underlying="ETH",
         quote="USD",

@@ -21,7 +21,7 @@ def test_compiled_and_plain_engines_agree_bit_for_bit(lab, small_parameters, pla
         tick_upper=-199_000,
     )
     option = Option(
-        venue="o",
+        venue="o:1:main",
         market="m",
         underlying="ETH",
         quote="USD",
@@ -37,8 +37,8 @@ def test_compiled_and_plain_engines_agree_bit_for_bit(lab, small_parameters, pla
         lab.portfolio(lab.lending({"ETH": 10, "USDC": -15_500}), lab.wallet({"BTC": 0.05}, extra=extra)),
         lab.portfolio(
             lab.lending({"BTC": 1, "ETH": -14}),
-            lab.lending({"USDC": 9000, "ETH": -2}, venue="morpho_blue"),
-            lab.lending({"BTC": 1, "CRV": -25_000}, venue="aave_v3", chain_id=10),
+            lab.lending({"USDC": 9000, "ETH": -2}, protocol="morpho_blue"),
+            lab.lending({"BTC": 1, "CRV": -25_000}, protocol="aave_v3", chain_id=10),
             number=2,
         ),
         lab.portfolio(lab.lending({"ETH": 1, "DAI": -1590}), number=3),

@@ -30,7 +30,7 @@ def test_equity_is_within_1e_8_of_gross_for_dust_and_for_giants(lab, small_param
     portfolio = lab.portfolio(lab.lending(ledger, health=2))
     accounts = read_accounts([portfolio], frozenset(lab.assets))
     arrays = build_arrays(needed_instruments(accounts), needed_rule_rows(accounts), lab.market(), small_parameters)
-    table = position_table(accounts, arrays, small_parameters.offsets)
+    table = position_table(accounts, arrays)
     width = arrays.market.mantissas.shape[1]
     values, low = np.empty(width, dtype=np.int64), np.empty(width, dtype=np.int64)
     column_values(view32(table.rows), view64(table.lots), view32(arrays.market.mantissas), values, low)
@@ -43,16 +43,18 @@ def test_equity_is_within_1e_8_of_gross_for_dust_and_for_giants(lab, small_param
     assert found == pytest.approx(sum(worth), abs=1e-8 * gross + 2.0**-44)
 
 
-def test_silos_are_ordered_by_chain_venue_and_id(lab, small_parameters) -> None:
+def test_silos_are_ordered_by_chain_venue_group_and_id(lab, small_parameters) -> None:
     silos = [
-        lab.lending({"ETH": 1}, venue="morpho_blue", ident="b"),
-        lab.lending({"ETH": 1}, venue="aave_v3", chain_id=10, ident="c"),
-        lab.lending({"ETH": 1}, venue="morpho_blue", ident="a"),
-        lab.lending({"ETH": 1}, venue="aave_v3", ident="z"),
+        lab.lending({"ETH": 1}, protocol="morpho_blue", ident="e", cross_margin_group="shared"),
+        lab.lending({"ETH": 1}, protocol="morpho_blue", ident="d", cross_margin_group="shared"),
+        lab.lending({"ETH": 1}, protocol="morpho_blue", ident="b"),
+        lab.lending({"ETH": 1}, protocol="aave_v3", chain_id=10, ident="c"),
+        lab.lending({"ETH": 1}, protocol="morpho_blue", ident="a"),
+        lab.lending({"ETH": 1}, protocol="aave_v3", ident="z"),
     ]
     accounts = read_accounts([lab.portfolio(*silos)], frozenset(lab.assets))
     arrays = build_arrays(needed_instruments(accounts), needed_rule_rows(accounts), lab.market(), small_parameters)
-    table = position_table(accounts, arrays, small_parameters.offsets)
-    assert [item.silo.id for item in accounts[0].silos] == ["z", "a", "b", "c"]
-    assert view32(table.silo_venues).tolist() == [0, 1, 1, 2]
-    assert view32(table.silo_chains).tolist() == [0, 0, 0, 1]
+    table = position_table(accounts, arrays)
+    assert [item.silo.id for item in accounts[0].silos] == ["z", "a", "b", "d", "e", "c"]
+    assert view32(table.silo_groups).tolist() == [0, 1, 2, 3, 3, 4]
+    assert view32(table.silo_chains).tolist() == [0, 0, 0, 0, 0, 1]

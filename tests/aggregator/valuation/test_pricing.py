@@ -102,7 +102,7 @@ def test_a_token_is_worth_its_price(lab, pricer: Pricer) -> None:
 
 def test_claims_and_debts_grow_with_their_rate(lab, pricer: Pricer) -> None:
     for kind in (Claim, Debt):
-        item = kind(token=lab.token("USDC"), venue="v", market="m", annual_rate=lab.wad("0.365"))
+        item = kind(token=lab.token("USDC"), venue="v:1:main", market="m", annual_rate=lab.wad("0.365"))
         assert unit_values(item, pricer).values[1] == pytest.approx(1e-6 * 1.001, rel=1e-12)
         assert decimals(item) == 6
 
@@ -116,7 +116,7 @@ def test_settlement_cash_in_dollars_never_moves(pricer: Pricer) -> None:
 @pytest.mark.parametrize("kind", ["perpetual", "future"])
 @pytest.mark.parametrize("payoff", ["linear", "inverse"])
 def test_contracts_follow_the_mark_or_owe_quote_units(kind: str, payoff: str, lab, pricer: Pricer) -> None:
-    fields: dict[str, Any] = {"venue": "v", "market": "m", "base": "ETH", "quote": "USDC", "payoff": payoff}
+    fields: dict[str, Any] = {"venue": "v:1:main", "market": "m", "base": "ETH", "quote": "USDC", "payoff": payoff}
     item = (
         Perpetual(**fields, annual_funding_rate=lab.wad("0.365"))
         if kind == "perpetual"
@@ -224,7 +224,7 @@ def real(lab, small_parameters) -> tuple[Pricer, Pricer]:
 
 def option(lab, right: Any, strike: float, seconds: int, quote: str = "USD") -> Option:
     return Option(
-        venue="v",
+        venue="v:1:main",
         market="m",
         underlying="ETH",
         quote=quote,

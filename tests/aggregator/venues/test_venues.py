@@ -51,7 +51,7 @@ def test_collateral_that_is_not_pledged_is_no_term(lab) -> None:
 
 
 def perpetual(payoff: Payoff) -> Perpetual:
-    return Perpetual(venue="p", market="m", base="ETH", quote="USD", payoff=payoff, annual_funding_rate=Wad(0))
+    return Perpetual(venue="p:1:main", market="m", base="ETH", quote="USD", payoff=payoff, annual_funding_rate=Wad(0))
 
 
 def contracts(lab, quantity: int, payoff: Payoff, entry: str):

@@ -18,7 +18,7 @@ def commitment(quantity: int) -> bytes:
     position = Position(instrument=token, quantity=Amount(quantity))
     silo = Silo(
         id="wallet",
-        venue="wallet",
+        venue="wallet:1:main",
         chain_id=1,
         account=HOLDER,
         health=None,

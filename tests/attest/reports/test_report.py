@@ -47,7 +47,7 @@ def portfolio(number: int, *, quantities: Sequence[int] = (5, -3)) -> Portfolio:
     )
     silo = Silo(
         id=f"wallet:1:{number}",
-        venue="wallet",
+        venue="wallet:1:main",
         chain_id=1,
         market="",
         account=account(number),
@@ -210,7 +210,9 @@ def test_amounts_beyond_their_word_are_capped_and_never_wrapped() -> None:
 
 
 def test_no_known_health_is_no_debt_only_where_everything_was_read() -> None:
-    unread = Unread(chain_id=1, venue="aave_v3", market="", account=account(1), code="call_reverted", detail="paused")
+    unread = Unread(
+        chain_id=1, venue="aave_v3:1:main", market="", account=account(1), code="call_reverted", detail="paused"
+    )
     assert health_of(assessment(1, min_health=None)) == NO_DEBT
     assert health_of(assessment(1, min_health=None, unread=(unread,))) == 0
     assert health_of(assessment(1, min_health=Wad(5), unread=(unread,))) == 5

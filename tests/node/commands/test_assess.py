@@ -16,6 +16,7 @@ from aggregator.parameters import load_parameters
 from riskschema.assessment import Assessment
 from riskschema.codec import MAX_DOCUMENT_BYTES, decode_json, encode_json
 from riskschema.errors import InvalidData
+from riskschema.instruments import protocol_of
 from riskschema.market import MarketState
 from riskschema.portfolio import Portfolio
 
@@ -82,7 +83,12 @@ def test_the_example_is_assessed_and_its_json_is_an_assessment(assess):
     document = ended.document
     for name in ("score", "grade", "liquidation_probability", "equity", "initial_margin", "maintenance_margin"):
         assert name in document
-    assert [silo["venue"] for silo in document["silos"]] == ["aave_v3", "morpho_blue", "uniswap_v3", "wallet"]
+    assert [protocol_of(silo["venue"]) for silo in document["silos"]] == [
+        "aave_v3",
+        "morpho_blue",
+        "uniswap_v3",
+        "wallet",
+    ]
     assert Decimal(document["silos"][1]["health"]) == Decimal("1.032")
     assert document["flags"] == ["history_short"]
     assert decode_json(ended.output.encode(), Assessment, what="output").unread == ()
@@ -144,6 +150,8 @@ RANGE = ("silos", 2, "positions", 0)
         ((*AAVE, "account"), "0x12", "$.silos[0].account"),
         ((*AAVE, "chain_id"), "1", "$.silos[0].chain_id"),
         ((*AAVE, "chain_id"), 0, "$.silos[0].chain_id"),
+        ((*AAVE, "chain_id"), 10, "is on another chain than chain_id 10"),
+        ((*AAVE, "venue"), "aave_v3", "$.silos[0].venue"),
         ((*AAVE, "health"), "-0.1", "health must not be negative"),
         ((*AAVE, "health"), 1.66, "$.silos[0].health"),
         ((*AAVE, "health"), "NaN", "$.silos[0].health"),

@@ -12,6 +12,7 @@ from devnet.local_chain import Devnet
 from node.committee_file import load_committee
 from node.key_files import PASSWORD, read_public_keys
 from node.local_network import prepare_local_network
+from riskschema.units import Address
 from tests.node.commands.conftest import Plimsoll
 from tests.node.local_node import write_cheap_keys
 
@@ -71,8 +72,12 @@ def test_a_network_is_founded_and_its_first_report_is_accepted(
     committee = load_committee(operator / "committee.json")
     keys = read_public_keys(operator / "keys")
     assert committee.signers == (keys.attestation,)
+    deployment = present.deployment
     assert [rule.venue for rule in committee.venues] == [
-        f"{name}:31337" for name in ("aave_v3", "morpho_blue", "uniswap_v3", "wallet")
+        f"aave_v3:31337:{Address(deployment.aave.addresses_provider)}",
+        f"morpho_blue:31337:{Address(deployment.morpho.singleton)}",
+        f"uniswap_v3:31337:{Address(deployment.uniswap.position_manager)}",
+        "wallet:31337:balances",
     ]
     publish = f'[publish]\nchain_id = {deployed["chain_id"]}\noracle = "{deployed["oracle"]}"\npoll = 0.05\n'
     config.write_text(config.read_text() + publish)

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from riskschema.codec import decode_json, encode_json
+from riskschema.instruments import protocol_of
 from riskschema.portfolio import Portfolio
 from riskschema.units import Address
 from tests.node.commands.conftest import Plimsoll, answering
@@ -36,7 +37,7 @@ def test_the_silos_have_the_health_that_the_venue_computes(
     document = plimsoll("positions", user, "--config", config, "--json").document
     pool = network.devnet.deployment.aave.pool
     health = network.devnet.call("Pool", pool, "getUserAccountData", user)[5]
-    found = {silo["venue"]: silo["health"] for silo in document["silos"]}
+    found = {protocol_of(silo["venue"]): silo["health"] for silo in document["silos"]}
     assert found["aave_v3"] == f"{health // 10**18}.{health % 10**18:018d}"
     assert found["morpho_blue"] is not None
     assert found["wallet"] is None
@@ -200,5 +201,5 @@ def test_a_contract_that_is_not_there_is_unread_and_not_empty(
     path.write_text(path.read_text() + f'[[chains.venues]]\nprotocol = "aave_v3"\naddresses_provider = "{nowhere}"\n')
     user = address(network, "saver")
     document = plimsoll("positions", user, "--config", path, "--json").document
-    assert [(item["venue"], item["code"]) for item in document["unread"]] == [("aave_v3", "no_code")]
+    assert [(item["venue"], item["code"]) for item in document["unread"]] == [(f"aave_v3:31337:{nowhere}", "no_code")]
     assert "no contract" in plimsoll("positions", user, "--config", path).output

@@ -8,6 +8,7 @@ import pytest
 from adapters.protocols import load_protocol
 from adapters.recording import load_recording, read_recording
 from riskschema.codec import decode_json, encode_json, from_builtins
+from riskschema.instruments import protocol_of
 from riskschema.portfolio import Portfolio
 from riskschema.units import Address
 from tests.node.commands.conftest import Plimsoll
@@ -27,7 +28,7 @@ def test_a_recording_replays_to_the_reading_of_the_chain(
     block = told["block"]["number"]
     live = plimsoll("positions", user, "--config", config, "--block", block, "--json")
     portfolio = decode_json(live.output.encode(), Portfolio, what="positions")
-    silos = tuple(silo for silo in portfolio.silos if silo.venue == protocol)
+    silos = tuple(silo for silo in portfolio.silos if protocol_of(silo.venue) == protocol)
 
     recording = read_recording(output)
     module = load_protocol(protocol)

@@ -12,6 +12,7 @@ from node.round.parallel import in_parallel
 from node.round.reading import ConfiguredVenue, Reading, configured_venues, discover_accounts, read_portfolios
 from node.settings import Chain
 from riskschema.errors import InvalidData, TransientError
+from riskschema.instruments import protocol_of, venue_id
 from riskschema.portfolio import BlockReference, NoLiquidation, Silo, Unread, VenueReading
 from riskschema.ports import PinnedReader
 from riskschema.units import Address, Hash32
@@ -36,7 +37,7 @@ class Venue:
     def __init__(
         self, name: str, chain_id: int, named: Sequence[int], *, reverting: Sequence[int] = (), failing: bool = False
     ) -> None:
-        self.venue = name
+        self.venue = venue_id(name, chain_id, "main")
         self.chain_id = chain_id
         self.named = named
         self.reverting = {account(number) for number in reverting}
@@ -58,7 +59,7 @@ class Venue:
 
     def silo(self, owner: Address) -> Silo:
         return Silo(
-            id=f"{self.venue}:{self.chain_id}:{owner}",
+            id=f"{self.venue}:{owner}",
             venue=self.venue,
             chain_id=self.chain_id,
             market="",
@@ -74,9 +75,7 @@ class Venue:
         )
 
     def configured(self) -> ConfiguredVenue:
-        return ConfiguredVenue(
-            label=f"{self.venue}:{self.chain_id}", chain_id=self.chain_id, start_block=3, adapter=self
-        )
+        return ConfiguredVenue(chain_id=self.chain_id, start_block=3, adapter=self)
 
 
 def readers(*chains: int) -> dict[int, Any]:
@@ -89,7 +88,7 @@ async def discovered(
     found = await discover_accounts(
         [venue.configured() for venue in venues],
         readers(*chains),
-        caps={venue.configured().label: cap for venue in venues},
+        caps={venue.venue: cap for venue in venues},
         requested=map(account, requested),
         limit=limit,
     )
@@ -123,7 +122,7 @@ async def test_a_chain_that_is_out_names_nobody() -> None:
 async def test_every_account_gets_a_portfolio_with_the_silos_of_all_venues() -> None:
     reading = await read([Venue("b", HOME, []), Venue("a", AWAY, [])], [2, 1], chains=[HOME, AWAY])
     assert [portfolio.subject for portfolio in reading.portfolios] == [account(2), account(1)]
-    assert [silo.venue for silo in reading.portfolios[0].silos] == ["a", "b"]
+    assert [protocol_of(silo.venue) for silo in reading.portfolios[0].silos] == ["a", "b"]
     assert [block.chain_id for block in reading.portfolios[0].blocks] == [HOME, AWAY]
     assert reading.coverage == (0b11, 0b11)
     assert reading.coverage_ppm == 1_000_000
@@ -133,7 +132,7 @@ async def test_a_revert_clears_the_bit_of_its_venue_and_account_alone() -> None:
     reading = await read([Venue("a", HOME, []), Venue("b", HOME, [], reverting=[2])], [1, 2], chains=[HOME])
     assert reading.coverage == (0b11, 0b01)
     assert reading.coverage_ppm == 750_000
-    assert [item.venue for item in reading.portfolios[1].unread] == ["b"]
+    assert [protocol_of(item.venue) for item in reading.portfolios[1].unread] == ["b"]
     assert reading.portfolios[0].unread == ()
 
 
@@ -188,7 +187,6 @@ async def test_a_failing_endpoint_is_no_fact_and_ends_the_reading() -> None:
         ({"protocol": "aave_v3", "addresses_provider": "0x12"}, "addresses_provider"),
         ({"protocol": "aave_v3", "addresses_provider": str(account(1)), "start_block": -1}, "start_block"),
         ({"protocol": "aave_v3", "addresses_provider": str(account(1)), "start_block": True}, "start_block"),
-        ({"protocol": "aave_v3", "addresses_provider": str(account(1)), "label": 5}, "label"),
     ],
 )
 def test_a_wrong_venue_table_is_named_with_its_field(table: dict[str, Any], named: str) -> None:
@@ -198,10 +196,33 @@ def test_a_wrong_venue_table_is_named_with_its_field(table: dict[str, Any], name
     assert named in refusal.value.message
 
 
-def test_a_venue_is_named_by_protocol_or_label_and_chain() -> None:
+def configured(*tables: dict[str, Any]) -> tuple[ConfiguredVenue, ...]:
+    return configured_venues(Chain(chain_id=7, rpc_url="http://localhost", venues=tables))
+
+
+def test_two_pools_of_one_protocol_on_one_chain_are_two_venues() -> None:
     tables = (
         {"protocol": "aave_v3", "addresses_provider": str(account(1)), "start_block": 9},
-        {"protocol": "aave_v3", "addresses_provider": str(account(2)), "label": "prime"},
+        {"protocol": "aave_v3", "addresses_provider": str(account(2))},
     )
-    venues = configured_venues(Chain(chain_id=7, rpc_url="http://localhost", venues=tables))
-    assert [(venue.label, venue.start_block) for venue in venues] == [("aave_v3:7", 9), ("prime:7", 0)]
+    found = [(each.venue, each.start_block) for each in configured(*tables)]
+    assert found == [(f"aave_v3:7:{account(1)}", 9), (f"aave_v3:7:{account(2)}", 0)]
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        ({"protocol": "wallet"}, {"protocol": "wallet", "native_symbol": "xDAI"}),
+        (
+            {"protocol": "aave_v3", "addresses_provider": "0x" + "aB" * 20},
+            {"protocol": "aave_v3", "addresses_provider": "0x" + "ab" * 20, "start_block": 5},
+        ),
+        tuple(
+            {"protocol": "morpho_blue", "singleton": str(account(1)), "markets": ["0x" + digits * 32]}
+            for digits in ("01", "02")
+        ),
+    ],
+)
+def test_one_venue_read_twice_is_refused_since_everything_would_count_twice(twice: tuple[dict[str, Any], ...]) -> None:
+    with pytest.raises(InvalidData, match=r"chain 7: venues\[0\] and venues\[1\] both read .* into one table"):
+        configured(*twice)

@@ -24,6 +24,7 @@ from node.round.reading import discover_accounts
 from node.round.round import RoundResult
 from riskschema.assessment import Assessment
 from riskschema.codec import decode_json
+from riskschema.instruments import protocol_of
 from riskschema.market import AgreedMarket
 from riskschema.portfolio import Portfolio
 from riskschema.ports import PublishedTransaction
@@ -189,19 +190,19 @@ async def test_a_reverting_protocol_lowers_the_coverage_and_never_reads_as_no_de
     assert leaves.keys() == healthy.keys()
 
     aave = 1 << VENUES.index("aave_v3")
-    debtors = [subject for subject, leaf in healthy.items() if "aave_v3" in owing_venues(assessment_of(leaf))]
+    debtors = [subject for subject, leaf in healthy.items() if "aave_v3" in owing_protocols(assessment_of(leaf))]
     assert len(debtors) >= 10
     for leaf in leaves.values():
         words, assessment = words_of(leaf), assessment_of(leaf)
         assert words.venue_coverage == EVERY_VENUE & ~aave
         assert words.min_health != NO_DEBT
         assert words.flags & 1 << FLAG_BITS["venue_unread"]
-        assert {item.venue for item in assessment.unread} == {"aave_v3"}
-        assert "aave_v3" not in {silo.venue for silo in assessment.silos}
+        assert {protocol_of(item.venue) for item in assessment.unread} == {"aave_v3"}
+        assert "aave_v3" not in {protocol_of(silo.venue) for silo in assessment.silos}
 
 
-def owing_venues(assessment: Assessment) -> set[str]:
-    return {silo.venue for silo in assessment.silos if silo.health is not None}
+def owing_protocols(assessment: Assessment) -> set[str]:
+    return {protocol_of(silo.venue) for silo in assessment.silos if silo.health is not None}
 
 
 async def test_the_contract_verifies_every_leaf_with_its_stored_proof(local: LocalNode) -> None:
