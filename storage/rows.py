@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from riskschema.rounds import StoredAccount, StoredHour, StoredMessage, StoredReport, StoredTransaction
-from riskschema.units import Hash32
+from riskschema.rounds import StoredHour, StoredMessage, StoredReport, StoredTransaction
 
 
 def message(row: Row[Any]) -> StoredMessage:
@@ -28,17 +27,6 @@ def report(row: Row[Any]) -> StoredReport:
     )
 
 
-def account(row: Row[Any]) -> StoredAccount:
-    """Read a row of LEAVES."""
-    return StoredAccount(
-        subject=row.subject,
-        leaf=bytes(row.leaf),
-        proof=row.proof,
-        assessment=bytes(row.assessment),
-        portfolio=None if row.portfolio is None else bytes(row.portfolio),
-    )
-
-
 def hour(row: Row[Any]) -> StoredHour:
     """Read a row of HOURS."""
     return StoredHour(hour=row.hour, row=bytes(row.row))
@@ -52,8 +40,3 @@ def transaction(row: Row[Any]) -> StoredTransaction:
 def report_values(value: StoredReport) -> dict[str, Any]:
     """Return the columns of a report."""
     return msgspec.structs.asdict(value)
-
-
-def account_values(value: StoredAccount, config_digest: Hash32, round_number: int) -> dict[str, Any]:
-    """Return the columns of an account."""
-    return {"config_digest": config_digest, "round": round_number, **msgspec.structs.asdict(value)}

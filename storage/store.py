@@ -15,8 +15,9 @@ from riskschema.errors import FatalError
 from riskschema.rounds import StoredAccount, StoredHour, StoredMessage, StoredReport, StoredTransaction
 from riskschema.units import Address, Hash32
 from storage import rows
+from storage.accounts import AccountReader, insert_accounts, pack
 from storage.database import Database, open_database, open_database_to_read
-from storage.tables import HOURS, LEAVES, MESSAGES, REPORTS, TRANSACTIONS
+from storage.tables import HOURS, MESSAGES, REPORTS, TRANSACTIONS
 
 MAX_MESSAGES = 4_096
 """Of one round: more than any committee can send; beyond it the oldest are returned."""
@@ -63,6 +64,7 @@ class SqlStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._accounts = AccountReader()
 
     async def put_message(self, config_digest: Hash32, message: StoredMessage) -> StoredMessage:
         """Keep `message` unless one of the same (round, kind, sender) exists; return the one that is kept."""
@@ -96,15 +98,14 @@ class SqlStore:
         Raises:
             FatalError: another report of the same round is kept already.
         """
+        packed = await pack(accounts)
         async with self._database.write() as connection:
             kept = await _report(connection, report.config_digest, report.round)
             if kept is not None:
                 require_same_report(kept, report)
                 return
             await connection.execute(insert(REPORTS).values({**rows.report_values(report), "market": market}))
-            if accounts:
-                values = [rows.account_values(account, report.config_digest, report.round) for account in accounts]
-                await connection.execute(insert(LEAVES), values)
+            await insert_accounts(connection, (report.config_digest, report.round), packed)
 
     async def certify(self, config_digest: Hash32, round_number: int, certificate: bytes) -> None:
         """Attach the certificate to the kept report; a certificate kept already stays.
@@ -138,23 +139,24 @@ class SqlStore:
         return None if found is None else bytes(found)
 
     async def account(self, config_digest: Hash32, round_number: int, subject: Address) -> StoredAccount | None:
-        """Return one account of a report."""
-        one = and_(_of_round(LEAVES, config_digest, round_number), LEAVES.c.subject == subject)
+        """Return one account of a report.
+
+        Raises:
+            FatalError: what is kept is damaged.
+        """
         async with self._database.read() as connection:
-            row = (await connection.execute(select(LEAVES).where(one))).one_or_none()
-        return None if row is None else rows.account(row)
+            return await self._accounts.one(connection, (config_digest, round_number), subject)
 
     async def accounts(
         self, config_digest: Hash32, round_number: int, *, after: Address | None = None, limit: int | None = None
     ) -> tuple[StoredAccount, ...]:
-        """Return the accounts of a report, by subject: those above `after`, at most `limit`."""
-        query = select(LEAVES).where(_of_round(LEAVES, config_digest, round_number)).order_by(LEAVES.c.subject)
-        if after is not None:
-            query = query.where(LEAVES.c.subject > after)
-        if limit is not None:
-            query = query.limit(limit)
+        """Return the accounts of a report, by subject: those above `after`, at most `limit`.
+
+        Raises:
+            FatalError: what is kept is damaged.
+        """
         async with self._database.read() as connection:
-            return tuple(rows.account(row) for row in await connection.execute(query))
+            return await self._accounts.page(connection, (config_digest, round_number), after, limit)
 
     async def put_hours(self, config_digest: Hash32, hours: Sequence[StoredHour]) -> None:
         """Keep completed hours; one that is kept already is replaced."""

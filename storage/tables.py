@@ -54,17 +54,30 @@ REPORTS = Table(
     PrimaryKeyConstraint("config_digest", "round"),
 )
 
-LEAVES = Table(
-    "leaves",
+ACCOUNT_CHUNKS = Table(
+    "account_chunks",
     METADATA,
     Column("config_digest", HashColumn, nullable=False),
     Column("round", BigInteger, nullable=False, autoincrement=False),
-    Column("subject", AddressColumn, nullable=False),
-    Column("leaf", LargeBinary, nullable=False),
-    Column("proof", HashListColumn, nullable=False),
-    Column("assessment", LargeBinary, nullable=False),
-    Column("portfolio", LargeBinary, nullable=True),
-    PrimaryKeyConstraint("config_digest", "round", "subject"),
+    # the lowest subject in it; the other columns are those of storage.packing.Chunk
+    Column("first_subject", LargeBinary(20), nullable=False),
+    Column("subjects", LargeBinary, nullable=False),
+    Column("proofs", LargeBinary, nullable=False),
+    Column("leaves", LargeBinary, nullable=False),
+    Column("assessments", LargeBinary, nullable=False),
+    Column("portfolios", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("config_digest", "round", "first_subject"),
+    ForeignKeyConstraint(["config_digest", "round"], ["reports.config_digest", "reports.round"], ondelete="CASCADE"),
+)
+
+# apart from reports, which are read often: the nodes of 10,000 proofs are 640 kB
+PROOF_NODES = Table(
+    "proof_nodes",
+    METADATA,
+    Column("config_digest", HashColumn, nullable=False),
+    Column("round", BigInteger, nullable=False, autoincrement=False),
+    Column("nodes", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("config_digest", "round"),
     ForeignKeyConstraint(["config_digest", "round"], ["reports.config_digest", "reports.round"], ondelete="CASCADE"),
 )
 

@@ -15,6 +15,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -26,8 +27,8 @@ from riskschema.errors import FatalError, TransientError
 from riskschema.rounds import StoredAccount, StoredMessage, StoredReport
 from riskschema.units import Address, Hash32
 from storage import database as database_module
-from storage.database import open_database
-from storage.store import ROUNDS_PER_PRUNE, open_store
+from storage.database import Database, open_database
+from storage.store import ROUNDS_PER_PRUNE, SqlStore, open_store
 from storage.tables import METADATA
 
 NETWORK = Hash32("0x" + "a1" * 32)
@@ -82,12 +83,43 @@ async def test_a_reader_sees_one_state_while_a_round_is_written(tmp_path: Path) 
             assert (await reader.execute(count)).scalar_one() == 1
 
 
-async def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
-    async with open_store(tmp_path / "node.db") as store:
-        with pytest.raises(Exception, match="UNIQUE"):
-            await store.put_report(report(1), [*accounts(3), accounts(1)[0]])
+async def test_a_report_that_does_not_fit_on_the_disk_leaves_nothing_and_fits_later(tmp_path: Path) -> None:
+    async with open_database(tmp_path / "node.db") as database:
+        store = SqlStore(database)
+        large = [msgspec.structs.replace(each, assessment=os.urandom(2_000)) for each in accounts(500)]
+        await limit_pages(database, 100)
+        with pytest.raises(TransientError, match="database or disk is full"):
+            await store.put_report(report(1), large, b"market")
         assert await store.report(NETWORK, 1) is None
         assert await store.accounts(NETWORK, 1) == ()
+        await limit_pages(database, 10_000)
+        await store.put_report(report(1), large, b"market")
+        assert await store.accounts(NETWORK, 1) == tuple(large)
+
+
+async def limit_pages(database: Database, pages: int) -> None:
+    """Let the file have at most so many pages: the limit holds for each connection of the pool."""
+    async with database.write() as connection:
+        await connection.execute(text(f"PRAGMA max_page_count = {pages}"))
+
+
+async def test_two_accounts_of_one_subject_are_refused(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "node.db") as store:
+        with pytest.raises(ValueError, match="two accounts of one subject"):
+            await store.put_report(report(1), [*accounts(3), accounts(1)[0]])
+        assert await store.report(NETWORK, 1) is None
+
+
+async def test_damaged_accounts_are_named_and_not_served(tmp_path: Path) -> None:
+    path = tmp_path / "node.db"
+    async with open_store(path) as store:
+        await store.put_report(report(1), accounts(2))
+        with sqlite3.connect(path) as connection:
+            connection.execute("UPDATE account_chunks SET leaves = x'00'")
+        connection.close()
+        with pytest.raises(FatalError, match="the accounts of round 1 in the database are damaged") as refusal:
+            await store.account(NETWORK, 1, accounts(1)[0].subject)
+        assert refusal.value.code == "store_unusable"
 
 
 async def test_commits_are_on_the_disk_when_they_return(tmp_path: Path) -> None:
