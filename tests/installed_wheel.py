@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from decimal import Decimal
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def main() -> None:
         directory = Path(name)
         run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(directory), cwd=ROOT)
         (wheel,) = directory.glob("*.whl")
+        check_notices(wheel)
         environment = directory / "environment"
         run(uv, "venv", "--quiet", "--python", sys.executable, str(environment))
         python = str(environment / "bin" / "python")
@@ -60,6 +62,15 @@ def main() -> None:
         run(uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", lock)
         run(uv, "pip", "install", "--quiet", "--python", python, "--no-deps", str(wheel))
         use(directory, str(environment / "bin" / "plimsoll"))
+
+
+def check_notices(wheel: Path) -> None:
+    """Fail if the licence, or a notice that somebody else's licence asks for, does not travel with the wheel."""
+    with zipfile.ZipFile(wheel) as opened:
+        texts = {Path(name).name: opened.read(name).decode() for name in opened.namelist() if "/licenses/" in name}
+    assert "Apache License" in texts["LICENSE"]
+    assert "Sun Microsystems" in texts["NOTICE"], "the notice of fdlibm must be preserved"
+    assert "provided that this notice" in texts["NOTICE"]
 
 
 def use(directory: Path, plimsoll: str) -> None:

@@ -3,6 +3,11 @@
 numpy's and libm's own versions differ between CPUs in the last bit. `frexp`, `ldexp` and `floor` only move bits.
 """
 
+# The coefficients of `exp` and `log` are those of fdlibm (e_exp.c, e_log.c); NOTICE has it for all of the project:
+# Copyright (C) 1993, 2004 by Sun Microsystems, Inc. All rights reserved.
+# Developed at SunSoft, a Sun Microsystems, Inc. business. Permission to use, copy, modify, and distribute this software
+# is freely granted, provided that this notice is preserved.
+
 from __future__ import annotations
 
 import math
@@ -18,7 +23,6 @@ LN2_HIGH = 6.93147180369123816490e-01
 LN2_LOW = 1.90821492927058770002e-10
 INVERSE_LN2 = 1.44269504088896338700e00
 INVERSE_LN10 = 0.43429448190325182765
-INVERSE_SQRT_2PI = 0.39894228040143267794
 HALF_SQRT2 = 0.70710678118654752440
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from aggregator.margin import base_requirement as req
 from aggregator.valuation.arrays import expected_shortfall
 from aggregator.valuation.books import Layout, MarketRows
 
-REFERENCE = Path(__file__).parents[3].parent / "shared" / "reference" / "skfolio" / "reference_small.json"
+PUBLISHED = json.loads((Path(__file__).parents[2] / "data" / "expected_shortfall" / "series.json").read_text())
 LAYOUT = Layout(
     grid=5,
     stress=3,
@@ -141,12 +142,10 @@ def test_position_parts_of_the_floor_add_up_to_it() -> None:
     assert [req.floor_part.py_func(held, row, rows, deltas, LAYOUT) for row, held in enumerate(lots)] == parts
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason=f"published expected shortfalls are not at {REFERENCE}")
-@pytest.mark.parametrize("series", ["bacon_monthly", "tiny_sample_n7"])
-def test_expected_shortfall_equals_the_published_one(series: str) -> None:
-    published = json.loads(REFERENCE.read_text())
-    wanted = published["expected"]["cvar_95 (Rockafellar-Uryasev)"][series]
-    losses = -np.array(published[series])
+@pytest.mark.parametrize("series", PUBLISHED["series"], ids=lambda series: str(series["name"]))
+def test_expected_shortfall_equals_the_published_one(series: dict[str, Any]) -> None:
+    wanted, losses = series["expected_shortfall"], -np.array(series["returns"])
+    assert PUBLISHED["percent"] == 5
     assert expected_shortfall(losses, 5) == pytest.approx(wanted, rel=1e-12)
     scaled = np.concatenate([[0], np.round(-losses * 1e12)]).astype(np.int64)
     layout = LAYOUT._replace(grid=0, stress=0, blocks=losses.size, percent=5)
