@@ -24,9 +24,6 @@ From code, blocking or not::
     set_prices(devnet, {"WETH": 2_500 * 10**8})         # feeds, and pools by real swaps
     crash(devnet, percent=30)
 
-    from devnet.crowd import seed_crowd
-    seed_crowd(devnet, 1_000)                           # more Aave accounts, for measurements
-
 In tests the fixture `chain` (tests/conftest.py) is such a `Devnet`, put back after every test; mark
 the tests with `@pytest.mark.chain`. The first start fetches about 30 MB of packages into `.cache/`;
 later ones take well under a second, deployment and seeding included, so no chain state is cached.

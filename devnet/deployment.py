@@ -1,10 +1,6 @@
 """The addresses of one local chain, as a value that is saved and loaded as JSON."""
 
-from pathlib import Path
-
 import msgspec
-
-from devnet.errors import DevnetError
 
 
 class DeployedAsset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -119,20 +115,3 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 def to_json(deployment: Deployment) -> str:
     """Return a deployment as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(deployment), indent=2).decode()
-
-
-def save(deployment: Deployment, path: Path) -> None:
-    """Write a deployment as JSON."""
-    path.write_text(to_json(deployment) + "\n")
-
-
-def load(path: Path) -> Deployment:
-    """Read a deployment written by `save`.
-
-    Raises:
-        DevnetError: The file cannot be read or is not a deployment; the message names the field.
-    """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Deployment)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise DevnetError(f"{path} is not a devnet deployment: {error}") from error

@@ -43,11 +43,6 @@ def encode_json(value: object) -> bytes:
     return msgspec.json.encode(value, enc_hook=_encode)
 
 
-def to_builtins(value: object) -> Any:
-    """Return `value` as dicts, lists, strings and numbers that any JSON library writes the same way."""
-    return msgspec.to_builtins(value, enc_hook=_encode)
-
-
 def decode_json(document: bytes, kind: type[T], *, what: str) -> T:
     """Read JSON into a schema type; unknown fields, wrong types and NaN are refused.
 

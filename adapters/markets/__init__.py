@@ -46,8 +46,3 @@ def load_source(name: str) -> SourceModule:
         known = ", ".join(source_names())
         raise InvalidData(f"unknown market source {name[:64]!r}; known: {known}", code="invalid_settings")
     return cast("SourceModule", import_module(f"{__name__}.{name}"))
-
-
-def discover_sources() -> dict[str, SourceModule]:
-    """Import and return every source by name."""
-    return {name: load_source(name) for name in source_names()}

@@ -5,7 +5,6 @@ Who says it, in which round and under which committee stands in the envelope (`a
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import TypeVar
 
 import msgspec
 
@@ -24,8 +23,6 @@ MAX_VOTES = 2_000
 MAX_REQUESTS = 1_000
 NO_REPORT = bytes(32)
 """Report hash of the parent of the first report."""
-
-T = TypeVar("T")
 
 
 class MessageKind(IntEnum):

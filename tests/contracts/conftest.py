@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import coincurve
 import msgspec
 import pytest
 
 from attest.encoding.keccak import keccak256
 from attest.encoding.merkle import EMPTY_ROOT, MerkleTree, build_tree, prove
-from attest.formats.certificate import Certificate, assemble_certificate
-from attest.formats.committee import Committee, Operator, config_digest
-from attest.formats.eip712 import Destination, address_of, sign_digest, signing_digest
+from attest.formats.certificate import Certificate
+from attest.formats.committee import Committee, config_digest
+from attest.formats.eip712 import Destination
 from attest.formats.header import ReportHeader
 from attest.formats.leaf import AccountLeaf, FeedLeaf, leaf_hash, subject_of
 from attest.formats.quorums import byzantine
@@ -34,6 +33,7 @@ from contracts.deployment import OracleContracts, deploy_oracle, initialize_orac
 from devnet.anvil import Anvil, run_anvil
 from devnet.toolchain.packages import default_cache, find_anvil
 from riskschema.units import Address
+from tests.builders import reports
 
 START = 1_800_000_000
 CHAIN_ID = 31337
@@ -92,9 +92,7 @@ class OracleChain:
 
     def header(self, round_number: int, **changes: Any) -> ReportHeader:
         """A header observed `round_number` seconds after the start."""
-        plain: dict[str, Any] = {
-            field: keccak256(field.encode()) for field in ReportHeader.__struct_fields__ if not field.startswith("_")
-        }
+        plain: dict[str, Any] = {field: keccak256(field.encode()) for field in ReportHeader.__struct_fields__}
         plain |= {
             "config_digest": config_digest(self.committee),
             "round": round_number,
@@ -104,7 +102,7 @@ class OracleChain:
             "feeds_root": EMPTY_ROOT,
         }
         plain |= dict.fromkeys(("model_version", "account_count", "feed_count", "coverage_ppm", "breaker_flags"), 1)
-        return ReportHeader(**(plain | changes))
+        return reports.header(**(plain | changes))
 
     def certify(
         self,
@@ -115,8 +113,7 @@ class OracleChain:
     ) -> Certificate:
         """A certificate by the first operators that make a quorum, unless told otherwise."""
         signers = range(byzantine(len(self.keys))) if signers is None else signers
-        digest = signing_digest(header, destinations or self.committee.destinations)
-        return assemble_certificate(header, {i: sign_digest(digest, self.keys[i]) for i in signers})
+        return reports.certificate(header, self.keys, destinations or self.committee.destinations, signers)
 
     def publish(self, certificate: Certificate, *, at: int | None = None) -> dict[str, Any]:
         """Publish at a chain time, one second after the observation unless told otherwise."""
@@ -156,25 +153,12 @@ def _tree(leaves: Iterator[AccountLeaf | FeedLeaf]) -> MerkleTree:
 
 
 def make_committee(keys: Sequence[bytes], destinations: Sequence[Destination]) -> Committee:
-    operators = tuple(
-        Operator(
-            signer=address_of(coincurve.PrivateKey(key).public_key.format(compressed=False)),
-            identity=keccak256(b"identity" + key),
-        )
-        for key in keys
-    )
-    return Committee(
-        config_count=0,
-        operators=operators,
+    return reports.committee(
+        operators=reports.operators(keys),
         destinations=tuple(destinations),
-        chains=(),
-        venues=(),
-        history_hash=bytes(32),
         genesis_time=START,
         round_interval_seconds=1,
         report_life_seconds=LIFE,
-        account_cap=1000,
-        requests_per_operator=4,
     )
 
 
@@ -237,21 +221,7 @@ def oracle(deploy_committee: Callable[..., OracleChain]) -> OracleChain:
 @pytest.fixture
 def account_leaf(bare_chain: BareChain) -> AccountLeaf:
     """A healthy account, read at venues 0, 1 and 3."""
-    return AccountLeaf(
-        subject=subject_of(bare_chain.accounts[5]),
-        score=250,
-        liquidation_probability_ppm=3_000,
-        insolvency_probability_ppm=10,
-        expected_loss=12_00000000,
-        equity=50_000_00000000,
-        initial_margin=10_000_00000000,
-        maintenance_margin=8_000_00000000,
-        worst_grid_loss=7_000_00000000,
-        min_health=1_850000000000000000,
-        venue_coverage=0b1011,
-        flags=0,
-        positions_commitment=keccak256(b"positions"),
-    )
+    return reports.leaf(subject=subject_of(bare_chain.accounts[5]))
 
 
 @pytest.fixture

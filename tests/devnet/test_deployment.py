@@ -1,13 +1,11 @@
 """The deployment: the same every time, complete, and readable back from JSON."""
 
 import time
-from pathlib import Path
 
 import msgspec
 import pytest
 
-from devnet.deployment import load, save
-from devnet.errors import DevnetError, TransactionReverted
+from devnet.errors import TransactionReverted
 from devnet.launch import FIXED_GENESIS, HISTORY_SECONDS, launch
 from devnet.local_chain import Devnet
 from devnet.transactions import checksum_address, created_address
@@ -50,21 +48,6 @@ def test_every_address_of_a_contract_has_code(devnet: Devnet) -> None:
     ]
     codes = devnet.anvil.rpc.batch([("eth_getCode", [address, "latest"]) for address in addresses])
     assert all(len(code) > 2 for code in codes)
-
-
-def test_a_deployment_survives_its_file(devnet: Devnet, tmp_path: Path) -> None:
-    save(devnet.deployment, tmp_path / "deployment.json")
-
-    assert load(tmp_path / "deployment.json") == devnet.deployment
-
-
-def test_a_damaged_file_is_refused_by_the_name_of_its_field(devnet: Devnet, tmp_path: Path) -> None:
-    fields = msgspec.to_builtins(devnet.deployment)
-    del fields["aave"]["pool"]
-    (tmp_path / "deployment.json").write_bytes(msgspec.json.encode(fields))
-
-    with pytest.raises(DevnetError, match=r"`pool`.*\$\.aave"):
-        load(tmp_path / "deployment.json")
 
 
 @pytest.mark.parametrize("nonce", [1, 127, 128, 255, 256, 70_000])

@@ -1,5 +1,6 @@
 """docs/operating.md and docs/command-line.md say what the program does: every key, code, series, event and option."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,13 +10,13 @@ import click
 import msgspec
 import pytest
 
-from adapters.markets import discover_sources
+from adapters.markets import load_source, source_names
 from adapters.protocols import discover_protocols
 from node.cli import plimsoll
 from node.settings import Settings
 from node.status import NodeStatus
 from node.telemetry import HttpMetrics, Metrics
-from riskschema.codec import to_builtins
+from riskschema.codec import encode_json
 from riskschema.reasons import REASONS
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +46,7 @@ def settings_keys(kind: Any = Settings, prefix: str = "") -> Iterator[tuple[str,
             yield from settings_keys(module.Deployment, "chains.venues.")
     if prefix == "market.":
         yield "market.sources.source", ""
-        for source in discover_sources().values():
+        for source in map(load_source, source_names()):
             yield from settings_keys(source.Settings, "market.sources.")
 
 
@@ -62,7 +63,7 @@ def written_default(field: msgspec.structs.FieldInfo) -> str:
     default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
     if default is None:
         return "none"
-    value = list(default) if isinstance(default, tuple) else to_builtins(default)
+    value = list(default) if isinstance(default, tuple) else json.loads(encode_json(default))
     if isinstance(value, str):
         text = re.sub(r"0+$", "", value) if "." in value and value[0].isdigit() else value
         return f'`"{text}"`'

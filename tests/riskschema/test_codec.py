@@ -17,7 +17,6 @@ from riskschema.codec import (
     from_builtins,
     json_schema,
     json_schema_components,
-    to_builtins,
 )
 from riskschema.errors import InvalidData
 from riskschema.market import FactorQuote, MarketState
@@ -73,8 +72,8 @@ def test_any_value_survives_json_unchanged(kind, values_of, data):
 @given(data=st.data())
 def test_the_json_says_the_same_through_any_json_library(values_of, data):
     value = data.draw(values_of(Portfolio))
-    through_builtins = json.dumps(to_builtins(value)).encode()
-    assert decode_json(through_builtins, Portfolio, what="json") == value
+    through_another = json.dumps(json.loads(encode_json(value))).encode()
+    assert decode_json(through_another, Portfolio, what="json") == value
     assert from_builtins(json.loads(encode_json(value)), Portfolio, what="builtins") == value
 
 
@@ -160,7 +159,7 @@ def test_builtins_of_a_wrong_form_are_refused_with_the_path():
 
 def test_bytes_travel_as_base64():
     column = Column(dtype="int8", shape=(3,), data=b"\x00\x01\xff")
-    assert to_builtins(column)["data"] == "AAH/"
+    assert json.loads(encode_json(column))["data"] == "AAH/"
 
 
 def test_a_type_without_a_json_form_is_a_bug_and_not_a_silent_text():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import coincurve
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from attest.agreement.effects import (
@@ -25,7 +24,7 @@ from attest.agreement.state_format import state_root
 from attest.encoding.keccak import keccak256
 from attest.formats.certificate import Certificate
 from attest.formats.committee import Committee, ObservedChain, Operator
-from attest.formats.eip712 import Destination, address_of, sign_digest
+from attest.formats.eip712 import Destination, sign_digest
 from attest.formats.header import ReportHeader
 from attest.hours.table import history_hash
 from attest.keys.identity import IdentityKey
@@ -33,6 +32,8 @@ from riskschema.buffers import Column
 from riskschema.market import HourlyHistory
 from riskschema.portfolio import BlockReference
 from riskschema.units import Address, Hash32, Wad
+from tests.builders import reports
+from tests.builders.reports import signer_of
 
 GENESIS = 1_800_000_000
 INTERVAL = 10
@@ -48,7 +49,7 @@ def identity(index: int) -> IdentityKey:
 
 
 def signer_address(index: int) -> Address:
-    return address_of(coincurve.PrivateKey(private_key(index)).public_key.format(compressed=False))
+    return signer_of(private_key(index))
 
 
 def genesis_history() -> HourlyHistory:
@@ -74,14 +75,12 @@ def committee(n: int, **changes: int) -> Committee:
         "requests_per_operator": 3,
         **changes,
     }
-    return Committee(
-        config_count=0,
+    return reports.committee(
         operators=tuple(
             Operator(signer=signer_address(index), identity=identity(index).public_key) for index in range(n)
         ),
-        destinations=(Destination(chain_id=CHAIN, oracle=Address("0x" + "11" * 20)),),
+        destinations=(Destination(chain_id=CHAIN, oracle=reports.ORACLE),),
         chains=(ObservedChain(chain_id=CHAIN, genesis_hash=keccak256(b"genesis")),),
-        venues=(),
         history_hash=history_hash(genesis_history()),
         **fields,
     )
@@ -126,7 +125,7 @@ def report(
 ) -> tuple[ReportHeader, AgreedState]:
     """The report of an assessment without accounts."""
     state = with_sections(step(parent_state, outcome), {"aggregator/variances": outcome.round.to_bytes(8, "big")})
-    header = ReportHeader(
+    header = reports.header(
         config_digest=machine_rules.config_digest,
         round=outcome.round,
         parent=outcome.parent.report_hash,
@@ -135,15 +134,6 @@ def report(
         valid_until=outcome.valid_until,
         pins_root=pins_root(outcome.pins),
         market_root=values_root(outcome.values),
-        arrays_root=bytes(32),
-        parameters_hash=bytes(32),
-        model_version=1,
-        accounts_root=bytes(32),
-        feeds_root=bytes(32),
-        account_count=0,
-        feed_count=0,
-        coverage_ppm=1_000_000,
-        breaker_flags=0,
     )
     return header, state
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import coincurve
 import msgspec
 import pytest
 
@@ -17,13 +16,15 @@ from attest.formats.certificate import (
     signer_indices,
     verify_certificate,
 )
-from attest.formats.eip712 import Destination, address_of, sign_digest, signing_digest
+from attest.formats.eip712 import Destination
 from attest.formats.header import ReportHeader
 from riskschema.errors import InvalidData, ProtocolViolation
 from riskschema.units import Address
+from tests.builders.reports import certificate as certificate_of
+from tests.builders.reports import signer_of
 
 KEYS = [keccak256(bytes([index])) for index in range(4)]
-OPERATORS = [address_of(coincurve.PrivateKey(key).public_key.format(compressed=False)) for key in KEYS]
+OPERATORS = [signer_of(key) for key in KEYS]
 HERE = Destination(chain_id=1, oracle=Address("0x" + "11" * 20))
 ELSEWHERE = Destination(chain_id=1, oracle=Address("0x" + "12" * 20))
 DIGEST = keccak256(b"config")
@@ -37,8 +38,7 @@ HEADER = ReportHeader(**FIELDS, config_digest=DIGEST)
 
 
 def certify(*signers: int, destination: Destination = HERE) -> Certificate:
-    digest = signing_digest(HEADER, [destination])
-    return assemble_certificate(HEADER, {index: sign_digest(digest, KEYS[index]) for index in signers})
+    return certificate_of(HEADER, KEYS, [destination], signers)
 
 
 def verify(certificate: Certificate, *, operators: list[Address] | None = None) -> None:

@@ -18,6 +18,7 @@ from attest.formats.committee import (
 from attest.formats.eip712 import Destination
 from riskschema.errors import InvalidData
 from riskschema.units import Address
+from tests.builders.reports import committee
 
 replace = msgspec.structs.replace
 
@@ -28,16 +29,11 @@ def operator(index: int) -> Operator:
 
 CHAIN = ObservedChain(chain_id=1, genesis_hash=keccak256(b"genesis"))
 AAVE = DiscoveryRule(venue="aave_v3", chain_id=1, start_block=100, account_cap=1000)
-COMMITTEE = Committee(
-    config_count=0,
+COMMITTEE = committee(
     operators=tuple(operator(index) for index in range(4)),
-    destinations=(Destination(chain_id=1, oracle=Address("0x" + "11" * 20)),),
     chains=(CHAIN,),
     venues=(AAVE,),
     history_hash=keccak256(b"history"),
-    genesis_time=1_700_000_000,
-    round_interval_seconds=12,
-    report_life_seconds=600,
     account_cap=10_000,
     requests_per_operator=16,
 )

@@ -24,8 +24,9 @@ from riskschema.codec import encode_json
 from riskschema.instruments import Token
 from riskschema.portfolio import NoLiquidation, Portfolio, Position, Silo, Unread
 from riskschema.reasons import REASONS
-from riskschema.units import Address, Amount, Hash32, Probability, Usd, Wad
+from riskschema.units import Address, Amount, Hash32, Usd, Wad
 from tests.attest.agreement.round_kit import block, genesis_history, rules
+from tests.builders import reports
 
 ROUND = 7
 MODEL = Model(parameters_hash=Hash32("0x" + "77" * 32), version=3)
@@ -59,29 +60,7 @@ def portfolio(number: int, *, quantities: Sequence[int] = (5, -3)) -> Portfolio:
 
 
 def assessment(number: int, **fields: object) -> Assessment:
-    plain = Assessment(
-        subject=account(number),
-        score=370,
-        grade="A",
-        liquidation_probability=Probability(3_000),
-        insolvency_probability=Probability(10),
-        expected_loss=Usd(11),
-        equity=Usd(-22),
-        initial_margin=Usd(33),
-        maintenance_margin=Usd(27),
-        siloed_margin=Usd(35),
-        net_margin=Usd(31),
-        static_margin=Usd(40),
-        worst_grid_loss=Usd(29),
-        worst_scenario="down",
-        min_health=Wad(15 * 10**17),
-        silos=(),
-        explanation=(),
-        flags=(),
-        unread=(),
-        blocks=(),
-    )
-    return msgspec.structs.replace(plain, **fields)
+    return reports.assessment(subject=account(number), **fields)
 
 
 def outcome() -> Outcome:

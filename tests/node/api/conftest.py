@@ -4,13 +4,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
-import coincurve
 import pytest
 
 from attest.encoding.merkle import build_tree, prove
-from attest.formats.certificate import Certificate, assemble_certificate, encode_certificate
-from attest.formats.committee import Committee, DiscoveryRule, ObservedChain, Operator, config_digest
-from attest.formats.eip712 import Destination, address_of, sign_digest, signing_digest
+from attest.formats.certificate import Certificate, encode_certificate
+from attest.formats.committee import Committee, DiscoveryRule, ObservedChain, config_digest
+from attest.formats.eip712 import Destination
 from attest.formats.header import ReportHeader, encode_header, report_hash
 from attest.formats.leaf import NO_DEBT, AccountLeaf, encode_leaf, leaf_hash, subject_of
 from node.api.application import create_app, serve
@@ -22,6 +21,7 @@ from riskschema.ports import Store
 from riskschema.rounds import StoredAccount, StoredReport, StoredTransaction
 from riskschema.units import Address, Hash32, Probability, Usd
 from storage.memory import MemoryStore
+from tests.builders import reports
 
 OPERATORS = 4
 KEYS = [bytes(31) + bytes([number + 1]) for number in range(OPERATORS)]
@@ -72,8 +72,7 @@ class World:
     async def certify(self, round_number: int, *subjects: Address, score: int = 250) -> Certificate:
         """Keep a certified report about `subjects`, as the round loop does."""
         header = await self.report(round_number, *subjects, score=score)
-        digest = signing_digest(header, self.committee.destinations)
-        certificate = assemble_certificate(header, {index: sign_digest(digest, KEYS[index]) for index in range(3)})
+        certificate = reports.certificate(header, KEYS, self.committee.destinations, range(3))
         await self.store.certify(self.config_digest, round_number, encode_certificate(certificate))
         self.status.certify(round_number, at=self.clock.now())
         return certificate
@@ -151,52 +150,30 @@ def carol() -> Address:
 
 
 def committee() -> Committee:
-    operators = [
-        Operator(
-            signer=address_of(coincurve.PrivateKey(key).public_key.format(compressed=False)),
-            identity=bytes([index + 1]) * 32,
-        )
-        for index, key in enumerate(KEYS)
-    ]
-    return Committee(
-        config_count=0,
-        operators=tuple(operators),
+    return reports.committee(
+        operators=reports.operators(KEYS),
         destinations=(Destination(chain_id=CHAIN, oracle=ORACLE),),
         chains=(ObservedChain(chain_id=CHAIN, genesis_hash=bytes(32)),),
         venues=(DiscoveryRule(venue="aave_v3", chain_id=CHAIN, start_block=0, account_cap=100),),
-        history_hash=bytes(32),
         genesis_time=1_600_000_000,
-        round_interval_seconds=12,
         report_life_seconds=3600,
-        account_cap=1000,
-        requests_per_operator=4,
     )
 
 
 def report_header(digest: bytes, round_number: int, root: bytes, count: int, now: int) -> ReportHeader:
-    return ReportHeader(
+    return reports.header(
         config_digest=digest,
         round=round_number,
-        parent=bytes(32),
-        state_root=bytes(32),
         observed_at=now,
         valid_until=now + 3600,
-        pins_root=bytes(32),
-        market_root=bytes(32),
-        arrays_root=bytes(32),
-        parameters_hash=bytes(32),
-        model_version=1,
         accounts_root=root,
-        feeds_root=bytes(32),
         account_count=count,
-        feed_count=0,
         coverage_ppm=975_000,
-        breaker_flags=0,
     )
 
 
 def account_leaf(subject: Address, score: int) -> AccountLeaf:
-    return AccountLeaf(
+    return reports.leaf(
         subject=subject_of(subject),
         score=score,
         liquidation_probability_ppm=10_000,
@@ -209,12 +186,11 @@ def account_leaf(subject: Address, score: int) -> AccountLeaf:
         min_health=NO_DEBT,
         venue_coverage=2**63 + 1,
         flags=1,
-        positions_commitment=bytes(32),
     )
 
 
 def assessment(subject: Address, score: int) -> Assessment:
-    return Assessment(
+    return reports.assessment(
         subject=subject,
         score=score,
         grade="BBB",
@@ -230,9 +206,6 @@ def assessment(subject: Address, score: int) -> Assessment:
         worst_grid_loss=Usd(13),
         worst_scenario="all -1/3",
         min_health=None,
-        silos=(),
         explanation=(Contribution(kind="grid", silo=None, factor=None, amount=Usd(11)),),
         flags=("history_simulated",),
-        unread=(),
-        blocks=(),
     )

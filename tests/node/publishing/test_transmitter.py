@@ -10,13 +10,13 @@ import pytest
 
 from attest.formats.certificate import Certificate
 from attest.formats.eip712 import Destination
-from attest.formats.header import ReportHeader
 from node.publishing.transmitter import PUBLISHER, Transmitter, open_transmitter
 from node.status import NodeStatus
 from node.telemetry import Metrics
 from riskschema.errors import InvalidData, PlimsollError, TransientError
 from riskschema.ports import PublishedTransaction
 from riskschema.units import Address, Hash32
+from tests.builders.reports import header
 from tests.node.local_node import ManualClock
 
 ORACLE = Address("0x" + "0f" * 20)
@@ -24,27 +24,7 @@ LATE = TransientError("it has not landed", code="publish_late")
 
 
 def certificate(round_number: int) -> Certificate:
-    word = bytes(32)
-    header = ReportHeader(
-        config_digest=word,
-        round=round_number,
-        parent=word,
-        state_root=word,
-        observed_at=1,
-        valid_until=2,
-        pins_root=word,
-        market_root=word,
-        arrays_root=word,
-        parameters_hash=word,
-        model_version=1,
-        accounts_root=word,
-        feeds_root=word,
-        account_count=0,
-        feed_count=0,
-        coverage_ppm=0,
-        breaker_flags=0,
-    )
-    return Certificate(header=header, bitmap=1, signatures=(bytes(65),))
+    return Certificate(header=header(round=round_number), bitmap=1, signatures=(bytes(65),))
 
 
 def landed(round_number: int) -> PublishedTransaction:
