@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -103,6 +104,16 @@ class Api(Table, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: Port = 8547
+    connections_per_address: Annotated[int, Meta(ge=1, le=1_024)] = 64
+    requests_per_address: Annotated[float, Meta(gt=0, le=100_000)] = 50.0
+    """Each second."""
+    trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1")
+    """Addresses and networks that are not limited, and whose X-Forwarded-For is believed."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no network."""
+        for text in self.trusted_proxies:
+            ip_network(text)
 
 
 class Monitoring(Table, frozen=True, kw_only=True):

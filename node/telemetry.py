@@ -228,6 +228,16 @@ class HttpMetrics:
             buckets=_HTTP_BUCKETS,
             registry=self.registry,
         )
+        self._dropped = Counter(
+            "plimsoll_http_dropped_connections",
+            "Connections dropped because there were too many",
+            ["limit"],
+            registry=self.registry,
+        )
+
+    def dropped(self, limit: str) -> None:
+        """Count a dropped connection; `limit` is ``all`` or ``address``."""
+        self._dropped.labels(limit).inc()
 
     def answered(self, *, method: str, route: str, status: int, seconds: float) -> None:
         """Count an HTTP request; `route` is the template (``/v1/accounts/{address}``), never the path."""

@@ -185,6 +185,7 @@ _ALL = (
     Reason("method_refused", "method refused", "The API is read only: use GET, HEAD or OPTIONS."),
     Reason("request_malformed", "request refused", "Correct the part of the request named in the answer."),
     Reason("request_too_large", "request too large", "Shorten the request; the API takes no bodies."),
+    Reason("too_many_requests", "asked too often", "Wait a second; the answers of a round do not change."),
     Reason("overloaded", "too busy", "The node answers as many requests as it can; try again in a moment."),
     Reason("internal", "internal error", "The node's log has the details; report it if it happens again."),
 )

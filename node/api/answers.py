@@ -38,6 +38,8 @@ class Answer(msgspec.Struct, frozen=True):
     etag: str
     expires: float | None
     """Unix seconds after which it is made anew; None if it never changes."""
+    observed_at: int
+    """Unix seconds of the round's prices and positions."""
 
 
 class AnswerCache:
@@ -120,7 +122,7 @@ class Answers:
         answer = self._cache.get(key, 0.0)
         if answer is None:
             account = await self._account(certified, subject)
-            answer = self._keep(key, account_document(certified, account, self._committee))
+            answer = self._keep(key, account_document(certified, account, self._committee), certified)
         return answer
 
     async def attestation(self, subject: Address, round_number: int | None) -> Answer:
@@ -130,7 +132,7 @@ class Answers:
         answer = self._cache.get(key, 0.0)
         if answer is None:
             account = await self._account(certified, subject)
-            answer = self._keep(key, attestation_document(certified, account, self._committee))
+            answer = self._keep(key, attestation_document(certified, account, self._committee), certified)
         return answer
 
     async def round(self, round_number: int | None) -> Answer:
@@ -149,7 +151,9 @@ class Answers:
             transactions = [transaction for transaction in found if transaction is not None]
             settled = len(transactions) == len(chains) and all(each.status == "final" for each in transactions)
             expires = None if settled else self._clock.now() + LATEST_SECONDS
-            answer = self._keep(key, round_document(certified, transactions, self._committee), expires=expires)
+            answer = self._keep(
+                key, round_document(certified, transactions, self._committee), certified, expires=expires
+            )
         return answer
 
     async def _certified(self, round_number: int | None) -> CertifiedReport:
@@ -210,8 +214,17 @@ class Answers:
         self._status.recover(DATABASE, at=self._clock.now())
         return result
 
-    def _keep(self, key: tuple[Any, ...], document: msgspec.Struct, *, expires: float | None = None) -> Answer:
+    def _keep(
+        self,
+        key: tuple[Any, ...],
+        document: msgspec.Struct,
+        certified: CertifiedReport,
+        *,
+        expires: float | None = None,
+    ) -> Answer:
         body = encode_json(document)
-        answer = Answer(body, blake2b(body, digest_size=16).hexdigest(), expires)
+        answer = Answer(
+            body, blake2b(body, digest_size=16).hexdigest(), expires, certified.certificate.header.observed_at
+        )
         self._cache.put(key, answer)
         return answer

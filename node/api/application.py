@@ -16,6 +16,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from attest.formats.committee import Committee
+from node.api.addresses import AddressLimits, TooMany
 from node.api.answers import Answers
 from node.api.kept import Kept
 from node.api.openapi import openapi_document
@@ -34,7 +35,7 @@ UNMATCHED = "unmatched"
 METHODS = ("GET", "HEAD", "OPTIONS")
 ALLOW = {"Allow": ", ".join(METHODS)}
 
-SHARING = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "ETag"}
+SHARING = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "ETag, Plimsoll-Age"}
 """Any web page may read: all answers are public, and there is no cookie or credential that a page could misuse."""
 PREFLIGHT = {
     "Access-Control-Allow-Methods": ALLOW["Allow"],
@@ -47,7 +48,13 @@ _log = structlog.get_logger("node.api")
 
 
 def create_app(
-    *, store: Store, committee: Committee, status: NodeStatus, metrics: HttpMetrics, clock: Clock
+    *,
+    store: Store,
+    committee: Committee,
+    status: NodeStatus,
+    metrics: HttpMetrics,
+    clock: Clock,
+    addresses: AddressLimits | None = None,
 ) -> web.Application:
     """Return the application.
 
@@ -57,6 +64,7 @@ def create_app(
         status: Of the rounds, and of what fails here.
         metrics: Of this process.
         clock: Time.
+        addresses: What one address may ask for; anything if None.
     """
     app = web.Application(middlewares=[_bounded(MAX_CONCURRENT_REQUESTS)], client_max_size=1)
     app[STATE] = ApiState(
@@ -65,6 +73,7 @@ def create_app(
         metrics=metrics,
         exposition=Kept(metrics.exposition, clock),
         clock=clock,
+        addresses=addresses,
         openapi=openapi_document([operation for operation, _ in ROUTES]),
     )
     for operation, handler in ROUTES:
@@ -83,8 +92,14 @@ async def serve(app: web.Application, opened: socket.socket | None = None) -> As
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=REQUEST_SECONDS)
     await runner.setup()
     try:
-        async with listen(runner, opened or open_listener("127.0.0.1", 0)) as listening:
-            yield listening
+        listening = listen(
+            runner,
+            opened or open_listener("127.0.0.1", 0),
+            addresses=app[STATE].addresses,
+            on_dropped=app[STATE].metrics.dropped,
+        )
+        async with listening as where:
+            yield where
     finally:
         await runner.cleanup()
 
@@ -99,6 +114,7 @@ def _bounded(most: int) -> Middleware:
         started = perf_counter()
         under_way += 1
         try:
+            _check_address(request)
             response = await _answer(request, handler) if under_way <= most else _overloaded("too many requests")
         except Problem as problem:
             response = problem.response()
@@ -140,6 +156,17 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def _overloaded(detail: str) -> web.Response:
     return Problem(503, "overloaded", detail, headers={"Retry-After": "1"}).response()
+
+
+def _check_address(request: web.Request) -> None:
+    addresses = request.app[STATE].addresses
+    if addresses is None:
+        return
+    try:
+        addresses.ask(request.remote, request.headers.get("X-Forwarded-For"), perf_counter())
+    except TooMany:
+        detail = "this address asks too often"
+        raise Problem(429, "too_many_requests", detail, headers={"Retry-After": "1"}) from None
 
 
 def _check_body(request: web.Request) -> None:

@@ -18,6 +18,7 @@ _TITLES = {
     304: "Not changed since the ETag given",
     400: "A part of the request is wrong; the answer names it",
     404: "No such account or round",
+    429: "This address asks too often",
     413: "The request has a body or is too large",
     500: "A defect of the node",
     503: "Not ready, or too busy",
@@ -84,9 +85,15 @@ def _operation(operation: Operation, schema: dict[str, Any] | None) -> dict[str,
     success["content"] = {operation.content_type: {"schema": schema or _other_schema(operation.content_type)}}
     responses: dict[str, Any] = {"200": success}
     if operation.conditional:
-        success["headers"] = {"ETag": {"schema": {"type": "string"}, "description": "Names exactly these bytes"}}
+        success["headers"] = {
+            "ETag": {"schema": {"type": "string"}, "description": "Names exactly these bytes"},
+            "Plimsoll-Age": {
+                "schema": {"type": "integer", "minimum": 0},
+                "description": "Seconds since the round's prices and positions were observed",
+            },
+        }
         responses["304"] = {"description": _TITLES[304]}
-    for status in operation.problems:
+    for status in sorted({*operation.problems, 429}):
         responses[str(status)] = {
             "description": _TITLES[status],
             "content": {PROBLEM_TYPE: {"schema": {"$ref": _REFERENCE.format(name=ProblemDocument.__name__)}}},

@@ -10,6 +10,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from attest.reports.attestation import AttestationDocument, RoundNumber
+from node.api.addresses import AddressLimits
 from node.api.answers import Answer, Answers
 from node.api.documents import AccountDocument, RoundDocument
 from node.api.kept import Kept
@@ -33,9 +34,11 @@ _ROUND = re.compile(r"0|[1-9][0-9]{0,15}")
 
 
 class HealthDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """The process answers."""
+    """The process that serves answers."""
 
     status: str
+    age: float | None
+    """Seconds since the last round that it knows of was certified; null where it knows of none."""
 
 
 class ReadinessDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +47,8 @@ class ReadinessDocument(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     certified_round: RoundNumber
     certified_at: float
+    age: float
+    """Seconds since then."""
 
 
 class ApiState(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +59,7 @@ class ApiState(msgspec.Struct, frozen=True, kw_only=True):
     metrics: HttpMetrics
     exposition: Kept
     clock: Clock
+    addresses: AddressLimits | None
     openapi: bytes
 
 
@@ -100,9 +106,12 @@ async def numbered_round(request: web.Request) -> web.Response:
     return _document(request, await request.app[STATE].answers.round(round_number), settled=True)
 
 
-async def healthz(_request: web.Request) -> web.Response:
+async def healthz(request: web.Request) -> web.Response:
     """Answer that the process is alive."""
-    return _live(encode_json(HealthDocument(status="ok")))
+    state = request.app[STATE]
+    certified = state.status.certified
+    age = None if certified is None else _age(state, certified.at)
+    return _live(encode_json(HealthDocument(status="ok", age=age)))
 
 
 async def readyz(request: web.Request) -> web.Response:
@@ -125,7 +134,12 @@ async def readyz(request: web.Request) -> web.Response:
         raise Problem(503, failures[0].code, detail, reasons=components)
     return _live(
         encode_json(
-            ReadinessDocument(status="ready", certified_round=certified.round, certified_at=certified.at),
+            ReadinessDocument(
+                status="ready",
+                certified_round=certified.round,
+                certified_at=certified.at,
+                age=_age(state, certified.at),
+            ),
         )
     )
 
@@ -230,10 +244,15 @@ def _round_number(text: str, field: str) -> int:
 def _document(request: web.Request, answer: Answer, *, settled: bool) -> web.Response:
     """Return the answer, or 304 to a reader who has these bytes; a settled one may be kept without asking."""
     cache_control = SETTLED if settled and answer.expires is None else REVALIDATE
-    headers = {"ETag": f'"{answer.etag}"', "Cache-Control": cache_control}
+    age = int(_age(request.app[STATE], answer.observed_at))
+    headers = {"ETag": f'"{answer.etag}"', "Cache-Control": cache_control, "Plimsoll-Age": str(age)}
     if "If-None-Match" in request.headers and _matches(request, answer):
         return web.Response(status=304, headers=headers)
     return web.Response(body=answer.body, headers={"Content-Type": "application/json", **headers})
+
+
+def _age(state: ApiState, since: float) -> float:
+    return max(round(state.clock.now() - since, 3), 0.0)
 
 
 def _matches(request: web.Request, answer: Answer) -> bool:

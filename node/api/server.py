@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -13,6 +13,7 @@ import structlog
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from node.api.addresses import AddressLimits, TooMany
 from node.api.problems import Problem
 from riskschema.errors import InvalidData
 
@@ -51,21 +52,31 @@ class Listening(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def listen(runner: web.AppRunner, opened: socket.socket, *, most: int | None = None) -> AsyncIterator[Listening]:
+async def listen(
+    runner: web.AppRunner,
+    opened: socket.socket,
+    *,
+    most: int | None = None,
+    addresses: AddressLimits | None = None,
+    on_dropped: Callable[[str], None] | None = None,
+) -> AsyncIterator[Listening]:
     """Accept connections for a runner that is set up.
 
     Args:
         runner: Answers the requests.
         opened: From `open_listener`; closed in the end.
         most: Connections at a time; what `connection_limit` allows if None.
+        addresses: Connections of one address; not limited if None.
+        on_dropped: Called with ``all`` or ``address`` when a connection is dropped because there are too many.
     """
     loop, manager = asyncio.get_running_loop(), runner.server
     bound = connection_limit() if most is None else min(most, connection_limit())
+    bounds = ConnectionBounds(bound, addresses, on_dropped or (lambda _: None))
     if manager is None:
         raise RuntimeError("the runner is not set up")
     # as many as the backlog are accepted at a time, before the first of them can be dropped
     listener = await loop.create_server(
-        lambda: ApiProtocol(manager, loop, bound), sock=opened, backlog=max(bound // 4, 1)
+        lambda: ApiProtocol(manager, loop, bounds), sock=opened, backlog=max(bound // 4, 1)
     )
     try:
         yield listening_at(opened)
@@ -112,12 +123,20 @@ def connection_limit() -> int:
     return MAX_CONNECTIONS if files == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, files // FILES_PER_CONNECTION)
 
 
+class ConnectionBounds(msgspec.Struct, frozen=True):
+    """How many connections there may be."""
+
+    most: int
+    addresses: AddressLimits | None
+    on_dropped: Callable[[str], None]
+
+
 class ApiProtocol(web.RequestHandler):
-    """One connection of at most `most`."""
+    """One connection within `bounds`."""
 
-    __slots__ = ("_first_request", "_most", "_stalled")
+    __slots__ = ("_address", "_bounds", "_first_request", "_stalled")
 
-    def __init__(self, manager: web.Server, loop: asyncio.AbstractEventLoop, most: int) -> None:
+    def __init__(self, manager: web.Server, loop: asyncio.AbstractEventLoop, bounds: ConnectionBounds) -> None:
         super().__init__(
             manager,
             loop=loop,
@@ -128,7 +147,8 @@ class ApiProtocol(web.RequestHandler):
             lingering_time=1.0,
         )
         self.access_logger = None
-        self._most = most
+        self._bounds = bounds
+        self._address: str | None = None
         self._first_request: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
 
@@ -136,15 +156,22 @@ class ApiProtocol(web.RequestHandler):
         """Take the connection, or drop it when there are too many."""
         super().connection_made(transport)
         self._first_request = self._loop.call_later(FIRST_REQUEST_SECONDS, self._drop_silent)
-        if self._manager is not None and len(self._manager.connections) > self._most:
-            self.force_close()
-            transport.close()
+        try:
+            if self._manager is not None and len(self._manager.connections) > self._bounds.most:
+                self._drop(transport, "all")
+            elif self._bounds.addresses is not None:
+                self._address = self._bounds.addresses.connect(_peer(transport))
+        except TooMany:
+            self._drop(transport, "address")
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget the connection."""
         for timer in (self._first_request, self._stalled):
             if timer is not None:
                 timer.cancel()
+        if self._bounds.addresses is not None:
+            self._bounds.addresses.disconnect(self._address)
+            self._address = None
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -177,6 +204,16 @@ class ApiProtocol(web.RequestHandler):
         response.force_close()
         return response
 
+    def _drop(self, transport: asyncio.BaseTransport, reason: str) -> None:
+        self._bounds.on_dropped(reason)
+        self.force_close()
+        transport.close()
+
     def _drop_silent(self) -> None:
         if not self._request_count:
             self.force_close()
+
+
+def _peer(transport: asyncio.BaseTransport) -> str | None:
+    name = transport.get_extra_info("peername")
+    return str(name[0]) if isinstance(name, tuple) else None

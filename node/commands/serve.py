@@ -11,12 +11,14 @@ import signal
 import socket
 import sys
 from contextlib import AsyncExitStack, suppress
+from ipaddress import ip_network
 from pathlib import Path
 
 import click
 import structlog
 
 from attest.formats.committee import Committee
+from node.api.addresses import AddressLimits
 from node.api.application import create_app, serve
 from node.api.server import open_listener
 from node.api.watching import watch
@@ -122,7 +124,18 @@ async def _serve(
     async with AsyncExitStack() as stack:
         stack.callback(opened.close)
         store = await _open_store(stack, directory / settings.data_directory / settings.database)
-        app = create_app(store=store, committee=committee, status=status, metrics=metrics, clock=clock)
+        app = create_app(
+            store=store,
+            committee=committee,
+            status=status,
+            metrics=metrics,
+            clock=clock,
+            addresses=AddressLimits(
+                connections=settings.api.connections_per_address,
+                requests_per_second=settings.api.requests_per_address,
+                trusted=[ip_network(text) for text in settings.api.trusted_proxies],
+            ),
+        )
         listening = await stack.enter_async_context(serve(app, opened))
         if is_alone:
             click.echo(f"serving {listening}", err=True)

@@ -9,7 +9,7 @@ from node.api.answers import Answer, AnswerCache
 
 
 def answer(size: int = 1, *, expires: float | None = None) -> Answer:
-    return Answer(bytes(size), "etag", expires)
+    return Answer(bytes(size), "etag", expires, observed_at=0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 60)), max_size=60))

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from node.api import answers, application, server
+from node.api import addresses, answers, application, server
 from node.api.routes import ROUTES
+from node.settings import Api
 from riskschema.reasons import REASONS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "http-api.md").read_text(encoding="utf-8")
@@ -29,6 +30,11 @@ def test_every_code_on_the_page_is_a_reason():
     [
         ("request line, each header", [server.MAX_LINE, server.MAX_HEADERS]),
         ("connections", [server.MAX_CONNECTIONS]),
+        ("connections of one address", [Api().connections_per_address]),
+        (
+            "requests of one address",
+            [Api().requests_per_address, Api().requests_per_address * addresses.BURST_SECONDS, 429],
+        ),
         ("requests at once", [application.MAX_CONCURRENT_REQUESTS, 503]),
         (
             "first request of a connection, idle connection, answer",

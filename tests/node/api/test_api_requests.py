@@ -248,7 +248,7 @@ async def test_requests_beyond_the_limit_are_told_to_come_back(worlds, monkeypat
 
 async def test_liveness_does_not_depend_on_rounds(world):
     async with world.client() as client, client.get("/healthz") as response:
-        assert (response.status, await response.json()) == (200, {"status": "ok"})
+        assert (response.status, await response.json()) == (200, {"status": "ok", "age": None})
 
 
 async def test_readiness_follows_the_rounds(world, alice):
@@ -263,7 +263,11 @@ async def test_readiness_follows_the_rounds(world, alice):
             "status": "ready",
             "certified_round": 7,
             "certified_at": world.clock.time,
+            "age": 0,
         }
+        world.clock.time += 20
+        assert (await (await client.get("/readyz")).json())["age"] == 20
+        assert (await (await client.get("/healthz")).json())["age"] == 20
 
         world.clock.time += 3600
         late = json.loads(await (await client.get("/readyz")).read())
