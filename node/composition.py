@@ -20,6 +20,7 @@ from attest.keys.keystore import LocalSigner, open_identity, open_keystore
 from attest.reports.report import Model
 from contracts.calls import decode_revert
 from node.clock import SystemClock
+from node.clock_check import check_clock, check_first_round
 from node.committee_file import load_committee
 from node.committee_fit import check_agreement, check_history, destination_of, operator_index
 from node.node import Node, StepHook, no_hook, thread_executor
@@ -28,6 +29,7 @@ from node.publishing.publisher import open_publisher
 from node.publishing.transmitter import open_transmitter
 from node.round.hourly_prices import HourlyPrices
 from node.round.observing import market_sources
+from node.round.parallel import in_parallel
 from node.round.reading import configured_venues, open_chains
 from node.settings import Keys, Market, Publish, Settings, read_text, rpc_url
 from node.status import NodeStatus
@@ -57,7 +59,7 @@ async def open_node(
     Raises:
         InvalidData: settings that do not fit together, named.
         FatalError: keys, guard, database or committee need a person.
-        TransientError: an endpoint does not answer.
+        TransientError: an endpoint does not answer, or the clock is wrong.
     """
     clock = clock or SystemClock()
     keys, committee = _required(settings, directory)
@@ -81,8 +83,11 @@ async def open_node(
         state, certificate = await _resume(store, rules, history)
         hourly_prices = HourlyPrices(history, committee.history_hash, parameters.history_window_hours)
         hourly_prices.load(await store.hours(Hash32(rules.config_digest)), state.hours)
-        now = max(int(clock.now()), committee.genesis_time)
-        first_round = max(guard.enter(rules.config_digest, round_at(committee, now)), state.round + 1)
+        now = clock.now()
+        check_clock(now, await in_parallel(chain.head() for chain in chains.values()))
+        slot = round_at(committee, max(int(now), committee.genesis_time))
+        first_round = max(guard.enter(rules.config_digest, slot), state.round + 1)
+        check_first_round(rules, first_round, now)
         machine = RoundMachine(
             rules, me=me, sign=identity.sign, state=state, certificate=certificate, sign_from=first_round
         )

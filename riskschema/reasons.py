@@ -75,6 +75,11 @@ _ALL = (
         "wrong chain",
         "The endpoint serves another chain id or genesis than configured.",
     ),
+    Reason(
+        "clock_wrong",
+        "clock is wrong",
+        "Set this machine's clock (timedatectl set-ntp true); if it is right, the chain or its endpoint stands still.",
+    ),
     Reason("deadline", "out of time", "The step did not finish before the round's deadline."),
     Reason(
         "market_unavailable",
@@ -136,6 +141,11 @@ _ALL = (
         "guard_unwritable",
         "guard cannot be written",
         "Make room on the disk, or check owner, mode and mount; nothing is signed before the record is on disk.",
+    ),
+    Reason(
+        "guard_ahead",
+        "guard is ahead of time",
+        "A wrong clock marked rounds of the future; docs/operating.md, The clock, has the two ways out.",
     ),
     Reason("guard_locked", "guard locked", "Another process signs with this key; stop it first."),
     Reason(

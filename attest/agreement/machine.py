@@ -50,6 +50,9 @@ from attest.formats.header import ReportHeader
 from attest.keys.identity import verify_identity
 from riskschema.errors import FatalError, InvalidData, ProtocolViolation
 
+STEP_BACK_SLOTS = 2
+"""A clock that goes back by no more is being adjusted: the round goes on. Beyond, an earlier reading was wrong."""
+
 
 class RoundMachine:
     """One operator's part in the rounds of a committee."""
@@ -101,15 +104,17 @@ class RoundMachine:
         """Take note of the time; a new slot begins with `Observe`, and says which round ended without a report.
 
         Args:
-            now: Unix seconds; a clock that goes back is ignored.
+            now: Unix seconds. A small step back is ignored; a large one means that the reading before was wrong: the
+                machine turns back, and begins no round a second time.
 
         Raises:
             InvalidData: before the committee's genesis.
         """
-        self._now = max(now, self._now)
+        turned_back = round_at(self._rules.committee, now) < self._open.current - STEP_BACK_SLOTS
+        self._now = now if turned_back else max(now, self._now)
         slot = round_at(self._rules.committee, self._now)
         ended: Effects = ()
-        if slot > self._open.current:
+        if slot != self._open.current:
             ended = (*self._open.turn_to(slot), *self._catch_up())
         if slot < 1:
             return ended

@@ -4,6 +4,8 @@ Messages count for the slot before the current one, the current one and the next
 committee, round, leader and repetition before any signature. What is refused changes nothing.
 """
 
+from collections import deque
+
 from attest.agreement.effects import Abstain, Effects, Equivocation
 from attest.agreement.envelope import Envelope, check_scope, check_signature, open_body
 from attest.agreement.messages import MessageKind, Observation, Proposal, Share
@@ -12,6 +14,9 @@ from attest.agreement.round_memory import RoundMemory
 from attest.agreement.rules import AgreementRules
 from attest.formats.eip712 import recover_signer
 from riskschema.errors import ProtocolViolation
+
+REMEMBERED_SLOTS = 1_000
+"""How many slots are kept apart from new ones after a clock that went back."""
 
 
 class OpenRounds:
@@ -23,6 +28,7 @@ class OpenRounds:
         self._rounds: dict[int, RoundMemory] = {}
         self.current = 0
         """The slot of now."""
+        self._entered: deque[int] = deque(maxlen=REMEMBERED_SLOTS)
 
     def get(self, round_number: int) -> RoundMemory | None:
         """Return what is remembered of a round."""
@@ -41,12 +47,20 @@ class OpenRounds:
         return self._first <= round_number <= self.current + 1
 
     def turn_to(self, slot: int) -> Effects:
-        """Forget what is closed; say why a round that ended has no report."""
+        """Forget what is closed; say why a round that ended has no report.
+
+        A slot may lie before the current one, after a wrong reading of the clock. One that was entered before is not
+        begun again: what this node said in it is forgotten here, and a second message would contradict it.
+        """
         ended = [memory for memory in self.in_order() if memory.number < slot and memory.open_ended]
         for memory in ended:
             memory.ended = True
         self.current = slot
-        self._rounds = {number: memory for number, memory in self._rounds.items() if number >= slot - 1}
+        self._rounds = {number: memory for number, memory in self._rounds.items() if slot - 1 <= number <= slot + 1}
+        if slot in self._entered:
+            memory = self.enter(slot)
+            memory.observed = memory.proposed = True
+        self._entered.append(slot)
         return tuple(Abstain(round=memory.number, code=memory.why_not_certified()) for memory in ended)
 
     def accept(self, envelope: Envelope) -> Effects:

@@ -10,6 +10,7 @@ from adapters.markets import load_source
 from attest.agreement.effects import Observe
 from attest.agreement.messages import Observation
 from attest.agreement.observing import block_numbers_to_name, word_observation
+from node.clock_check import check_clock
 from node.node import Node
 from node.round.parallel import in_parallel
 from node.settings import Market
@@ -61,12 +62,15 @@ async def observe(node: Node, asked: Observe) -> Observation:
     kept, marked stale, for those who hold it.
 
     Raises:
-        TransientError: an endpoint does not answer, or no source does: this node abstains.
+        TransientError: an endpoint does not answer, or no source does, or the clock is wrong: this node abstains.
         InvalidData: no source has a value of anything.
     """
     stride = node.rules.parameters.pin_stride
     observed = [node.chains[chain.chain_id] for chain in node.rules.committee.chains]
     seen = await in_parallel(_heads(chain, stride) for chain in observed)
+    heads = [block for blocks in seen for block in blocks]
+    now = node.clock.now()
+    check_clock(now, heads)
     readings = await in_parallel(_read(source) for source in node.sources)
     quoted: dict[str, FactorQuote] = {}
     for quote in (quote for reading in readings for quote in reading.quotes):
@@ -77,8 +81,8 @@ async def observe(node: Node, asked: Observe) -> Observation:
         raise _nothing_quoted(list(missing.values()))
     observation, jumped = word_observation(
         node.rules,
-        timestamp=int(node.clock.now()),
-        heads=[block for blocks in seen for block in blocks],
+        timestamp=int(now),
+        heads=heads,
         quotes=quoted.values(),
         recent=node.recent_values,
         highest_certified=asked.highest_certified,

@@ -200,7 +200,8 @@ async def _publish(node: Node, certificate: Certificate, *, until_landed: bool) 
     await node.store.prune(node.config_digest, below_round=round_number - node.keep_rounds)
     if node.transmitter is None:
         return None
-    remaining = max(0.0, node.rules.slot_start(round_number + 1) - node.clock.now())
+    interval = float(node.rules.committee.round_interval_seconds)  # a clock that went back must not hold up the rounds
+    remaining = min(max(0.0, node.rules.slot_start(round_number + 1) - node.clock.now()), interval)
     return await node.transmitter.send(certificate, patience=None if until_landed else remaining)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+
+import structlog
 
 from attest.agreement.effects import Effects
+from attest.agreement.machine import STEP_BACK_SLOTS
 from attest.formats.certificate import decode_certificate
 from attest.formats.committee import round_at
 from node.node import Node
@@ -21,6 +24,8 @@ LONGEST_ROUND_SECONDS = 30.0
 nobody to wait for it."""
 ATTEMPTS_ONCE = 5
 ROUND = "round"
+
+_log = structlog.get_logger("node.service")
 
 
 class Stopping(Exception):
@@ -146,6 +151,8 @@ async def _enter_first_slot(node: Node, stop: StopRequest) -> Effects:
     """Take up the stored messages of the open rounds; wait for genesis and for the first round that is free."""
     first = node.first_round
     start = node.rules.slot_start(first)
+    if start - node.clock.now() > 2 * node.rules.committee.round_interval_seconds:
+        _log.info("waiting for the first round", round=first, starts=start)
     await stop.sleep(node.clock.sleep_until(start))
     now = max(int(node.clock.now()), start)
     slot = round_at(node.rules.committee, now)
@@ -159,10 +166,20 @@ async def _enter_first_slot(node: Node, stop: StopRequest) -> Effects:
 
 
 async def _next_slot(node: Node, stop: StopRequest) -> Effects:
-    """Wait for the next slot; its round begins with the effects."""
-    start = node.rules.slot_start(node.machine.current_round + 1)
-    await stop.sleep(node.clock.sleep_until(start))
-    return node.machine.on_tick(max(int(node.clock.now()), start))
+    """Wait for the next slot; its round begins with the effects.
+
+    The clock is read anew at least once an interval: where one reading was wrong, the machine turns back.
+    """
+    committee = node.rules.committee
+    while True:
+        now, start = node.clock.now(), node.rules.slot_start(node.machine.current_round + 1)
+        if now >= start:
+            return node.machine.on_tick(int(now))
+        if start - now > (STEP_BACK_SLOTS + 1) * committee.round_interval_seconds and now >= committee.genesis_time:
+            _log.warning("clock went back", seconds=round(start - now))
+            return node.machine.on_tick(int(now))
+        with suppress(TimeoutError):  # by the event loop's own time: a wait until a wrong reading has an end
+            await stop.sleep(asyncio.wait_for(node.clock.sleep_until(start), committee.round_interval_seconds))
 
 
 async def _send_last_report(node: Node) -> None:

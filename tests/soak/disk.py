@@ -31,6 +31,9 @@ class MemoryGuardFile:
     def close(self) -> None:
         """Do nothing: there is no lock."""
 
+    def settle(self) -> None:
+        """Do nothing: there is no lock file to count in."""
+
 
 @dataclass
 class Disk:

@@ -266,12 +266,10 @@ def test_a_round_that_ends_without_a_report_says_why() -> None:
     assert unsigned == Abstain(round=3, code="quorum_missing")
 
 
-def test_the_clock_never_goes_back_and_round_zero_is_the_genesis() -> None:
+def test_round_zero_is_the_genesis() -> None:
     machine = start()
     assert machine.on_tick(GENESIS) == ()
-    only(machine.on_tick(GENESIS + 3 * INTERVAL), Observe)
-    assert machine.on_tick(GENESIS) == ()
-    assert machine.current_round == 3
+    only(machine.on_tick(GENESIS + INTERVAL), Observe)
     with pytest.raises(InvalidData, match="genesis"):
         start().on_tick(GENESIS - 1)
 
@@ -316,3 +314,61 @@ def test_parameters_that_divide_by_zero_are_refused_and_all_are_hashed() -> None
         rules(1, AgreementParameters(**{field: 7})).parameters_hash for field in AgreementParameters.__struct_fields__
     }
     assert len(hashes) == len(AgreementParameters.__struct_fields__)
+
+
+YEAR = 365 * 86_400
+
+
+def at_slot(round_number: int) -> int:
+    return GENESIS + INTERVAL * round_number
+
+
+def test_a_small_step_back_of_the_clock_is_ignored() -> None:
+    driver = Driver()
+    effects = driver.machine.on_tick(at_slot(5))
+    for slots in (1, 2):
+        assert driver.machine.on_tick(at_slot(5 - slots)) == ()
+        assert driver.machine.current_round == 5
+    assert driver.go_on(effects, at_slot(5)) == STEPS, "the round under way goes on"
+
+
+@pytest.mark.parametrize(
+    "wrong", [[YEAR], [YEAR, YEAR + 60, 2 * YEAR], [4 * INTERVAL], [-10 * INTERVAL], [YEAR, -YEAR]]
+)
+def test_after_wrong_readings_of_the_clock_the_next_slot_is_as_any_other(wrong: list[int]) -> None:
+    driver = Driver()
+    first = at_slot(YEAR // INTERVAL + 100)
+    driver.go_on(driver.machine.on_tick(first), first)
+    for off in wrong:
+        for effect in driver.machine.on_tick(first + INTERVAL + off):
+            assert isinstance(effect, Observe | Abstain)  # the node abstains: no block is as new as its clock
+    for slots in (2, 3):
+        now = first + slots * INTERVAL
+        effects = [each for each in driver.machine.on_tick(now) if not isinstance(each, Abstain)]
+        assert driver.go_on(tuple(effects), now) == STEPS
+    assert [each.certificate.header.observed_at for each in driver.certified] == [
+        first,
+        first + 2 * INTERVAL,
+        first + 3 * INTERVAL,
+    ]
+
+
+@pytest.mark.parametrize("steps", range(1, STEPS))
+def test_a_round_that_a_wrong_reading_interrupted_is_not_begun_again(steps: int) -> None:
+    driver = Driver()
+    now = at_slot(5)
+    driver.go_on(driver.machine.on_tick(now), now, die_after=steps)
+    driver.machine.on_tick(now + YEAR)
+    again = driver.machine.on_tick(now + 1)
+    assert not any(isinstance(each, Observe | Send | SignShare) for each in again)
+    assert driver.machine.current_round == 5
+    effects = [each for each in driver.machine.on_tick(at_slot(6)) if not isinstance(each, Abstain)]
+    assert driver.go_on(tuple(effects), at_slot(6)) == STEPS
+
+
+def test_a_year_later_the_slot_of_the_wrong_reading_is_left_out() -> None:
+    driver = Driver()
+    driver.machine.on_tick(at_slot(1_000))
+    driver.machine.on_tick(at_slot(5))
+    assert not any(isinstance(each, Observe) for each in driver.machine.on_tick(at_slot(1_000)))
+    assert any(isinstance(each, Observe) for each in driver.machine.on_tick(at_slot(1_001)))

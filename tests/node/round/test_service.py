@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -9,17 +10,20 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from attest.formats.committee import round_at
 from attest.hours.hourly import HOUR
+from attest.keys.guard import guard_path
 from devnet.launch import launch
 from devnet.local_chain import Devnet
 from devnet.prices import read_prices, set_prices
+from node.key_files import ATTESTATION
 from node.node import Node
 from node.round.round import RoundResult
 from node.round.service import ATTEMPTS_ONCE, StopRequest, run_rounds
 from riskschema.errors import FatalError, TransientError
 from riskschema.rounds import RoundStep
 from tests.node.conftest import Prepare
-from tests.node.local_node import LocalNode, NoReport, certified_rounds
+from tests.node.local_node import LocalNode, ManualClock, NoReport, certified_rounds
 
 pytestmark = pytest.mark.chain
 
@@ -260,3 +264,72 @@ async def test_a_chain_that_no_round_can_pin_means_no_report(local: LocalNode) -
         with pytest.raises(NoReport):
             await certified_rounds(node, 1, slots=3)
     assert "chain_out" in reasons
+
+
+YEAR = 365 * 86_400.0
+
+
+class GlitchingClock(ManualClock):
+    """The next readings are wrong by what is in `wrong`; who waits for such a time waits in vain."""
+
+    def __init__(self, time: float) -> None:
+        super().__init__(time)
+        self.wrong: list[float] = []
+
+    def now(self) -> float:
+        return self.time + (self.wrong.pop(0) if self.wrong else 0.0)
+
+    async def sleep_until(self, timestamp: float) -> None:
+        if timestamp > self.time + YEAR / 2:
+            await asyncio.Event().wait()
+        await super().sleep_until(timestamp)
+
+
+@pytest.mark.parametrize("readings", [1, 3, 5])
+@pytest.mark.parametrize("off", [YEAR, -YEAR])
+async def test_rounds_go_on_after_wrong_readings_of_the_clock(local: LocalNode, off: float, readings: int) -> None:
+    """The readings are those that end the wait for a slot and begin its round, so all that comes of them is seen."""
+    clock = local.clock = GlitchingClock(local.clock.time)
+    (first,) = await local.run(1)
+    results: list[RoundResult] = []
+    stop = StopRequest()
+
+    def note(result: RoundResult) -> None:
+        results.append(result)
+        if len(results) == 1:
+            clock.wrong = [off] * readings
+        if len(results) == 4:
+            stop.ask()
+
+    async with local.open() as node:
+        clock.limit = clock.time + 20 * INTERVAL
+        await run_rounds(node, stop, on_round=note)
+        mark = node.guard.high_water_mark(node.rules.config_digest)
+        slot = round_at(node.rules.committee, int(clock.time))
+    assert results[-1].round <= first.round + 10, "a wrong reading costs its moment"
+    assert mark == results[-1].round <= slot
+    assert {len(reports) for reports in local.signed().values()} == {1}
+
+
+@pytest.mark.parametrize("off", [YEAR, -YEAR])
+async def test_a_node_whose_clock_is_wrong_does_not_start_and_leaves_the_guard_as_it_is(
+    local: LocalNode, off: float
+) -> None:
+    guard = guard_path(local.directory / "keys" / ATTESTATION)
+    guard.unlink()  # a missing guard is marked by the clock
+    right = local.clock.time
+    local.clock.time = right + off
+    with pytest.raises(TransientError, check=lambda error: error.code == "clock_wrong"):
+        await local.run(1)
+    local.clock.time = right
+    (result,) = await local.run(1)
+    assert result.round <= 5
+
+
+async def test_a_guard_marked_for_next_year_stops_the_start_with_the_ways_out(local: LocalNode) -> None:
+    async with local.open() as node:
+        digest = node.rules.config_digest
+        slot = round_at(node.rules.committee, int(local.clock.time))
+        node.guard.sign_once(digest, slot + int(YEAR) // INTERVAL, bytes([1]) * 32, lambda: b"signed by a wrong clock")
+    with pytest.raises(FatalError, check=lambda error: error.code == "guard_ahead"):
+        await local.run(1)
