@@ -60,6 +60,7 @@ class _Context(msgspec.Struct, frozen=True, kw_only=True):
     measures: Measures
     parameters: Parameters
     prices: dict[str, Wad]
+    ranges: dict[str, float]
     quoted: frozenset[str]
     lists: dict[str, list[int]]
 
@@ -85,6 +86,7 @@ def assess(portfolios: Sequence[Portfolio], market: MarketState, parameters: Par
         measures=measure(table, arrays, parameters),
         parameters=parameters,
         prices={quote.factor: quote.price for quote in market.quotes},
+        ranges={terms.factor: terms.scenario_range for terms in arrays.factors},
         quoted=quoted,
         lists={
             "silos": view64(table.account_silos).tolist(),
@@ -158,7 +160,7 @@ def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessme
             member=MEMBERS[int(margins.member[index])],
             decided=decided,
             stressed=stressed,
-            offset=base - net,
+            not_credited=base - net,
             coarse=coarse,
             add_ons=add_ons,
         ),
@@ -226,7 +228,7 @@ def _liquidation_prices(silo: int, item: ReadSilo, context: _Context) -> tuple[L
     rows, lots = view32(context.table.term_rows), view64(context.table.term_lots)
     mantissas = view32(context.arrays.rule.mantissas)
     values = [int(lots[place]) * int(mantissas[rows[place], 0]) for place in range(begin, end)]
-    return liquidation_prices(item.rule, values, context.prices, context.quoted)
+    return liquidation_prices(item.rule, values, context.prices, context.ranges)
 
 
 def _parts(account: ReadAccount, first: int, context: _Context) -> tuple[list[Part], list[Part]]:

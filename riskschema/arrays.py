@@ -34,6 +34,8 @@ class FactorTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Relative price impact per dollar sold."""
     shortfall: float
     """Expected shortfall of a one-day move in either direction, as a share."""
+    scenario_range: float
+    """The largest of the grid's joint moves in size, R, as a share."""
     hourly_volume: float
     """US dollars."""
     confidence: float

@@ -15,11 +15,31 @@ Grade = Literal["A", "BBB", "BB", "B", "CCC", "C", "D"]
 Score = Annotated[int, Meta(ge=0, le=1000)]
 
 
+ContributionKind = Literal[
+    "expected_shortfall",
+    "stress",
+    "grid",
+    "delta_floor",
+    "long_run_floor",
+    "hedge_not_credited",
+    "liquidity",
+    "concentration",
+    "oracle",
+    "rounding",
+]
+
+
 class LiquidationPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The price of one factor, all others unchanged, at which a silo becomes liquidatable."""
 
     factor: FactorId
     price: Wad
+    direction: Literal["fall", "rise"]
+    """``fall``: liquidatable below this price; ``rise``: above it."""
+    distance: Wad
+    """Signed share of the agreed price: -0.2 is 20 % below it. A `fall` above it or a `rise` below it has happened."""
+    within_reach: bool
+    """Passed already, or no farther than the factor's range R (docs/risk-model.md, section 6)."""
 
 
 class SiloAssessment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,9 +61,9 @@ class SiloAssessment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class Contribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A part of the initial margin; all parts of an assessment sum to it exactly."""
 
-    kind: str
-    """``expected_shortfall``, ``stress``, ``grid``, ``delta_floor``, ``long_run_floor``, ``liquidity``,
-    ``concentration``, ``oracle``, ``offset``, ``rounding``."""
+    kind: ContributionKind
+    """What the silos lose together (the first five), by silo and factor; then what is added to it. `hedge_not_credited`
+    is what hedges between silos would save if collateral were shared: a cost, never a saving."""
     silo: SiloId | None
     factor: FactorId | None
     amount: Usd

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from aggregator.exact.units import Coarseness
 from aggregator.margin.add_ons import AddOn
 from aggregator.rule_terms import LinearRule, RowInstrument
 from aggregator.valuation.money import usd_floor, usd_from_dollars
 from aggregator.valuation.pricing import needed_factors
-from riskschema.assessment import Contribution, LiquidationPrice
+from riskschema.assessment import Contribution, ContributionKind, LiquidationPrice
 from riskschema.instruments import Option
-from riskschema.units import Usd, Wad
+from riskschema.units import WAD, Usd, Wad
 
-KINDS = {
+KINDS: dict[str, ContributionKind] = {
     "fitted": "expected_shortfall",
     "toward_target": "expected_shortfall",
     "broken": "expected_shortfall",
@@ -38,7 +38,7 @@ def explain(
     member: str,
     decided: Iterable[Part],
     stressed: Iterable[Part],
-    offset: int,
+    not_credited: int,
     coarse: Coarseness,
     add_ons: Sequence[AddOn],
 ) -> tuple[Contribution, ...]:
@@ -49,37 +49,37 @@ def explain(
         member: The deciding member of the base requirement.
         decided: Each position's part of it.
         stressed: Each position's part of the stress loss (expected shortfall only).
-        offset: Unified minus net requirement, an account value: what netting across silos is not credited.
+        not_credited: Unified minus net requirement, an account value: what netting all silos would save beyond the
+            offsets that are credited.
         coarse: The account's coarseness.
         add_ons: Size add-ons per factor.
     """
     lines = _grouped(KINDS[member], decided, coarse) + _grouped("stress", stressed, coarse)
-    lines.append(_line("offset", None, None, usd_floor(offset, coarse)))
+    lines.append(_line("hedge_not_credited", None, None, usd_floor(not_credited, coarse)))
     for item in add_ons:
-        for kind, amount in (
-            ("liquidity", item.liquidity),
-            ("concentration", item.concentration),
-            ("oracle", item.oracle),
-        ):
-            lines.append(_line(kind, None, item.factor, usd_from_dollars(amount)))
+        lines += [
+            _line("liquidity", None, item.factor, usd_from_dollars(item.liquidity)),
+            _line("concentration", None, item.factor, usd_from_dollars(item.concentration)),
+            _line("oracle", None, item.factor, usd_from_dollars(item.oracle)),
+        ]
     lines = [line for line in lines if line.amount]
     rest = initial_margin - sum(line.amount for line in lines)
     return (*lines, _line("rounding", None, None, Usd(rest))) if rest else tuple(lines)
 
 
-def _grouped(kind: str, parts: Iterable[Part], coarse: Coarseness) -> list[Contribution]:
+def _grouped(kind: ContributionKind, parts: Iterable[Part], coarse: Coarseness) -> list[Contribution]:
     sums: dict[tuple[str | None, str | None], int] = {}
     for silo, factor, amount in parts:
         sums[silo, factor] = sums.get((silo, factor), 0) + amount
     return [_line(kind, silo, factor, usd_floor(amount, coarse)) for (silo, factor), amount in sums.items()]
 
 
-def _line(kind: str, silo: str | None, factor: str | None, amount: Usd) -> Contribution:
+def _line(kind: ContributionKind, silo: str | None, factor: str | None, amount: Usd) -> Contribution:
     return Contribution(kind=kind, silo=silo, factor=factor, amount=amount)
 
 
 def liquidation_prices(
-    rule: LinearRule, values: Sequence[int], prices: dict[str, Wad], quoted: frozenset[str]
+    rule: LinearRule, values: Sequence[int], prices: Mapping[str, Wad], ranges: Mapping[str, float]
 ) -> tuple[LiquidationPrice, ...]:
     """Return, per factor, the price at which the rule's sum reaches zero, all other prices unchanged.
 
@@ -90,8 +90,9 @@ def liquidation_prices(
         rule: The silo's rule.
         values: Each term's weighted value now, in one unit.
         prices: Agreed price per factor.
-        quoted: Factors with a quote.
+        ranges: Range R per factor: what counts as within reach.
     """
+    quoted = frozenset(prices)
     exposures: dict[str, int] = {}
     bent: set[str] = set()
     for term, value in zip(rule.terms, values, strict=True):
@@ -106,5 +107,18 @@ def liquidation_prices(
         rest = exposure - surplus
         if factor in bent or exposure == 0 or rest * exposure <= 0:
             continue
-        found.append(LiquidationPrice(factor=factor, price=Wad(prices[factor] * rest // exposure)))
+        price = Wad(prices[factor] * rest // exposure)
+        found.append(_liquidation_price(factor, price, prices[factor], exposure > 0, ranges[factor]))
     return tuple(found)
+
+
+def _liquidation_price(factor: str, price: Wad, now: Wad, held: bool, reach: float) -> LiquidationPrice:
+    """Return a price with how far it is; what is held is hurt by a fall, what is owed by a rise."""
+    distance = (price - now) * WAD // now
+    return LiquidationPrice(
+        factor=factor,
+        price=price,
+        direction="fall" if held else "rise",
+        distance=Wad(distance),
+        within_reach=(-distance if held else distance) <= int(reach * WAD),
+    )

@@ -14,7 +14,7 @@ from aggregator.exact.units import MANTISSA_LIMIT, USD_UNIT, LotExponent, in_man
 from aggregator.parameters import Parameters
 from aggregator.rule_terms import RowInstrument, RuleTerm
 from aggregator.scenarios.blocks import FactorBlocks, factor_blocks
-from aggregator.scenarios.columns import HOURS, MarketColumns, build_columns
+from aggregator.scenarios.columns import HOURS, MarketColumns, build_columns, scenario_range
 from aggregator.valuation.pricing import Pricer, UnitValues, decimals, needed_factors, unit_values
 from riskschema.arrays import FactorTerms, RiskArrays, RowTable
 from riskschema.codec import encode_json
@@ -160,6 +160,7 @@ def _terms(item: FactorBlocks, columns: MarketColumns, parameters: Parameters) -
             expected_shortfall(-moves, parameters.shortfall.tail_percent),
             expected_shortfall(moves, parameters.shortfall.tail_percent),
         ),
+        scenario_range=scenario_range(item, parameters.grid),
         hourly_volume=max(volume, liquidity.smallest_hourly_volume),
         confidence=quote.confidence / quote.price,
         static_share=parameters.static_margin.of(group),

@@ -21,7 +21,7 @@ from riskschema.instruments import (
 )
 from riskschema.portfolio import Portfolio, Position
 from riskschema.reasons import REASONS
-from riskschema.units import FixedPoint, Wad
+from riskschema.units import WAD, FixedPoint, Wad
 
 
 def print_table(content: RenderableType) -> None:
@@ -72,7 +72,9 @@ def assessment_table(assessment: Assessment) -> RenderableType:
     for heading in ("venue", "health", "equity", "24 h probability", "liquidation prices"):
         silos.add_column(heading, overflow="fold")
     for silo in assessment.silos:
-        prices = ", ".join(f"{price.factor} {_short(price.price)}" for price in silo.liquidation_prices)
+        prices = ", ".join(
+            f"{price.factor} {_short(price.price)} ({price.distance / WAD:+.1%})" for price in silo.liquidation_prices
+        )
         silos.add_row(
             f"{protocol_of(silo.venue)} ({silo.chain_id})",
             "" if silo.health is None else _short(silo.health),

@@ -132,7 +132,8 @@ def test_a_hedge_across_venues_is_credited_in_part(lab, parameters) -> None:
     short = lab.lending({"USDC": 30_000, "ETH": -10}, protocol="morpho_blue")
     found = one(lab.portfolio(long, short), lab.market(), parameters)
     assert found.siloed_margin > found.initial_margin > found.net_margin
-    assert any(line.kind == "offset" for line in found.explanation)
+    (missed,) = (line.amount for line in found.explanation if line.kind == "hedge_not_credited")
+    assert missed == pytest.approx(found.initial_margin - found.net_margin, abs=1000)
 
 
 def test_a_hedge_that_is_liquidated_in_the_tail_earns_no_offset(lab, parameters) -> None:
@@ -225,6 +226,10 @@ def test_the_liquidation_price_is_where_health_reaches_one(lab, parameters, borr
     prices = {item.factor: item.price / WAD for item in found.silos[0].liquidation_prices}
     assert prices["ETH"] == pytest.approx(13_000 / (10 * 0.8), rel=1e-7)
     assert prices["USDC"] == pytest.approx(10 * 0.8 * 2000 / 13_000, rel=1e-7)
+    ways = {item.factor: (item.direction, item.within_reach) for item in found.silos[0].liquidation_prices}
+    floor = parameters.grid.range_floor
+    assert floor.eth < 1 - 1_625 / 2_000 < floor.other  # as far as this ether would have to fall
+    assert ways == {"ETH": ("fall", False), "USDC": ("rise", False)}
 
 
 def test_a_numeraire_moves_both_sides_alike(lab, parameters) -> None:

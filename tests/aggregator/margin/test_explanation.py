@@ -13,14 +13,16 @@ from aggregator.margin.explanation import explain, liquidation_prices
 from aggregator.rule_terms import LinearRule, RuleTerm
 from aggregator.valuation.money import dollars, usd_ceiling, usd_floor, usd_from_dollars
 from riskschema.arrays import FactorTerms
+from riskschema.assessment import LiquidationPrice
 from riskschema.instruments import Option
-from riskschema.units import WAD, Usd
+from riskschema.units import WAD, Usd, Wad
 
 TERMS = FactorTerms(
     factor="ETH",
     half_spread=0.001,
     impact_per_usd=1e-9,
     shortfall=0.1,
+    scenario_range=0.2,
     hourly_volume=1e6,
     confidence=0.002,
     static_share=0.2,
@@ -63,7 +65,7 @@ def test_parts_are_grouped_and_the_rest_is_rounding() -> None:
         member="grid",
         decided=[("a", "ETH", 2**29), ("a", "ETH", -(2**28)), ("b", None, 0)],
         stressed=[],
-        offset=0,
+        not_credited=0,
         coarse=Coarseness(-20),
         add_ons=[AddOn("ETH", 2.0**-27, 0.0, 0.0)],
     )
@@ -77,7 +79,13 @@ def test_parts_are_grouped_and_the_rest_is_rounding() -> None:
 def test_no_rounding_line_where_nothing_is_left() -> None:
     assert (
         explain(
-            initial_margin=Usd(0), member="fitted", decided=[], stressed=[], offset=0, coarse=Coarseness(0), add_ons=[]
+            initial_margin=Usd(0),
+            member="fitted",
+            decided=[],
+            stressed=[],
+            not_credited=0,
+            coarse=Coarseness(0),
+            add_ons=[],
         )
         == ()
     )
@@ -110,7 +118,7 @@ def test_a_perfect_hedge_still_pays_the_delta_floor(lab, parameters) -> None:
     short = lab.lending({"ETH": -10}, protocol="x", health=2)
     long = lab.lending({"ETH": 10}, protocol="x", ident="long")
     (found,) = assess([lab.portfolio(short, long)], lab.market(), parameters).assessments
-    assert {line.kind for line in found.explanation} >= {"delta_floor", "offset"}
+    assert {line.kind for line in found.explanation} >= {"delta_floor", "hedge_not_credited"}
     assert found.net_margin / 1e8 > 0.01 * 40_000 * 0.99
 
 
@@ -130,12 +138,42 @@ def test_factors_of_options_have_no_single_liquidation_price(lab) -> None:
     ]
     prices = {name: lab.wad(1) for name in lab.assets}
     rule = LinearRule(terms=tuple(terms), close_factor_ppm=0)
-    found = liquidation_prices(rule, [10, 100, 50, 0], prices, frozenset(lab.assets))
+    found = liquidation_prices(rule, [10, 100, 50, 0], prices, dict.fromkeys(lab.assets, 0.3))
     assert found == ()
-    found = liquidation_prices(rule, [-10, 100, 50, 0], prices, frozenset(lab.assets))
+    found = liquidation_prices(rule, [-10, 100, 50, 0], prices, dict.fromkeys(lab.assets, 0.3))
     assert [item.factor for item in found] == []
-    found = liquidation_prices(rule, [-120, 60, 100, 0], prices, frozenset(lab.assets))
+    found = liquidation_prices(rule, [-120, 60, 100, 0], prices, dict.fromkeys(lab.assets, 0.3))
     assert [(item.factor, int(item.price)) for item in found] == [("BTC", 6 * WAD // 10)]
+
+
+PRICES = {name: Wad(2_000 * WAD) for name in ("ETH", "BTC")}
+
+
+def liquidated_at(lab, held: int, surplus: int, reach: float) -> LiquidationPrice:
+    """Return the price of bitcoin at which a silo with that exposure and surplus is liquidated, now at 2,000."""
+    terms = [
+        RuleTerm(instrument=lab.token(name), numeraire="USD", price=None, weighted=WAD, gross=1)
+        for name in ("ETH", "BTC")
+    ]
+    rule = LinearRule(terms=tuple(terms), close_factor_ppm=0)
+    found = liquidation_prices(rule, [surplus - held, held], PRICES, {"ETH": 9.0, "BTC": reach})
+    return next(item for item in found if item.factor == "BTC")
+
+
+@pytest.mark.parametrize(
+    ("held", "surplus", "reach", "expected"),
+    [
+        (100, 25, 0.25, (1_500, "fall", -0.25, True)),
+        (100, 26, 0.25, (1_480, "fall", -0.26, False)),
+        (-100, 25, 0.25, (2_500, "rise", 0.25, True)),
+        (-100, 26, 0.25, (2_520, "rise", 0.26, False)),
+        (100, -25, 0.01, (2_500, "fall", 0.25, True)),
+        (-100, -25, 0.01, (1_500, "rise", -0.25, True)),
+    ],
+)
+def test_a_liquidation_price_says_which_way_and_how_far(lab, held, surplus, reach, expected) -> None:
+    found = liquidated_at(lab, held, surplus, reach)
+    assert (found.price / WAD, found.direction, found.distance / WAD, found.within_reach) == expected
 
 
 @given(st.floats(1e-9, 1e200))
