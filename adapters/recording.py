@@ -204,6 +204,7 @@ async def record(
     *,
     deployment: dict[str, Any] | None = None,
     assets: Mapping[Address, str] | None = None,
+    start_block: int | None = None,
 ) -> VenueReading:
     """Read `accounts` through `adapter`, write every raw answer to `path`, and return the reading.
 
@@ -214,6 +215,7 @@ async def record(
         path: The file to write, whole or not at all.
         deployment: The table the adapter was made from, kept in the file so that a replay can make it again.
         assets: Which factor each token follows, kept likewise.
+        start_block: Record also whom discovery finds from this block on; None: only the reading.
 
     Raises:
         TransientError: the endpoint failed; nothing is written.
@@ -221,6 +223,8 @@ async def record(
     """
     recorder = RecordingReader(reader)
     reading = await adapter.read(recorder, accounts)
+    if start_block is not None:
+        await adapter.discover(recorder, start_block=start_block)
     recording = recorder.recording(
         protocol=protocol_of(adapter.venue), deployment=deployment or {}, accounts=accounts, assets=assets
     )

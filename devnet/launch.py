@@ -19,11 +19,11 @@ from devnet.deployment import (
     Deployment,
 )
 from devnet.local_chain import Devnet
-from devnet.protocols.aave import Aave, deploy_aave
-from devnet.protocols.morpho import Morpho, deploy_morpho
-from devnet.protocols.tokens import Tokens, deploy_tokens
-from devnet.protocols.uniswap import Uniswap, deploy_uniswap
+from devnet.protocols.aave_v3 import Aave, deploy_aave
+from devnet.protocols.morpho_blue import Morpho, deploy_morpho
+from devnet.protocols.uniswap_v3 import Uniswap, deploy_uniswap
 from devnet.seeding import Seeding
+from devnet.tokens import Tokens, deploy_tokens
 from devnet.toolchain.artifacts import Artifact, load_artifacts
 from devnet.toolchain.packages import Progress, default_cache, find_anvil
 from devnet.transactions import Transactions, checksum_address

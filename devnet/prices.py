@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from devnet.assets import ASSETS
 from devnet.deployment import DeployedPool
 from devnet.local_chain import Devnet
-from devnet.protocols.uniswap import square_root_price
+from devnet.protocols.uniswap_v3 import square_root_price
 
 FAR_DEADLINE = 2**40
 # more than any pool holds: the price limit ends the swap

@@ -5,10 +5,10 @@ have left fees in the ranges, and debts are no longer the round numbers they wer
 """
 
 from devnet.assets import ASSETS
-from devnet.protocols.aave import MAJORS_E_MODE, Aave
-from devnet.protocols.morpho import Morpho
-from devnet.protocols.tokens import Tokens
-from devnet.protocols.uniswap import WIDEST_TICK, LiquidityPool, Uniswap, square_root_price, tick_near
+from devnet.protocols.aave_v3 import MAJORS_E_MODE, Aave
+from devnet.protocols.morpho_blue import Morpho
+from devnet.protocols.uniswap_v3 import WIDEST_TICK, LiquidityPool, Uniswap, square_root_price, tick_near
+from devnet.tokens import Tokens
 from devnet.toolchain.artifacts import Contract
 from devnet.transactions import UNLIMITED, Transactions
 from devnet.users import AavePosition, LiquidityRange, MorphoPosition, Recipe

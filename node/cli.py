@@ -267,6 +267,7 @@ def keys_renew_guard(directory: Path, confirmed: bool) -> None:
 @click.option("--account", "accounts", multiple=True, required=True, help="Account to read; may be repeated.")
 @click.option("--chain", "chain_id", type=int, help="Chain id, where several are configured.")
 @block_option
+@click.option("--discovery", is_flag=True, help="Record also whom the logs name, from the venue's start block on.")
 @click.option("--output", type=PATH, required=True, help="Where the recording goes.")
 @json_option
 def record(
@@ -276,13 +277,23 @@ def record(
     accounts: tuple[str, ...],
     chain_id: int | None,
     block: int | None,
+    discovery: bool,
     output: Path,
     as_json: bool,
 ) -> None:
     """Write the raw answers of PROTOCOL's contracts at one block, with hashes, for replay in tests."""
     from node.commands.record import record_protocol  # noqa: PLC0415
 
-    record_protocol(protocol, config, accounts=accounts, chain_id=chain_id, block=block, output=output, as_json=as_json)
+    record_protocol(
+        protocol,
+        config,
+        accounts=accounts,
+        chain_id=chain_id,
+        block=block,
+        discovery=discovery,
+        output=output,
+        as_json=as_json,
+    )
 
 
 @plimsoll.command(

@@ -6,6 +6,7 @@ commands work on it: ``plimsoll positions ADDRESS --config plimsoll-data/devnet/
 
 from __future__ import annotations
 
+import json
 import secrets
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from contracts.deployment import Send, deploy, deploy_oracle, initialize_oracle
 from devnet.deployment import Deployment
 from devnet.local_chain import Devnet
 from devnet.prices import read_prices, set_prices
+from devnet.protocols import deployed_protocols, settings_table
 from node.committee_file import write_committee
 from node.committee_fit import discovery_rules
 from node.key_files import (
@@ -40,7 +42,8 @@ from riskschema.codec import encode_json
 from riskschema.market import Group, HourlyHistory
 from riskschema.units import ZERO_ADDRESS, Address, Hash32, Wad
 
-VENUES = ("aave_v3", "morpho_blue", "uniswap_v3", "wallet")
+VENUES = deployed_protocols()
+"""In the order of their bits."""
 FACTORS: dict[str, tuple[str, Group]] = {"WETH": ("ETH", "eth"), "WBTC": ("BTC", "btc"), "USDC": ("USDC", "stablecoin")}
 ROUND_SECONDS = 4
 REPORT_LIFE_SECONDS = 3_600
@@ -213,19 +216,8 @@ def _chain_lines(devnet: Devnet) -> list[str]:
     tokens = [(Address(asset.token), FACTORS[asset.symbol][0]) for asset in deployment.assets]
     for address, factor in native + tokens:
         lines += ["", "[[chains.assets]]", f'address = "{address}"', f'factor = "{factor}"']
-    markets = ", ".join(f'"{market.market_id}"' for market in deployment.morpho.markets)
-    addresses = ", ".join(f'"{address}"' for address, _ in tokens)
-    for protocol, fields in (
-        ("aave_v3", [f'addresses_provider = "{deployment.aave.addresses_provider}"']),
-        ("morpho_blue", [f'singleton = "{deployment.morpho.singleton}"', f"markets = [{markets}]"]),
-        ("uniswap_v3", [f'position_manager = "{deployment.uniswap.position_manager}"']),
-        ("wallet", [f"tokens = [{addresses}]"]),
-    ):
-        lines += [
-            "",
-            "[[chains.venues]]",
-            f'protocol = "{protocol}"',
-            f"start_block = {deployment.start_block}",
-            *fields,
-        ]
+    for protocol in VENUES:
+        lines += ["", "[[chains.venues]]", f'protocol = "{protocol}"', f"start_block = {deployment.start_block}"]
+        # texts and lists of texts are written alike in JSON and TOML
+        lines += [f"{key} = {json.dumps(value)}" for key, value in settings_table(protocol, deployment).items()]
     return lines

@@ -42,6 +42,7 @@ def record_protocol(
     accounts: tuple[str, ...],
     chain_id: int | None,
     block: int | None,
+    discovery: bool,
     output: Path,
     as_json: bool,
 ) -> None:
@@ -56,7 +57,9 @@ def record_protocol(
     subjects = tuple(dict.fromkeys(checked_address(account, what="--account") for account in accounts))
     require_directory_of(output, what="--output")
     chain = _chain(load_settings(config).chains, chain_id, config)
-    pinned, reading = asyncio.run(_record(protocol, chain, config, accounts=subjects, block=block, output=output))
+    pinned, reading = asyncio.run(
+        _record(protocol, chain, config, accounts=subjects, block=block, discovery=discovery, output=output)
+    )
     written = Written(
         file=str(output),
         protocol=protocol,
@@ -75,7 +78,14 @@ def record_protocol(
 
 
 async def _record(
-    protocol: str, chain: Chain, config: Path, *, accounts: tuple[Address, ...], block: int | None, output: Path
+    protocol: str,
+    chain: Chain,
+    config: Path,
+    *,
+    accounts: tuple[Address, ...],
+    block: int | None,
+    discovery: bool,
+    output: Path,
 ) -> tuple[BlockReference, VenueReading]:
     venues = [venue for venue in configured_venues(chain) if protocol_of(venue.venue) == protocol]
     if len(venues) != 1:
@@ -94,6 +104,7 @@ async def _record(
             output,
             deployment={key: value for key, value in table.items() if key not in VENUE_KEYS},
             assets={asset.address: asset.factor for asset in chain.assets},
+            start_block=venues[0].start_block if discovery else None,
         )
         return pinned.block, reading
 

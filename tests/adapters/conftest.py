@@ -1,4 +1,4 @@
-"""Readers of the local chain, and where each protocol is on it."""
+"""Readers of the local chain."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -41,18 +41,3 @@ def user(chain: Devnet) -> Callable[[str], Address]:
 def everyone(chain: Devnet) -> list[Address]:
     """All seeded users."""
     return [Address(user.address) for user in chain.deployment.users]
-
-
-@pytest.fixture
-def tables(chain: Devnet) -> dict[str, dict[str, Any]]:
-    """Per protocol the settings table of its deployment on the local chain."""
-    deployed = chain.deployment
-    return {
-        "aave_v3": {"addresses_provider": deployed.aave.addresses_provider},
-        "morpho_blue": {
-            "singleton": deployed.morpho.singleton,
-            "markets": [market.market_id for market in deployed.morpho.markets],
-        },
-        "uniswap_v3": {"position_manager": deployed.uniswap.position_manager},
-        "wallet": {"tokens": [asset.token for asset in deployed.assets]},
-    }

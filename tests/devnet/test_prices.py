@@ -4,7 +4,7 @@ import pytest
 
 from devnet.local_chain import Devnet
 from devnet.prices import crash, read_prices, set_prices
-from devnet.protocols.uniswap import square_root_price
+from devnet.protocols.uniswap_v3 import square_root_price
 
 pytestmark = pytest.mark.chain
 WAD = 10**18

@@ -11,7 +11,8 @@ from devnet.launch import launch
 from devnet.local_chain import Devnet
 from node.committee_file import load_committee
 from node.key_files import PASSWORD, read_public_keys
-from node.local_network import prepare_local_network
+from node.local_network import VENUES, prepare_local_network
+from riskschema.instruments import protocol_of
 from riskschema.units import Address
 from tests.node.commands.conftest import Plimsoll
 from tests.node.local_node import write_cheap_keys
@@ -72,13 +73,9 @@ def test_a_network_is_founded_and_its_first_report_is_accepted(
     committee = load_committee(operator / "committee.json")
     keys = read_public_keys(operator / "keys")
     assert committee.signers == (keys.attestation,)
-    deployment = present.deployment
-    assert [rule.venue for rule in committee.venues] == [
-        f"aave_v3:31337:{Address(deployment.aave.addresses_provider)}",
-        f"morpho_blue:31337:{Address(deployment.morpho.singleton)}",
-        f"uniswap_v3:31337:{Address(deployment.uniswap.position_manager)}",
-        "wallet:31337:balances",
-    ]
+    venues = [rule.venue for rule in committee.venues]
+    assert [protocol_of(venue) for venue in venues] == list(VENUES)
+    assert f"morpho_blue:31337:{Address(present.deployment.morpho.singleton)}" in venues
     publish = f'[publish]\nchain_id = {deployed["chain_id"]}\noracle = "{deployed["oracle"]}"\npoll = 0.05\n'
     config.write_text(config.read_text() + publish)
     report = plimsoll("run", "--config", config, "--once").document

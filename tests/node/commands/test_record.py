@@ -7,6 +7,7 @@ import pytest
 
 from adapters.protocols import load_protocol
 from adapters.recording import load_recording, read_recording
+from devnet.protocols import deployed_protocols
 from riskschema.codec import decode_json, encode_json, from_builtins
 from riskschema.instruments import protocol_of
 from riskschema.portfolio import Portfolio
@@ -15,16 +16,16 @@ from tests.node.commands.conftest import Plimsoll
 from tests.node.local_node import LocalNode
 
 pytestmark = pytest.mark.chain
-PROTOCOLS = ("aave_v3", "morpho_blue", "uniswap_v3", "wallet")
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", deployed_protocols())
 def test_a_recording_replays_to_the_reading_of_the_chain(
     plimsoll: Plimsoll, network: LocalNode, config: Path, tmp_path: Path, protocol: str
 ) -> None:
     user = network.devnet.deployment.user("everywhere").address
     output = tmp_path / "recording.json"
-    told = plimsoll("record", protocol, "--config", config, "--account", user, "--output", output, "--json").document
+    options = ("--config", config, "--account", user, "--output", output, "--discovery", "--json")
+    told = plimsoll("record", protocol, *options).document
     block = told["block"]["number"]
     live = plimsoll("positions", user, "--config", config, "--block", block, "--json")
     portfolio = decode_json(live.output.encode(), Portfolio, what="positions")
@@ -41,6 +42,9 @@ def test_a_recording_replays_to_the_reading_of_the_chain(
     assert told["silos"] == len(silos) > 0
     assert sorted(encode_json(silo) for silo in replayed.silos) == sorted(encode_json(silo) for silo in silos)
     assert replayed.unread == ()
+    start_block = network.devnet.deployment.start_block
+    found = asyncio.run(adapter.discover(load_recording(output), start_block=start_block))
+    assert bool(found) == bool(recording.queries)
 
 
 def test_what_was_written_is_told_in_a_line(

@@ -5,9 +5,11 @@ given the implementations, and reserves can be listed once an oracle and the ACL
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from devnet.assets import ASSETS, Asset
-from devnet.protocols.tokens import Tokens
+from devnet.deployment import Deployment
+from devnet.tokens import Tokens
 from devnet.toolchain.artifacts import Contract
 from devnet.transactions import Transactions, checksum_address
 from riskschema.units import ZERO_ADDRESS
@@ -52,6 +54,11 @@ def deploy_aave(transactions: Transactions, tokens: Tokens) -> Aave:
     transactions.send(provider, "setPoolDataProvider", data_provider.address)
     _list_reserves(transactions, tokens, provider, pool, configurator)
     return Aave(addresses_provider=provider, pool=pool, oracle=oracle, data_provider=data_provider)
+
+
+def settings_table(deployment: Deployment) -> dict[str, Any]:
+    """Return what the settings of the Aave adapter need."""
+    return {"addresses_provider": deployment.aave.addresses_provider}
 
 
 def _deploy_core(transactions: Transactions) -> tuple[Contract, Contract, Contract]:

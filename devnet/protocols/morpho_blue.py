@@ -1,11 +1,13 @@
 """Morpho Blue as published, with isolated markets priced by the same feeds as Aave."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
-from devnet.protocols.tokens import Tokens
+from devnet.deployment import Deployment
+from devnet.tokens import Tokens
 from devnet.toolchain.artifacts import Contract
 from devnet.transactions import Transactions
 
@@ -73,6 +75,14 @@ def deploy_morpho(transactions: Transactions, tokens: Tokens) -> Morpho:
         )
     transactions.mine_block()
     return Morpho(singleton=singleton, interest_rate_model=rate_model, markets=markets)
+
+
+def settings_table(deployment: Deployment) -> dict[str, Any]:
+    """Return what the settings of the Morpho adapter need."""
+    return {
+        "singleton": deployment.morpho.singleton,
+        "markets": [market.market_id for market in deployment.morpho.markets],
+    }
 
 
 def market_id(parameters: MarketParams) -> bytes:

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from math import floor, isqrt, log
+from typing import Any
 
 from devnet.assets import ASSETS
-from devnet.protocols.tokens import Tokens
+from devnet.deployment import Deployment
+from devnet.tokens import Tokens
 from devnet.toolchain.artifacts import Contract
 from devnet.transactions import Transactions, checksum_address
 from riskschema.units import ZERO_ADDRESS
@@ -70,6 +72,11 @@ def deploy_uniswap(transactions: Transactions, tokens: Tokens) -> Uniswap:
             fee_pips=FEE_PIPS,
         )
     return Uniswap(factory=factory, position_manager=positions, router=router, pools=pools)
+
+
+def settings_table(deployment: Deployment) -> dict[str, Any]:
+    """Return what the settings of the Uniswap adapter need."""
+    return {"position_manager": deployment.uniswap.position_manager}
 
 
 def square_root_price(token0: str, token1: str, price0: int, price1: int) -> int:
