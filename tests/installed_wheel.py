@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 import zipfile
 from decimal import Decimal
 from pathlib import Path
@@ -44,6 +45,15 @@ PORTFOLIO = {
         }
     ],
 }
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+for name in sys.argv[1:]:
+    package = importlib.import_module(name)
+    for module in pkgutil.walk_packages(package.__path__, name + "."):
+        if not module.name.endswith(("__main__", "migrations.env")):
+            importlib.import_module(module.name)
+"""
+"""Every module imports with the dependencies of a plain installation."""
 MARKET = {"as_of": 1_700_000_000, "quotes": [{"factor": "ETH", "price": "2000", "group": "eth"}]}
 
 
@@ -55,12 +65,14 @@ def main() -> None:
         run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(directory), cwd=ROOT)
         (wheel,) = directory.glob("*.whl")
         check_notices(wheel)
+        packages = check_contents(wheel)
         environment = directory / "environment"
         run(uv, "venv", "--quiet", "--python", sys.executable, str(environment))
         python = str(environment / "bin" / "python")
         lock = str(ROOT / "requirements.lock")
         run(uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", lock)
         run(uv, "pip", "install", "--quiet", "--python", python, "--no-deps", str(wheel))
+        run(python, "-c", IMPORT_ALL, *packages, cwd=directory)
         use(directory, str(environment / "bin" / "plimsoll"))
 
 
@@ -71,6 +83,18 @@ def check_notices(wheel: Path) -> None:
     assert "Apache License" in texts["LICENSE"]
     assert "Sun Microsystems" in texts["NOTICE"], "the notice of fdlibm must be preserved"
     assert "provided that this notice" in texts["NOTICE"]
+
+
+def check_contents(wheel: Path) -> list[str]:
+    """Fail if a file of a package is not in the wheel; return the packages."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages: list[str] = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    tracked = run("git", "ls-files", "--", *packages, cwd=ROOT).splitlines()
+    with zipfile.ZipFile(wheel) as opened:
+        lacking = sorted(set(tracked) - set(opened.namelist()))
+    assert not lacking, f"not in the wheel: {lacking}"
+    assert {name.split("/")[0] for name in tracked} == set(packages), "a package without files"
+    return packages
 
 
 def use(directory: Path, plimsoll: str) -> None:

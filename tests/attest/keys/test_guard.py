@@ -525,7 +525,9 @@ def test_a_disk_without_room_costs_the_round_and_no_more(path: Path, room: int) 
     """A limit on the size of files refuses what a full disk refuses."""
     fresh(path).close()
     arguments = [sys.executable, "-c", FULL, str(path), ADDRESS, str(room)]
-    said = subprocess.run(arguments, check=True, timeout=60, capture_output=True, text=True).stdout.splitlines()
+    said = subprocess.run(
+        arguments, check=True, timeout=HANG_SECONDS, capture_output=True, text=True
+    ).stdout.splitlines()
     assert said[0].startswith("guard_unwritable")
     assert "make room on the disk" in said[0]
     assert said[1] == "b'another'", "no mark was left, and no signature came out"

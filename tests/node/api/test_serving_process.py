@@ -26,9 +26,8 @@ from node.committee_file import write_committee
 from node.telemetry import Metrics
 from riskschema.errors import FatalError, InvalidData, TransientError
 from storage.store import open_store, open_store_to_read
-from tests.patience import HANG_SECONDS
+from tests.patience import HANG_SECONDS, eventually
 
-PATIENCE = HANG_SECONDS
 PROC = Path("/proc/self/fd")
 SETTINGS = """
 data_directory = "data"
@@ -65,7 +64,7 @@ class Beside:
 
     async def get(self, path: str, wanted: int = 200) -> Any:
         """Ask until there is an answer of that status."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + HANG_SECONDS
         seen: object = None
         while time.monotonic() < end:
             try:
@@ -114,9 +113,11 @@ async def test_another_process_serves_what_this_one_stores(beside: Beside, alice
         assert (await beside.get("/v1/rounds/latest"))["round"] == 7
         assert (await beside.get("/readyz"))["certified_round"] == 7
         await beside.world.certify(8, alice, bob)
-        end = time.monotonic() + PATIENCE
-        while (await beside.get("/v1/rounds/latest"))["round"] != 8:
-            assert time.monotonic() < end
+
+        async def follows() -> bool:
+            return (await beside.get("/v1/rounds/latest"))["round"] == 8
+
+        await eventually(follows)
         assert (await beside.get(f"/v1/accounts/{bob}"))["round"] == 8
         assert beside.ready == 1
 
@@ -138,10 +139,11 @@ async def test_a_process_that_dies_is_started_again_on_the_same_port(beside: Bes
     async with beside.running():
         first = await beside.pid()
         os.kill(first, signal.SIGKILL)
-        end = time.monotonic() + PATIENCE
-        while "serving_stopped" not in beside.world.status.ready(beside.world.clock.time):
-            assert time.monotonic() < end
-            await asyncio.sleep(0.01)
+
+        async def stopped() -> bool:
+            return "serving_stopped" in beside.world.status.ready(beside.world.clock.time)
+
+        await eventually(stopped)
         assert (await beside.get("/v1/rounds/latest"))["round"] == 7
         assert await beside.pid() != first
         assert beside.world.status.ready(beside.world.clock.time) == ()
@@ -208,14 +210,15 @@ async def test_a_process_whose_parent_is_killed_ends_by_itself(beside: Beside) -
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert parent.stdout is not None
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(HANG_SECONDS):
         port = int(await parent.stdout.readline())
     parent.kill()
     await parent.wait()
-    end = time.monotonic() + PATIENCE
-    while is_taken(port):
-        assert time.monotonic() < end
-        await asyncio.sleep(0.1)
+
+    async def is_free() -> bool:
+        return not is_taken(port)
+
+    await eventually(is_free)
 
 
 def is_taken(port: int) -> bool:
@@ -258,7 +261,7 @@ async def test_a_process_started_alone_waits_for_the_database_and_says_so(worlds
             assert (await other.get("/v1/rounds/latest"))["round"] == 7
             refused = await other.get("/readyz", 503)
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(process.wait, PATIENCE) == 0
+        assert await asyncio.to_thread(process.wait, HANG_SECONDS) == 0
         process.stderr.read()
     assert {each["code"] for each in refused["reasons"]} == {"round_overdue", "signer_silent"}
 

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from riskschema.rounds import RoundStep
 from tests.node.api.test_serving_process import serving_pid
 from tests.node.commands.conftest import Plimsoll
 from tests.node.local_node import LocalNode
-from tests.patience import HANG_SECONDS
+from tests.patience import HANG_SECONDS, wait_until
 
 pytestmark = pytest.mark.chain
 ROOT = Path(__file__).parents[3]
@@ -68,15 +67,14 @@ def get(url: str) -> dict[str, object]:
 
 def wait_until_ready(url: str) -> None:
     """The process that serves hears of the first round within a second."""
-    end = time.monotonic() + HANG_SECONDS
-    while True:
+
+    def is_ready() -> bool:
         try:
-            assert get(f"{url}/readyz")["status"] == "ready"
+            return get(f"{url}/readyz")["status"] == "ready"
         except urllib.error.HTTPError:
-            assert time.monotonic() < end
-            time.sleep(0.1)
-        else:
-            return
+            return False
+
+    wait_until(is_ready)
 
 
 @pytest.fixture(scope="module")
