@@ -31,6 +31,7 @@ from node.round.hourly_prices import HourlyPrices
 from node.round.observing import market_sources
 from node.round.parallel import in_parallel
 from node.round.reading import configured_venues, open_chains
+from node.round.retention import retention
 from node.settings import Keys, Market, Publish, Settings, read_text, rpc_url
 from node.status import NodeStatus
 from node.telemetry import Metrics
@@ -122,7 +123,12 @@ async def open_node(
             signer=signer,
             destination=destination,
             transmitter=transmitter,
-            keep_rounds=settings.keep_rounds,
+            retention=retention(
+                rounds=settings.keep_rounds,
+                days=settings.keep_days,
+                megabytes=settings.keep_megabytes,
+                interval_seconds=committee.round_interval_seconds,
+            ),
             status=status,
             metrics=metrics,
             before_step=before_step,

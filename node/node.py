@@ -20,6 +20,7 @@ from attest.reports.report import Model
 from node.publishing.transmitter import Transmitter
 from node.round.hourly_prices import HourlyPrices
 from node.round.reading import ConfiguredVenue
+from node.round.retention import Retention
 from node.status import NodeStatus
 from node.telemetry import Metrics
 from riskschema.market import Group
@@ -61,8 +62,8 @@ class Node:
     destination: Destination | None
     transmitter: Transmitter | None
     """None where this node does not publish."""
-    keep_rounds: int
-    """Older rounds are deleted from the store."""
+    retention: Retention
+    """Which rounds stay in the store."""
     status: NodeStatus
     metrics: Metrics
     recent_values: dict[str, Wad] = field(default_factory=dict)

@@ -139,6 +139,10 @@ class Settings(Table, frozen=True, kw_only=True):
     monitoring: Monitoring = Monitoring()
     keep_rounds: Annotated[int, Meta(ge=2)] = 10_000
     """Older rounds are deleted from the database."""
+    keep_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
+    """Rounds of longer ago are deleted too."""
+    keep_megabytes: Annotated[int, Meta(ge=16, le=10**9)] = 10_000
+    """Beyond so much the oldest rounds are deleted too; a megabyte is 10^6 bytes."""
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself."""

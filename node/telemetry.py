@@ -15,7 +15,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from node.status import NodeStatus
-from riskschema.rounds import RoundStep
+from riskschema.rounds import RoundStep, StoreSize
 
 REDACTED = "[redacted]"
 
@@ -147,6 +147,9 @@ class Metrics:
         self._abstentions = self._counter("plimsoll_abstentions", "Rounds this node abstained from", ["reason"])
         self._accounts = self._gauge("plimsoll_accounts", "Accounts in the last report")
         self._coverage = self._gauge("plimsoll_coverage_ppm", "Reads that succeeded in the last report, per million")
+        self._database = self._gauge(
+            "plimsoll_database_bytes", "Database pages in use, and free ones that are used again", ["kind"]
+        )
         self._unquoted = self._gauge(
             "plimsoll_unquoted", "1 per factor that no market source has a value of", ["factor"]
         )
@@ -183,6 +186,11 @@ class Metrics:
         """Note the size and the coverage of the newest report."""
         self._accounts.set(accounts)
         self._coverage.set(coverage_ppm)
+
+    def stored(self, size: StoreSize) -> None:
+        """Note what the database takes."""
+        self._database.labels("used").set(size.used)
+        self._database.labels("free").set(size.free)
 
     def unquoted(self, factors: Iterable[str]) -> None:
         """Note which factors no source has a value of."""

@@ -10,7 +10,7 @@ import msgspec
 from riskschema.instruments import FactorId, VenueId
 from riskschema.market import MarketReading
 from riskschema.portfolio import BlockReference, VenueReading
-from riskschema.rounds import StoredAccount, StoredHour, StoredMessage, StoredReport, StoredTransaction
+from riskschema.rounds import StoredAccount, StoredHour, StoredMessage, StoredReport, StoredTransaction, StoreSize
 from riskschema.units import Address, Hash32
 
 R = TypeVar("R")
@@ -298,12 +298,20 @@ class Store(Protocol):
         """Return the transaction of the highest nonce that publishes a round on a chain."""
         ...
 
-    async def prune(self, config_digest: Hash32, *, below_round: int) -> int:
+    async def prune(self, config_digest: Hash32, *, below_round: int, at_most: int = 256) -> int:
         """Delete the oldest rounds below `below_round` (never the latest certified); return how many.
 
-        One call deletes a bounded number of rounds: a return of 0 says that nothing is left to delete. Transactions
-        that are not settled stay.
+        One call deletes at most so many rounds: a return of 0 says that nothing is left to delete. Transactions that
+        are not settled stay.
         """
+        ...
+
+    async def config_digests(self) -> tuple[Hash32, ...]:
+        """Return the digests of which reports are kept: that of an earlier committee stays when a new one begins."""
+        ...
+
+    async def size(self) -> StoreSize:
+        """Return what the store takes on the disk."""
         ...
 
 

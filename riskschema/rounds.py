@@ -68,6 +68,14 @@ class StoredHour(msgspec.Struct, frozen=True, kw_only=True):
     """Canonical encoding."""
 
 
+class StoreSize(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store takes on the disk, in bytes."""
+
+    used: int
+    free: int
+    """Given back by deleted rounds and used again before the file grows; the file itself never shrinks."""
+
+
 class StoredTransaction(msgspec.Struct, frozen=True, kw_only=True):
     """A transaction kept before it is broadcast.
 

@@ -26,6 +26,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from riskschema.errors import FatalError, TransientError
+from riskschema.rounds import StoreSize
 from storage.migration import migrate, require_current
 
 BUSY_TIMEOUT_MILLISECONDS = 20_000
@@ -122,6 +123,20 @@ class Database:
         with self._translated():
             async with self._turn, self._writer.begin() as connection:
                 yield connection
+
+    async def size(self) -> StoreSize:
+        """Return the bytes of the pages in use and of the free ones; the write-ahead log is not counted.
+
+        Raises:
+            TransientError: the database failed.
+        """
+        async with self.read() as connection:
+            numbers = [
+                int((await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one())
+                for name in ("page_size", "page_count", "freelist_count")
+            ]
+        page, pages, free = numbers
+        return StoreSize(used=(pages - free) * page, free=free * page)
 
     async def cut_log(self) -> bool:
         """Move the write-ahead log into the file and cut it, if it is long; a bounded wait for those who read it.

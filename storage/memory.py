@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from riskschema.errors import FatalError
-from riskschema.rounds import StoredAccount, StoredHour, StoredMessage, StoredReport, StoredTransaction
+from riskschema.rounds import StoredAccount, StoredHour, StoredMessage, StoredReport, StoredTransaction, StoreSize
 from riskschema.units import Address, Hash32
 
 UNSETTLED = ("pending", "landed")
@@ -129,17 +129,18 @@ class MemoryStore:
         ]
         return max(of_round, key=lambda transaction: transaction.nonce, default=None)
 
-    async def prune(self, config_digest: Hash32, *, below_round: int) -> int:
-        """Delete the rounds below `below_round` (never the latest certified); return how many."""
+    async def prune(self, config_digest: Hash32, *, below_round: int, at_most: int = 256) -> int:
+        """Delete at most so many of the oldest rounds, never the latest certified; return how many."""
         latest = await self.latest_certified(config_digest)
         settled = [
             (each.config_digest, each.round) for each in self._transactions.values() if each.status not in UNSETTLED
         ]
-        doomed = {
+        old = {
             key
             for key in (*self._messages, *self._reports, *settled)
             if key[0] == config_digest and key[1] < below_round and (latest is None or key[1] != latest.round)
         }
+        doomed = sorted(old)[:at_most]
         for key in doomed:
             self._messages.pop(key, None)
             self._reports.pop(key, None)
@@ -151,3 +152,18 @@ class MemoryStore:
             if (transaction.config_digest, transaction.round) not in doomed or transaction.status in UNSETTLED
         }
         return len(doomed)
+
+    async def config_digests(self) -> tuple[Hash32, ...]:
+        """Return the digests of which reports are kept, in order."""
+        return tuple(sorted({digest for digest, _ in self._reports}))
+
+    async def size(self) -> StoreSize:
+        """Return the bytes of what is kept, nothing packed."""
+        messages = sum(len(message.payload) for of_round in self._messages.values() for message in of_round.values())
+        reports = sum(len(report.header) + len(report.state) for report in self._reports.values())
+        accounts = sum(
+            len(account.leaf) + len(account.assessment) + len(account.portfolio or b"")
+            for of_round in self._accounts.values()
+            for account in of_round.values()
+        )
+        return StoreSize(used=messages + reports + accounts, free=0)

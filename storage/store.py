@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from riskschema.errors import FatalError
-from riskschema.rounds import StoredAccount, StoredHour, StoredMessage, StoredReport, StoredTransaction
+from riskschema.rounds import StoredAccount, StoredHour, StoredMessage, StoredReport, StoredTransaction, StoreSize
 from riskschema.units import Address, Hash32
 from storage import rows
 from storage.accounts import AccountReader, insert_accounts, pack
@@ -23,7 +23,6 @@ MAX_MESSAGES = 4_096
 """Of one round: more than any committee can send; beyond it the oldest are returned."""
 MAX_PENDING = 1_024
 MAX_HOURS = 24 * 366 * 50
-ROUNDS_PER_PRUNE = 256
 UNSETTLED = ("pending", "landed")
 
 
@@ -213,16 +212,16 @@ class SqlStore:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else rows.transaction(row)
 
-    async def prune(self, config_digest: Hash32, *, below_round: int) -> int:
+    async def prune(self, config_digest: Hash32, *, below_round: int, at_most: int = 256) -> int:
         """Delete the oldest rounds below `below_round` (never the latest certified); return how many.
 
-        One call deletes at most 256 rounds: a return of 0 says that nothing is left to delete. Transactions that are
-        not settled stay. Then the write-ahead log is cut, if it is long and its readers let go of it.
+        One call deletes at most so many rounds: a return of 0 says that nothing is left to delete. Transactions that
+        are not settled stay. Then the write-ahead log is cut, if it is long and its readers let go of it.
         """
         async with self._database.write() as connection:
             latest = await _latest_certified(connection, config_digest)
             spared = None if latest is None else latest.round
-            doomed = await _oldest_rounds(connection, config_digest, below_round, spared)
+            doomed = await _oldest_rounds(connection, config_digest, below_round, spared, at_most)
             for table in (MESSAGES, REPORTS, TRANSACTIONS):
                 condition = and_(table.c.config_digest == config_digest, table.c.round.in_(doomed))
                 if table is TRANSACTIONS:
@@ -230,6 +229,16 @@ class SqlStore:
                 await connection.execute(delete(table).where(condition))
         await self._database.cut_log()
         return len(doomed)
+
+    async def config_digests(self) -> tuple[Hash32, ...]:
+        """Return the digests of which reports are kept, in order."""
+        query = select(REPORTS.c.config_digest).distinct().order_by(REPORTS.c.config_digest)
+        async with self._database.read() as connection:
+            return tuple((await connection.execute(query)).scalars())
+
+    async def size(self) -> StoreSize:
+        """Return the bytes of the pages in use and of those that wait to be used again."""
+        return await self._database.size()
 
 
 def require_same_report(kept: StoredReport, offered: StoredReport) -> None:
@@ -283,7 +292,7 @@ async def _latest_certified(connection: AsyncConnection, config_digest: Hash32) 
 
 
 async def _oldest_rounds(
-    connection: AsyncConnection, config_digest: Hash32, below_round: int, spared: int | None
+    connection: AsyncConnection, config_digest: Hash32, below_round: int, spared: int | None, at_most: int
 ) -> list[int]:
     parts = []
     for table in (MESSAGES, REPORTS, TRANSACTIONS):
@@ -292,5 +301,5 @@ async def _oldest_rounds(
             part = part.where(TRANSACTIONS.c.status.not_in(UNSETTLED))
         parts.append(part if spared is None else part.where(table.c.round != spared))
     rounds = union(*parts).subquery()
-    query = select(rounds.c.round).order_by(rounds.c.round).limit(ROUNDS_PER_PRUNE)
+    query = select(rounds.c.round).order_by(rounds.c.round).limit(at_most)
     return list((await connection.execute(query)).scalars())

@@ -29,6 +29,7 @@ from node.round.hourly_prices import completed_hours, encode_hours
 from node.round.observing import observe
 from node.round.parallel import in_parallel
 from node.round.reading import Reading, discover_accounts, read_portfolios
+from node.round.retention import make_room
 from riskschema.codec import encode_json
 from riskschema.errors import TransientError
 from riskschema.ports import PublishedTransaction
@@ -197,7 +198,7 @@ async def _certify(node: Node, effects: Effects, hours: Sequence[HourRow]) -> Ce
 async def _publish(node: Node, certificate: Certificate, *, until_landed: bool) -> Landing:
     """Hand the report on to the contract, and make room in the store."""
     round_number = certificate.header.round
-    await node.store.prune(node.config_digest, below_round=round_number - node.keep_rounds)
+    node.metrics.stored(await make_room(node.store, node.config_digest, node.retention, round_number))
     if node.transmitter is None:
         return None
     interval = float(node.rules.committee.round_interval_seconds)  # a clock that went back must not hold up the rounds

@@ -115,6 +115,8 @@ def test_a_destination_on_an_unknown_chain_is_refused(tmp_path: Path) -> None:
         ("[api]\nport = 65536\n", "$.api.port"),
         ("[api]\nport = '8547'\n", "$.api.port"),
         ("keep_rounds = 1\n", "$.keep_rounds"),
+        ("keep_days = 0\n", "$.keep_days"),
+        ("keep_megabytes = 15\n", "$.keep_megabytes"),
         ("[publish]\nchain_id = 1\n", "`oracle`"),
         ("[keys]\nattestation = 'a'\n", "`identity`"),
         ("[surprise]\n", "`surprise`"),

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from node.status import NodeStatus
 from node.telemetry import _CHATTY_LIBRARIES, REDACTED, Metrics, configure_logging, redact, redact_urls
-from riskschema.rounds import RoundStep
+from riskschema.rounds import RoundStep, StoreSize
 
 
 @pytest.fixture
@@ -179,12 +179,15 @@ def test_a_step_is_measured_also_when_it_fails():
 def test_reports_abstentions_and_transactions_are_counted():
     metrics = Metrics(NodeStatus(round_interval=1))
     metrics.reported(accounts=24, coverage_ppm=990_000)
+    metrics.stored(StoreSize(used=4_096, free=8_192))
     metrics.abstained("endpoint_unreachable")
     metrics.published(chain_id=31337, gas_used=88_000)
 
     found = samples(metrics)
     assert found["plimsoll_accounts",] == 24
     assert found["plimsoll_coverage_ppm",] == 990_000
+    assert found["plimsoll_database_bytes", ("kind", "used")] == 4_096
+    assert found["plimsoll_database_bytes", ("kind", "free")] == 8_192
     assert found["plimsoll_abstentions_total", ("reason", "endpoint_unreachable")] == 1
     assert found["plimsoll_publish_gas_sum", ("chain_id", "31337")] == 88_000
 

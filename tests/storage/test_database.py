@@ -24,11 +24,11 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
 from riskschema.errors import FatalError, TransientError
-from riskschema.rounds import StoredAccount, StoredMessage, StoredReport
+from riskschema.rounds import StoredAccount, StoredReport
 from riskschema.units import Address, Hash32
 from storage import database as database_module
 from storage.database import Database, open_database
-from storage.store import ROUNDS_PER_PRUNE, SqlStore, open_store
+from storage.store import SqlStore, open_store
 from storage.tables import METADATA
 
 NETWORK = Hash32("0x" + "a1" * 32)
@@ -272,15 +272,6 @@ def test_the_migrations_are_inside_the_package() -> None:
     folder = importlib.resources.files("storage") / "migrations"
     assert (folder / "env.py").is_file()
     assert any(file.name.endswith(".py") for file in (folder / "versions").iterdir())
-
-
-async def test_one_call_prunes_a_bounded_number_of_rounds(tmp_path: Path) -> None:
-    async with open_store(tmp_path / "node.db") as store:
-        for number in range(ROUNDS_PER_PRUNE + 3):
-            await store.put_message(NETWORK, StoredMessage(round=number, kind="k", sender="s", payload=b""))
-        assert await store.prune(NETWORK, below_round=10_000) == ROUNDS_PER_PRUNE
-        assert await store.prune(NETWORK, below_round=10_000) == 3
-        assert await store.prune(NETWORK, below_round=10_000) == 0
 
 
 WRITER = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -295,6 +296,37 @@ class StoreContract:
         assert await store.round_transaction(NETWORK, 31337, 1) == transaction(99, round_number=1)
         assert await store.round_transaction(NETWORK, 31337, 2) is None
         assert await store.prune(NETWORK, below_round=5) == 0
+
+    async def test_one_call_prunes_at_most_so_many_of_the_oldest_rounds(self, store: Store) -> None:
+        for round_number in (5, 3, 1, 4, 2):
+            await store.put_message(NETWORK, message(round_number))
+        assert await store.prune(NETWORK, below_round=5, at_most=3) == 3
+        assert await store.messages(NETWORK, 3) == ()
+        assert await store.messages(NETWORK, 4) == (message(4),)
+        assert await store.prune(NETWORK, below_round=5, at_most=3) == 1
+        assert await store.prune(NETWORK, below_round=5, at_most=3) == 0
+
+    async def test_digests_are_told_as_long_as_a_report_of_theirs_is_kept(self, store: Store) -> None:
+        assert await store.config_digests() == ()
+        await store.put_report(report(network=OTHER_NETWORK), [])
+        await store.put_report(report(), [])
+        await store.put_report(report(2), [])
+        assert await store.config_digests() == (NETWORK, OTHER_NETWORK)
+        await store.prune(OTHER_NETWORK, below_round=2)
+        assert await store.config_digests() == (NETWORK,)
+
+    async def test_what_is_used_grows_with_rounds_and_falls_when_they_are_pruned(self, store: Store) -> None:
+        empty = await store.size()
+        noise = bytes(random.Random(1).randbytes(20_000))
+        for round_number in (1, 2):
+            kept = [msgspec.structs.replace(account(number), assessment=noise) for number in range(10)]
+            await store.put_report(report(round_number), kept)
+        full = await store.size()
+        assert full.used - empty.used >= 2 * len(noise)
+        await store.prune(NETWORK, below_round=2)
+        after = await store.size()
+        assert after.used - empty.used <= (full.used - empty.used) * 0.6
+        assert after.used + after.free <= full.used + full.free
 
     async def test_what_settles_after_its_round_was_pruned_is_pruned_too(self, store: Store) -> None:
         await store.put_report(report(), [])
