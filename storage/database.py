@@ -32,7 +32,7 @@ from storage.migration import migrate, require_current
 BUSY_TIMEOUT_MILLISECONDS = 20_000
 JOURNAL_BYTES = 16 * 1024 * 1024
 """A longer write-ahead log is cut between rounds; one round may write more."""
-CUT_MILLISECONDS = 2_000
+CUT_MILLISECONDS = 500
 """Longest wait for readers of the log while it is cut; nobody writes meanwhile."""
 CONNECTIONS = 4
 CONNECTION_WAIT_SECONDS = 60
