@@ -1,9 +1,9 @@
-"""Requests per second of the HTTP API: one server process, one client process, connections kept open.
+"""Requests per second of the HTTP API: processes that serve one database file, and as many clients.
 
-    python bench/api.py [--accounts 1000] [--connections 32] [--seconds 5]
+    python bench/api.py [--processes 1] [--accounts 1000] [--connections 32] [--seconds 5]
 
-Accounts are asked for in turn, so the first pass makes each answer and all later ones come from the cache. Prints a
-table and, as the last line, JSON.
+Each client process keeps its connections to one server open. Accounts are asked for in turn, so the first pass makes
+each answer from the database and all later ones come from the cache. Prints a table and, as the last line, JSON.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ import argparse
 import asyncio
 import json
 import multiprocessing
+import os
+import tempfile
 import time
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import coincurve
 
@@ -29,9 +32,10 @@ from node.status import NodeStatus
 from node.telemetry import HttpMetrics
 from riskschema.assessment import Assessment, Contribution
 from riskschema.codec import encode_json
+from riskschema.ports import Store
 from riskschema.rounds import StoredAccount, StoredReport
 from riskschema.units import Address, Hash32, Probability, Usd
-from storage.memory import MemoryStore
+from storage.store import open_store, open_store_to_read
 
 KEY = bytes(31) + b"\x01"
 NO_HASH = bytes(32)
@@ -97,8 +101,8 @@ def committee() -> Committee:
     )
 
 
-async def filled_store(members: Committee, accounts: int) -> MemoryStore:
-    store, network = MemoryStore(), config_digest(members)
+async def fill_store(store: Store, members: Committee, accounts: int) -> None:
+    network = config_digest(members)
     leaves = [leaf_of(account(number)) for number in range(accounts)]
     tree = build_tree([leaf_hash(leaf) for leaf in leaves])
     roots = ("parent", "state_root", "pins_root", "market_root", "arrays_root", "parameters_hash", "feeds_root")
@@ -136,21 +140,30 @@ async def filled_store(members: Committee, accounts: int) -> MemoryStore:
     await store.put_report(report, stored)
     signature = sign_digest(signing_digest(header, members.destinations), KEY)
     await store.certify(digest, 1, encode_certificate(assemble_certificate(header, {0: signature})))
-    return store
 
 
-def run_server(accounts: int, told: Connection) -> None:
+async def write_database(path: Path, accounts: int) -> None:
+    async with open_store(path) as store:
+        await fill_store(store, committee(), accounts)
+
+
+def run_server(path: Path, told: Connection) -> None:
     async def run() -> None:
         members, status = committee(), NodeStatus(round_interval=12)
-        store = await filled_store(members, accounts)
-        metrics = HttpMetrics()
-        app = create_app(store=store, committee=members, status=status, metrics=metrics, clock=SystemClock())
-        async with serve(app) as listening:
-            told.send((listening.host, listening.port))
-            while await asyncio.to_thread(told.recv) != "stop":
-                told.send(time.process_time())
+        async with open_store_to_read(path) as store:
+            app = create_app(store=store, committee=members, status=status, metrics=HttpMetrics(), clock=SystemClock())
+            async with serve(app) as listening:
+                told.send((listening.host, listening.port))
+                while await asyncio.to_thread(told.recv) != "stop":
+                    told.send(time.process_time())
 
     asyncio.run(run())
+
+
+def run_client(host: str, port: int, told: Connection) -> None:
+    """Ask as often as told to: accounts, connections and seconds at a time."""
+    while (told_to := told.recv()) is not None:
+        told.send(asyncio.run(load(host, port, *told_to)))
 
 
 async def ask(host: str, port: int, start: int, accounts: int, until: float) -> list[float]:
@@ -177,41 +190,78 @@ async def load(host: str, port: int, accounts: int, connections: int, seconds: f
     return [took for each in await asyncio.gather(*asking) for took in each]
 
 
-def server_seconds(server: Connection) -> float:
-    """CPU time of the server so far: other work on the machine changes the requests per second, but hardly this."""
-    server.send("cpu")
-    return server.recv()
+class Pair:
+    """A server and its client, each in a process of its own."""
+
+    def __init__(self, path: Path) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._server, there = context.Pipe()
+        self._client, client_there = context.Pipe()
+        self._processes = [context.Process(target=run_server, args=(path, there))]
+        self._processes[0].start()
+        host, port = self._server.recv()
+        self._processes.append(context.Process(target=run_client, args=(host, port, client_there)))
+        self._processes[1].start()
+
+    def begin(self, accounts: int, connections: int, seconds: float) -> None:
+        self._client.send((accounts, connections, seconds))
+
+    def finish(self) -> list[float]:
+        took: list[float] = self._client.recv()
+        return took
+
+    def server_seconds(self) -> float:
+        """CPU time of the server so far: other work on the machine changes the requests per second, but hardly this."""
+        self._server.send("cpu")
+        seconds: float = self._server.recv()
+        return seconds
+
+    def close(self) -> None:
+        self._client.send(None)
+        self._server.send("stop")
+        for process in self._processes:
+            process.join()
+
+
+def measure(pairs: list[Pair], accounts: int, connections: int, seconds: float) -> tuple[list[float], float]:
+    """Return what each request took, and the CPU time of all servers."""
+    before = sum(pair.server_seconds() for pair in pairs)
+    for pair in pairs:
+        pair.begin(accounts, connections, seconds)
+    took = sorted(took for pair in pairs for took in pair.finish())
+    return took, sum(pair.server_seconds() for pair in pairs) - before
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--accounts", type=int, default=1000)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=5.0)
     options = parser.parse_args()
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    server = context.Process(target=run_server, args=(options.accounts, there))
-    server.start()
-    try:
-        host, port = here.recv()
-        asyncio.run(load(host, port, options.accounts, options.connections, 1.0))
-        before = server_seconds(here)
-        took = sorted(asyncio.run(load(host, port, options.accounts, options.connections, options.seconds)))
-        used = server_seconds(here) - before
-    finally:
-        here.send("stop")
-        server.join()
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "bench.sqlite"
+        asyncio.run(write_database(path, options.accounts))
+        pairs = [Pair(path) for _ in range(options.processes)]
+        try:
+            first, first_used = measure(pairs, options.accounts, options.connections, options.seconds)
+            took, used = measure(pairs, options.accounts, options.connections, options.seconds)
+        finally:
+            for pair in pairs:
+                pair.close()
     result = {
+        "processes": options.processes,
         "requests_per_second": round(len(took) / options.seconds),
         "server_cpu_us_per_request": round(used / len(took) * 1e6, 1),
+        "server_cpu_us_while_filling": round(first_used / len(first) * 1e6, 1),
         "p50_ms": round(took[len(took) // 2] * 1000, 2),
         "p99_ms": round(took[len(took) * 99 // 100] * 1000, 2),
         "accounts": options.accounts,
         "connections": options.connections,
+        "load_average": round(os.getloadavg()[0], 1),
     }
     for name, value in result.items():
-        print(f"{name:28}{value:>12}")
+        print(f"{name:34}{value:>12}")
     print(json.dumps(result))
 
 

@@ -1,9 +1,16 @@
-"""Clients that mean no good: they are slow, silent, loud, greedy or broken, and there are many of them."""
+"""Clients that mean no good: they are slow, silent, loud, greedy or broken, and there are many of them.
+
+    python -m tests.soak.hostile_http HOST PORT ATTACK CLIENTS
+
+attacks from a process of its own until its standard input ends, and then prints how often it did.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -20,6 +27,9 @@ GARBAGE = (
     b"GET /v1/accounts/%00%ff%c0%ae/../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + bytes(5_000),
 )
+
+SUBJECTS = 10_000
+"""Accounts that are asked for have the numbers below."""
 
 Attack = Callable[["Crowd", random.Random], Awaitable[None]]
 
@@ -135,6 +145,57 @@ async def knock_and_run(crowd: Crowd, chance: random.Random) -> None:
         writer.transport.abort()
 
 
+async def ask_for_metrics(crowd: Crowd, _chance: random.Random) -> None:
+    """Ask for the series without a pause."""
+    await _ask_on(crowd, lambda: "/metrics")
+
+
+async def ask_for_one_account(crowd: Crowd, _chance: random.Random) -> None:
+    """Ask for the same account without a pause."""
+    await _ask_on(crowd, lambda: f"/v1/accounts/0x{1:040x}")
+
+
+async def ask_for_many_accounts(crowd: Crowd, chance: random.Random) -> None:
+    """Ask for another account each time, and for pages of accounts: no answer is kept."""
+    await _ask_on(
+        crowd,
+        lambda: "/v1/accounts" if chance.random() < 0.2 else f"/v1/accounts/0x{chance.randrange(SUBJECTS):040x}",
+    )
+
+
+async def ask_for_one_round(crowd: Crowd, _chance: random.Random) -> None:
+    """Ask for the latest round without a pause."""
+    await _ask_on(crowd, lambda: "/v1/rounds/latest")
+
+
+async def send_a_huge_body(crowd: Crowd, _chance: random.Random) -> None:
+    """Announce a hundred gigabytes, and send them as long as they are taken."""
+    reader, writer = await crowd.connect()
+    try:
+        writer.write(b"POST /v1/rounds/latest HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
+        while not reader.at_eof():
+            writer.write(bytes(65_536))
+            await writer.drain()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await reader.read(1_000)
+    finally:
+        writer.transport.abort()
+
+
+async def _ask_on(crowd: Crowd, path: Callable[[], str]) -> None:
+    reader, writer = await crowd.connect()
+    try:
+        for _ in range(1_000):
+            writer.write(f"GET {path()} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            await reader.readexactly(int(length.split(b":")[1]))
+            crowd.done["answers"] += 1
+    finally:
+        writer.close()
+
+
 async def hammer(crowd: Crowd, chance: random.Random) -> None:
     """Ask right questions without a pause."""
     reader, writer = await crowd.connect()
@@ -147,3 +208,17 @@ async def hammer(crowd: Crowd, chance: random.Random) -> None:
             await reader.readexactly(int(length.split(b":")[1]))
     finally:
         writer.close()
+
+
+async def attack_until_told(host: str, port: int, attack: Attack, clients: int) -> Counter[str]:
+    """Attack until standard input ends."""
+    crowd = Crowd(host, port, seed=22)
+    crowd.send(attack, clients)
+    await asyncio.to_thread(sys.stdin.read)
+    await crowd.go_home()
+    return crowd.done
+
+
+if __name__ == "__main__":
+    host, port, name, clients = sys.argv[1:]
+    print(json.dumps(asyncio.run(attack_until_told(host, int(port), globals()[name], int(clients)))))

@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 ROUND_SECONDS = 1
 MARKET_SECONDS_PER_STEP = 900.0
 START_SECONDS = 120.0
-SERVING = re.compile(r"serving (http://\S+)")
+SERVING = re.compile(r"serving (http://[^\s,]+)")
 
 
 @dataclass
@@ -42,6 +42,7 @@ class NodeProcess:
     devnet: Devnet
     network: LocalNetwork
     genesis_time: int
+    round_seconds: int = ROUND_SECONDS
     lives: int = 0
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
@@ -83,7 +84,7 @@ class NodeProcess:
     def next_slot(self) -> float:
         """Return when the next round begins, Unix seconds."""
         elapsed = time.time() - self.genesis_time
-        return self.genesis_time + (elapsed // ROUND_SECONDS + 1) * ROUND_SECONDS
+        return self.genesis_time + (elapsed // self.round_seconds + 1) * self.round_seconds
 
     def kill(self) -> None:
         """End it with SIGKILL."""
@@ -152,15 +153,15 @@ def wait_for(look: Callable[[], T | None], seconds: float, tell: Callable[[], st
 
 
 @contextmanager
-def running_network(directory: Path, *, seed: int) -> Iterator[NodeProcess]:
+def running_network(directory: Path, *, seed: int, round_seconds: int = ROUND_SECONDS) -> Iterator[NodeProcess]:
     """Start a chain whose prices move every round, and prepare a node that is not started yet."""
     directory.chmod(0o700)
     write_cheap_keys(directory / "keys")
     with launch() as devnet:
-        genesis_time = int(time.time()) - ROUND_SECONDS
-        with patch("node.local_network.ROUND_SECONDS", ROUND_SECONDS):
+        genesis_time = int(time.time()) - round_seconds
+        with patch("node.local_network.ROUND_SECONDS", round_seconds):
             network = prepare_local_network(devnet, directory, port=None, now=genesis_time)
-        node = NodeProcess(devnet=devnet, network=network, genesis_time=genesis_time)
+        node = NodeProcess(devnet=devnet, network=network, genesis_time=genesis_time, round_seconds=round_seconds)
         with moving_prices(devnet, seed):
             try:
                 yield node

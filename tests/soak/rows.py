@@ -17,6 +17,8 @@ class Tally:
     def __init__(self) -> None:
         self.seeds = "none"
         self.counts: dict[str, int | float | str] = {}
+        self.lines: list[dict[str, int | float | str]] = []
+        """Of a table of its own."""
 
     def count(self, **counts: float | str) -> None:
         """Keep numbers under names; underscores become spaces."""
@@ -32,6 +34,7 @@ def write_row(item: pytest.Item, report: pytest.TestReport, tally: Tally) -> Non
         "test": item.nodeid.removeprefix("tests/soak/"),
         "seeds": tally.seeds,
         "counts": tally.counts,
+        "lines": tally.lines,
         "result": report.outcome,
         "seconds": round(report.duration),
     }

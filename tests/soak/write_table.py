@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from pathlib import Path
 
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
+BEGIN_LINES, END_LINES = "<!-- rounds under attack -->", "<!-- end of rounds under attack -->"
 
 
 def table(rows: list[dict[str, object]]) -> str:
@@ -34,6 +34,22 @@ def table(rows: list[dict[str, object]]) -> str:
     return "\n".join(lines)
 
 
+def lines_table(rows: list[dict[str, object]]) -> str:
+    """Return the Markdown table of all lines that tests left, which are all of one kind."""
+    lines = [line for row in rows for line in as_lines(row.get("lines", []))]
+    if not lines:
+        return ""
+    head = list(lines[0])
+    told = ["| " + " | ".join(number(line[name]) for name in head) + " |" for line in lines]
+    return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *told])
+
+
+def as_lines(value: object) -> list[dict[str, object]]:
+    """Return what a row has under its lines."""
+    assert isinstance(value, list)
+    return value
+
+
 def number(value: object) -> str:
     """Return a count with thousands set apart."""
     return f"{value:,}" if isinstance(value, int) else str(value)
@@ -42,12 +58,14 @@ def number(value: object) -> str:
 def main(results: Path, page: Path | None) -> None:
     """Print the table, and put it into the page."""
     rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
-    found = table(rows)
-    print(found)
+    found, lines = table(rows), lines_table(rows)
+    print(found, lines, sep="\n\n")
     if page is not None:
         text = page.read_text()
-        wanted = f"{BEGIN}\n{found}\n{END}"
-        page.write_text(re.sub(f"{BEGIN}.*{END}", lambda _: wanted, text, flags=re.DOTALL))
+        for begin, content, end in ((BEGIN, found, END), (BEGIN_LINES, lines, END_LINES)):
+            before, _, rest = text.partition(begin)
+            text = f"{before}{begin}\n{content}\n{end}{rest.partition(end)[2]}"
+        page.write_text(text)
 
 
 if __name__ == "__main__":
