@@ -19,7 +19,7 @@ from aggregator.margin.unified import MarginResult, account_margins, silo_debts
 from aggregator.parameters import Parameters
 from aggregator.probability.score import touch_probability, verdict
 from aggregator.probability.touch import TouchResult, account_touches
-from aggregator.valuation.arrays import build_arrays
+from aggregator.valuation.arrays import arrays_digest_chunks, build_arrays
 from aggregator.valuation.money import dollars, usd_ceiling, usd_from_dollars
 from aggregator.valuation.positions import (
     ReadAccount,
@@ -42,8 +42,10 @@ class AssessmentBatch(msgspec.Struct, frozen=True, kw_only=True):
     assessments: tuple[Assessment, ...]
     arrays: RiskArrays
     positions: PositionTable
-    feeds: tuple[object, ...] = ()
-    """Parameter feeds; none in this version."""
+
+    def array_rows(self) -> tuple[bytes, ...]:
+        """Return the canonical bytes of every row of the arrays: the leaves of the header's arrays root."""
+        return tuple(arrays_digest_chunks(self.arrays))
 
 
 class Measures(msgspec.Struct, frozen=True, kw_only=True):

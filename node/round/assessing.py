@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from aggregator.assess import assess
-from aggregator.scenarios.memory import MarketMemory, decode_memory, step_memory
-from aggregator.valuation.arrays import arrays_digest_chunks
+from aggregator.market_memory import SECTION
 from aggregator.warm_up import enter_every_kernel
 from attest.agreement.outcome import Outcome
 from attest.agreement.state import AgreedState
@@ -16,10 +15,6 @@ from node.node import Node
 from node.round.reading import Reading
 from riskschema.assessment import Assessment
 from riskschema.market import AgreedMarket, AgreedPrice, FactorQuote, Group, HourlyHistory, MarketState
-
-MEMORY_SECTION = "market_memory"
-"""Name of the model's section in the agreed state."""
-
 
 STRESSED_BREAKER = 0
 """Bit of `ReportHeader.breaker_flags`: a factor of the market is in the stressed regime."""
@@ -80,22 +75,16 @@ def agreed_market(
     )
 
 
-def remember(parent: AgreedState, history: HourlyHistory, node: Node) -> MarketMemory:
-    """Return the model's memory after the hours that the table has and the parent state has not seen.
-
-    Raises:
-        InvalidData: the parent's memory does not fit the table: another version of the model wrote it.
-    """
-    known = next((section.data for section in parent.sections if section.name == MEMORY_SECTION), None)
-    memory = None if known is None else decode_memory(known, what=f"state after round {parent.round}")
-    return step_memory(memory, history, node.groups, node.parameters)
+def known_memory(parent: AgreedState) -> bytes | None:
+    """Return the model's section of a state; None before the first round."""
+    return next((section.data for section in parent.sections if section.name == SECTION), None)
 
 
-async def assess_round(node: Node, reading: Reading, market: MarketState, memory: MarketMemory) -> AssessedRound:
+async def assess_round(node: Node, reading: Reading, market: MarketState, *, stressed: bool) -> AssessedRound:
     """Assess all portfolios of a round in the executor."""
     batch = await node.executor.run(assess, reading.portfolios, market, node.parameters)
-    rows = await node.executor.run(arrays_digest_chunks, batch.arrays)
-    return AssessedRound(assessments=batch.assessments, array_rows=tuple(rows), breakers=breaker_flags(memory))
+    rows = await node.executor.run(batch.array_rows)
+    return AssessedRound(assessments=batch.assessments, array_rows=rows, breakers=breaker_flags(stressed=stressed))
 
 
 async def warm_up(node: Node) -> None:
@@ -103,6 +92,6 @@ async def warm_up(node: Node) -> None:
     await node.executor.run(enter_every_kernel, node.parameters)
 
 
-def breaker_flags(memory: MarketMemory) -> int:
+def breaker_flags(*, stressed: bool) -> int:
     """Return the header's bitmap of circuit breakers."""
-    return 1 << STRESSED_BREAKER if memory.regime == "stressed" else 0
+    return 1 << STRESSED_BREAKER if stressed else 0

@@ -12,7 +12,7 @@ from functools import partial
 
 import msgspec
 
-from aggregator.scenarios.memory import encode_memory
+from aggregator.market_memory import SECTION, remember
 from attest.agreement.effects import CertificateReady, Effects, Observe, OutcomeReady, Send, SignShare
 from attest.agreement.outcome import Outcome
 from attest.agreement.state import AgreedState, step, with_sections
@@ -23,7 +23,7 @@ from attest.hours.hourly import HourRow
 from attest.reports.report import build_report
 from node.node import Node
 from node.publishing.transmitter import Landing
-from node.round.assessing import MEMORY_SECTION, AssessedRound, agreed_market, assess_round, market_state, remember
+from node.round.assessing import AssessedRound, agreed_market, assess_round, known_memory, market_state
 from node.round.effects import find, required
 from node.round.hourly_prices import completed_hours, encode_hours
 from node.round.observing import observe
@@ -73,15 +73,17 @@ async def run_round(node: Node, effects: Effects, *, until_landed: bool = False)
     hours = completed_hours(ready.parent_state.hours, outcome)
     state = step(ready.parent_state, outcome)
     history = node.hourly_prices.at(state.hours, hours)
-    memory = await node.executor.run(remember, ready.parent_state, history, node)
-    state = with_sections(state, {MEMORY_SECTION: encode_memory(memory)})
+    known = known_memory(ready.parent_state)
+    memory = await node.executor.run(remember, known, history, node.groups, node.parameters)
+    state = with_sections(state, {SECTION: memory.section})
 
     header = await _kept_report(node, outcome.round)
     if header is None:
         async with node.step(RoundStep.READ, outcome.round):
             reading = await _read(node, outcome)
         async with node.step(RoundStep.ASSESS, outcome.round):
-            assessed = await assess_round(node, reading, market_state(outcome, history, node.groups), memory)
+            market = market_state(outcome, history, node.groups)
+            assessed = await assess_round(node, reading, market, stressed=memory.stressed)
         async with node.step(RoundStep.REPORT, outcome.round):
             header = await _report(node, outcome, state, reading, assessed)
 
