@@ -71,7 +71,6 @@ class Work(NamedTuple):
 class MarginResult(NamedTuple):
     """Columns per account, silo or position, in account values."""
 
-    equity: Ints
     siloed: Ints
     unified: Ints
     net: Ints
@@ -80,7 +79,6 @@ class MarginResult(NamedTuple):
     """Place among the grid columns."""
     member: Ints
     """Place in MEMBERS: what decides the base of the whole account."""
-    silo_equity: Ints
     silo_base: Ints
     silo_gross: Ints
     """Shape (silos, factors): size of the exposure to each factor, not netted."""
@@ -167,7 +165,6 @@ def climb(account: int, work: Work) -> None:
     for silo in range(held.account_silos[account], last + 1):
         open_silo(silo, work)
         leaf = node(SILO, work)
-        result.silo_equity[silo] = tree.values[SILO, 0]
         result.silo_base[silo] = leaf.amount
         result.siloed[account] += leaf.amount
         tree.parts[SILO] = leaf.amount
@@ -231,7 +228,6 @@ def margins(held: Book, rows: MarketRows, columns: Layout, touched: NDArray[np.i
         net = min(whole.amount, unified)
         if tree.children[ALL] > 1:
             unified = min(unified, credited(ALL, account, columns.across, work))
-        result.equity[account] = tree.values[ALL, 0]
         result.unified[account] = unified
         result.net[account] = net
         result.worst_grid_loss[account] = whole.grid_loss
@@ -270,10 +266,10 @@ def account_margins(
     """
     held = book(table)
     accounts, silos, positions = held.account_silos.size - 1, held.silo_positions.size - 1, held.rows.size
-    per_account = np.zeros((7, accounts), dtype=np.int64)
-    per_silo = np.zeros((2, silos), dtype=np.int64)
+    per_account = np.zeros((6, accounts), dtype=np.int64)
+    bases = np.zeros(silos, dtype=np.int64)
     gross = np.zeros((silos, len(arrays.factors)), dtype=np.int64)
     parts = np.zeros((2, positions), dtype=np.int64)
-    result = MarginResult._make([*per_account, *per_silo, gross, *parts])
+    result = MarginResult._make([*per_account, bases, gross, *parts])
     margins(held, market_rows(arrays), layout(arrays, parameters), touched, result)
     return result

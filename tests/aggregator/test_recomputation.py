@@ -1,63 +1,85 @@
-"""Anyone who holds the published arrays recomputes a margin: here in about twenty lines of plain Python."""
+"""Anyone who holds the published arrays recomputes an initial margin, offsets and add-ons included."""
 
 from __future__ import annotations
 
-import struct
+import ast
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from aggregator.assess import assess
+from aggregator.assess import AssessmentBatch, assess
+from riskschema.units import Wad
+from tests.aggregator import recomputation
+
+LONG, SHORT = {"ETH": 10.0, "USDC": -5_000.0}, {"USDC": 20_000.0, "ETH": -4.0}
+PORTFOLIOS: dict[str, list[tuple[dict[str, float], dict[str, Any]]]] = {
+    "two silos of one chain": [(LONG, {"protocol": "a"}), (SHORT, {"protocol": "b"})],
+    "silos that share their collateral": [(LONG, {"cross_margin_group": "g"}), (SHORT, {"cross_margin_group": "g"})],
+    "silos of two chains": [(LONG, {}), (SHORT, {"chain_id": 10})],
+    "a hedge that is liquidated": [
+        ({"ETH": 10.0, "USDC": -15_900.0}, {"protocol": "a"}),
+        ({"USDC": 20_000.0, "ETH": -7.9}, {"protocol": "b"}),
+    ],
+    "every level at once": [
+        (LONG, {"protocol": "a", "cross_margin_group": "g"}),
+        ({"BTC": 1.0, "ETH": -3.0}, {"protocol": "a", "cross_margin_group": "g"}),
+        ({"CRV": 5_000.0, "DAI": -100.0}, {"protocol": "b"}),
+        ({"DAI": 90_000.0, "BTC": -1.5}, {"chain_id": 10}),
+    ],
+    "more than its market bears": [({"CRV": 4_000_000.0, "USDC": -1_000_000.0}, {}), (SHORT, {"protocol": "b"})],
+}
 
 
-def ints(column):
-    letter = {"int32": "i", "int64": "q"}[column.dtype]
-    return struct.unpack(f"<{len(column.data) // (4 if letter == 'i' else 8)}{letter}", column.data)
-
-
-def recompute(batch, account: int) -> tuple[int, int]:
-    """Equity and siloed base requirement of one account, in 10^-8 USD."""
-    arrays, table = batch.arrays, batch.positions
-    width, blocks = arrays.market.mantissas.shape[1], arrays.blocks
-    mantissas, exponent = ints(arrays.market.mantissas), ints(table.account_coarseness)[account]
-    places, exposures = ints(arrays.exposure_factors), ints(arrays.exposures)
-    rows, lots, starts = ints(table.rows), ints(table.lots), ints(table.silo_positions)
-    equity, siloed = 0, 0
-    for silo in range(*ints(table.account_silos)[account : account + 2]):
-        held = range(starts[silo], starts[silo + 1])
-        value = [sum(lots[p] * mantissas[rows[p] * width + c] for p in held) >> 24 for c in range(width)]
-        first = 1 + len(arrays.grid)
-        stress = max([0] + [value[0] - v for v in value[first : first + len(arrays.stress)]])
-        tails = []
-        for start in range(first + len(arrays.stress), width, blocks):
-            losses = sorted((value[0] - v for v in value[start : start + blocks]), reverse=True)
-            tails.append(max(sum(losses[: blocks // 100]) / (blocks // 100), 0))
-        net: dict[Any, Any] = {}
-        gross = 0
-        for p, slot in [(p, 2 * rows[p] + side) for p in held for side in (0, 1)]:
-            if places[slot] >= 0:
-                net[places[slot]] = net.get(places[slot], 0) + lots[p] * exposures[slot] / 2**24
-                gross += abs(lots[p] * exposures[slot] / 2**24)
-        floor = sum(0.02 * abs(d) for d in net.values()) + 0.01 * (gross - sum(abs(d) for d in net.values()))
-        worst = max([value[0] - v for v in value[1:first]])
-        equity += value[0]
-        siloed += max([0.75 * tail + 0.25 * stress for tail in tails[:3]] + [worst, floor, 0.75 * tails[3]])
-    unit = 10**8 * 2.0 ** (exponent - 29)
-    return int(equity * unit // 1), int(siloed * unit // 1)
-
-
-@pytest.mark.parametrize("account", [0, 1])
-def test_a_margin_is_recomputed_from_the_published_arrays(lab, parameters, account: int) -> None:
+@pytest.fixture(scope="module")
+def batch(lab, parameters) -> AssessmentBatch:
     portfolios = [
-        lab.portfolio(lab.lending({"ETH": 10, "USDC": -13_000}), lab.wallet({"BTC": 0.05, "DAI": 100})),
         lab.portfolio(
-            lab.lending({"BTC": 1, "ETH": -3}), lab.lending({"CRV": 5000, "DAI": -100}, protocol="x"), number=5
-        ),
+            *(lab.lending(ledger, ident=str(place), **chosen) for place, (ledger, chosen) in enumerate(silos)),
+            number=number,
+        )
+        for number, silos in enumerate(PORTFOLIOS.values(), start=1)
     ]
-    batch = assess(portfolios, lab.market(), parameters)
-    found = batch.assessments[account]
-    equity, siloed = recompute(batch, account)
-    add_ons = sum(line.amount for line in found.explanation if line.kind in ("liquidity", "concentration", "oracle"))
-    gross = [36_100, 66_500][account]  # dollars held and owed: the arrays' lots are good to 10^-8 of it
-    assert found.equity == pytest.approx(equity, abs=gross)
-    assert found.siloed_margin - add_ons == pytest.approx(siloed, abs=10)
+    market = lab.market()
+    quotes = tuple(msgspec.structs.replace(quote, confidence=Wad(quote.price // 500)) for quote in market.quotes)
+    paths = msgspec.structs.replace(parameters.paths, maximum_blocks=300)
+    fewer = msgspec.structs.replace(parameters, paths=paths)  # the recomputation is plain Python
+    return assess(portfolios, msgspec.structs.replace(market, quotes=quotes), fewer)
+
+
+@pytest.fixture(scope="module")
+def accounts(batch):
+    return cache(lambda index: recomputation.Account(batch.arrays, batch.positions, index))
+
+
+@pytest.mark.parametrize("name", PORTFOLIOS)
+def test_an_initial_margin_is_recomputed_from_the_published_arrays(batch, accounts, name: str) -> None:
+    index = list(PORTFOLIOS).index(name)
+    found = batch.assessments[index]
+    assert found.initial_margin / 1e8 == pytest.approx(accounts(index).initial_margin(), rel=1e-9, abs=1e-6)
+
+
+def test_the_examples_have_offsets_add_ons_and_lost_hedges(batch, accounts) -> None:
+    margins = {name: batch.assessments[index] for index, name in enumerate(PORTFOLIOS)}
+    for name, found in margins.items():
+        saved = (found.siloed_margin - found.initial_margin) / (found.siloed_margin - found.net_margin)
+        expected = {"two silos of one chain": 0.5, "silos that share their collateral": 1, "silos of two chains": 0.25}
+        assert saved == pytest.approx(expected.get(name, saved), abs=1e-6)
+    lost = margins["a hedge that is liquidated"]
+    assert accounts(list(PORTFOLIOS).index("a hedge that is liquidated")).touched
+    assert lost.siloed_margin - lost.initial_margin < 0.49 * (lost.siloed_margin - lost.net_margin)
+    kinds = {line.kind for line in margins["more than its market bears"].explanation}
+    assert kinds >= {"liquidity", "concentration", "oracle", "hedge_not_credited"}
+
+
+def test_the_recomputation_uses_nothing_of_the_engine() -> None:
+    tree = ast.parse(Path(recomputation.__file__).read_text())
+    imported = {
+        alias.name if isinstance(node, ast.Import) else node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    assert imported == {"__future__", "collections", "math", "pathlib", "struct", "tomllib", "typing"}

@@ -151,6 +151,15 @@ class Base(msgspec.Struct, frozen=True):
     touched: bytes
 
 
+def _equity(batch: AssessmentBatch, silos: slice) -> int:
+    """Return the account value of some silos now."""
+    table, width = batch.positions, batch.arrays.market.mantissas.shape[1]
+    first, last = (integers(table.silo_positions)[place] for place in (silos.start, silos.stop))
+    now = integers(batch.arrays.market.mantissas)[::width]
+    held = zip(integers(table.lots)[first:last], integers(table.rows)[first:last], strict=True)
+    return sum(lots * now[row] for lots, row in held) >> 24
+
+
 def bases(batch: AssessmentBatch, chosen: Parameters) -> list[Base]:
     """Return the margins before add-ons."""
     found = measure(batch.positions, batch.arrays, chosen)
@@ -161,7 +170,7 @@ def bases(batch: AssessmentBatch, chosen: Parameters) -> list[Base]:
         silos = slice(*starts[index : index + 2])
         result.append(
             Base(
-                equity=int(found.margins.equity[index]) * unit,
+                equity=_equity(batch, silos) * unit,
                 siloed=int(found.margins.siloed[index]) * unit,
                 unified=int(found.margins.unified[index]) * unit,
                 gross=int(found.margins.silo_gross[silos].sum()) * unit,

@@ -1,0 +1,137 @@
+"""An initial margin from published arrays, with Python's standard library alone: nothing here is the engine's."""
+
+from __future__ import annotations
+
+import math
+import struct
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+MODEL = tomllib.loads((Path(__file__).parents[2] / "aggregator" / "parameters.toml").read_text())
+
+
+class Node(NamedTuple):
+    """A silo, or several: value per column, net delta per factor, and gross delta per factor."""
+
+    values: list[int]
+    net: Counter[int]
+    gross: Counter[int]
+
+    def plus(self, other: Node) -> Node:
+        net, gross = (Counter(mine) for mine in self[1:])
+        net.update(other.net)
+        gross.update(other.gross)
+        return Node([a + b for a, b in zip(self.values, other.values, strict=True)], net, gross)
+
+
+def ints(column: Any) -> tuple[int, ...]:
+    letter = {"int32": "i", "int64": "q"}[column.dtype]
+    return struct.unpack(f"<{len(column.data) // (4 if letter == 'i' else 8)}{letter}", column.data)
+
+
+def lines(column: Any) -> list[tuple[int, ...]]:
+    flat, width = ints(column), column.shape[1]
+    return [flat[begin : begin + width] for begin in range(0, len(flat), width)]
+
+
+class Account:
+    """One account of a batch's arrays and position table."""
+
+    def __init__(self, arrays: Any, table: Any, index: int) -> None:
+        self.arrays, self.columns = arrays, {name: ints(getattr(table, name)) for name in table.__struct_fields__}
+        self.silos = range(*self.columns["account_silos"][index : index + 2])
+        self.unit = 2.0 ** (self.columns["account_coarseness"][index] - 29)  # dollars per unit of account value
+        self.market, self.rule = lines(arrays.market.mantissas), lines(arrays.rule.mantissas)
+        self.nodes = {silo: self.silo(silo) for silo in self.silos}
+        self.touched = self.touched_paths()
+
+    def silo(self, silo: int) -> Node:
+        held = range(*self.columns["silo_positions"][silo : silo + 2])
+        places, exposures = lines(self.arrays.exposure_factors), lines(self.arrays.exposures)
+        sums, net, gross = [0] * self.arrays.market.mantissas.shape[1], Counter[int](), Counter[int]()
+        for row, lots in ((self.columns["rows"][place], self.columns["lots"][place]) for place in held):
+            sums = [total + lots * mantissa for total, mantissa in zip(sums, self.market[row], strict=True)]
+            for factor, exposure in zip(places[row], exposures[row], strict=True):
+                if factor >= 0:
+                    net[factor] += lots * exposure >> 24
+                    gross[factor] += abs(lots * exposure >> 24)
+        return Node([total >> 24 for total in sums], net, gross)
+
+    def losses(self, node: Node, variant: int) -> list[int]:
+        begin = 1 + len(self.arrays.grid) + len(self.arrays.stress) + variant * self.arrays.blocks
+        return [node.values[0] - value for value in node.values[begin : begin + self.arrays.blocks]]
+
+    def base(self, node: Node) -> float:
+        grid, stress, (now, *rest) = len(self.arrays.grid), len(self.arrays.stress), node.values
+        worst_grid, worst_stress = (max(0, now - min(part)) for part in (rest[:grid], rest[grid : grid + stress]))
+        tail, model = self.arrays.blocks // 100, MODEL["shortfall"]
+        means = [max(sum(sorted(self.losses(node, v), reverse=True)[:tail]) / tail, 0) for v in range(4)]
+        net = sum(abs(delta) for delta in node.net.values())
+        floor = MODEL["delta_floor"]["net"] * net + MODEL["delta_floor"]["hedged"] * (node.gross.total() - net)
+        blend = (model["forecast_share"] * mean + (1 - model["forecast_share"]) * worst_stress for mean in means[:3])
+        return float(max(*blend, worst_grid, floor, model["long_run_floor"] * means[3]))
+
+    def touched_paths(self) -> set[int]:
+        """Return the paths on which a silo is liquidatable that owes enough to count."""
+        owed = {
+            silo: sum(
+                max(-(self.columns["lots"][p] * self.market[self.columns["rows"][p]][0] >> 24), 0) * self.unit
+                for p in range(*self.columns["silo_positions"][silo : silo + 2])
+            )
+            for silo in self.silos
+        }
+        model = MODEL["probability"]
+        least = max(model["minimum_debt_usd"], model["minimum_debt_share"] * sum(owed.values()))
+        found = set[int]()
+        for silo in (silo for silo in self.silos if owed[silo] >= least):
+            terms = [
+                (self.columns["term_lots"][p], self.rule[self.columns["term_rows"][p]])
+                for p in range(*self.columns["silo_terms"][silo : silo + 2])
+            ]
+            for path in range(self.arrays.blocks):
+                steps = range(1 + 72 * path, 73 + 72 * path)
+                if any(sum(lots * line[step] >> 24 for lots, line in terms) < 0 for step in steps):
+                    found.add(path)
+        return found
+
+    def joined(self, children: list[tuple[Node, float]], credit: float) -> tuple[Node, float]:
+        """Return a node of the offset tree and its requirement, after the credit for what its children hedge."""
+        (node, required), *others = children
+        for other, more in others:
+            node, required = node.plus(other), required + more
+        ranked = sorted(enumerate(self.losses(node, 0)), key=lambda pair: -pair[1])[: self.arrays.blocks // 100]
+        standing = sum(path not in self.touched for path, _ in ranked) * 1000 // len(ranked) / 1000
+        saved = max(required - self.base(node), 0) if others else 0
+        return node, required - min(credit, standing) * saved
+
+    def unified(self) -> float:
+        """Return the requirement of silo, cross-margin group, chain and all, in dollars."""
+        chains: dict[int, dict[int, list[tuple[Node, float]]]] = {}
+        for silo, node in self.nodes.items():
+            groups = chains.setdefault(self.columns["silo_chains"][silo], {})
+            groups.setdefault(self.columns["silo_groups"][silo], []).append((node, self.base(node)))
+        credit = MODEL["offsets"]
+        closed = [
+            self.joined([self.joined(silos, 1.0) for silos in groups.values()], credit["within_chain"])
+            for groups in chains.values()
+        ]
+        return self.joined(closed, credit["across_chains"])[1] * self.unit
+
+    def add_ons(self) -> float:
+        """Return liquidity, concentration and oracle add-ons of the gross exposure to every factor, in dollars."""
+        total = 0.0
+        for place, terms in enumerate(self.arrays.factors):
+            size = sum(node.gross[place] for node in self.nodes.values()) * self.unit
+            hours = size / (MODEL["liquidity"]["participation"] * terms.hourly_volume)
+            longer = math.sqrt(max(1, hours / 24)) - 1
+            liquidity = size * min(terms.half_spread + terms.impact_per_usd * size + terms.shortfall * longer, 1)
+            open_size = terms.hourly_volume * 24 * MODEL["concentration"]["days_of_volume"]
+            excess = max(0, size / open_size - MODEL["concentration"]["threshold"])
+            concentration = MODEL["concentration"]["factor"] * size * excess**1.5
+            total += liquidity + min(concentration, size - liquidity) + size * terms.confidence
+        return total
+
+    def initial_margin(self) -> float:
+        return self.unified() + self.add_ons()
