@@ -35,20 +35,22 @@ check_requirements() {
   fi
 }
 
+# is_made LOCK: .venv holds what LOCK names. Asked at every start, so it starts no program but cksum.
+is_made() {
+  local made
+  [[ -x .venv/bin/python && -f .venv/lock-stamp ]] || return 1
+  made=$(<.venv/lock-stamp)
+  [[ $made == *" $(cksum <"$1") $1" ]]
+}
+
 # prepare LOCK: make .venv hold exactly what LOCK names; nothing happens when it already does.
 prepare() {
-  local lock=$1 stamp
-  check_requirements
-  stamp="$("$PYTHON" --version) $(cksum <"$lock") $lock"
+  local lock=$1
   # The development lock is a superset: ./run works in the environment that ./test made.
-  if [[ -f .venv/lock-stamp ]]; then
-    local made
-    made=$(<.venv/lock-stamp)
-    if [[ $made == "$stamp" ]] ||
-      [[ $lock == requirements.lock && $made == "$("$PYTHON" --version) $(cksum <requirements-dev.lock) requirements-dev.lock" ]]; then
-      return
-    fi
+  if is_made "$lock" || { [[ $lock == requirements.lock ]] && is_made requirements-dev.lock; }; then
+    return
   fi
+  check_requirements
   if [[ ! -w . ]]; then
     say "$PWD cannot be written, and .venv and .cache belong there: use a copy in a folder of your own."
     exit 1
@@ -65,9 +67,9 @@ prepare() {
     uv=.cache/uv/bin/uv
   fi
   export UV_PYTHON_DOWNLOADS=never
-  [[ -x .venv/bin/python ]] || "$uv" venv --quiet --python "$PYTHON" .venv
+  [[ -x .venv/bin/python ]] || "$uv" venv --quiet --clear --python "$PYTHON" .venv
   rm -f .venv/lock-stamp
   "$uv" pip sync --quiet --python .venv/bin/python --require-hashes "$lock"
   "$uv" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
-  printf '%s' "$stamp" >.venv/lock-stamp
+  printf '%s' "$("$PYTHON" --version) $(cksum <"$lock") $lock" >.venv/lock-stamp
 }

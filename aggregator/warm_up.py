@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 
 from aggregator.assess import assess
+from aggregator.exact.compilation import lacks_kernels, note_complete, progress
 from aggregator.parameters import Parameters
 from aggregator.scenarios.memory import step_memory
 from riskschema.buffers import Column
@@ -12,6 +13,8 @@ from riskschema.instruments import Debt, Option, Token
 from riskschema.market import FactorQuote, HourlyHistory, MarketState
 from riskschema.portfolio import CollateralTerm, NoLiquidation, Portfolio, Position, Silo, WeightedCollateral
 from riskschema.units import WAD, ZERO_ADDRESS, Amount, Wad
+
+__all__ = ["enter_every_kernel", "lacks_kernels", "progress"]
 
 _FACTORS = ("first", "second")
 _DAY = 86_400
@@ -31,6 +34,7 @@ def enter_every_kernel(parameters: Parameters) -> None:
     assess((_portfolio(),), market, parameters)
     assess((_portfolio(),), MarketState(as_of=_DAY, quotes=market.quotes), parameters)
     step_memory(None, _history(2), {}, parameters)
+    note_complete()
 
 
 def _history(hours: int) -> HourlyHistory:

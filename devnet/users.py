@@ -91,7 +91,7 @@ USERS = (
     ),
     Recipe(
         name="prudent-ether",
-        story="WETH against little USDC",
+        story="Owes a fifth of what the WETH is worth",
         ether="1.2",
         aave=AavePosition(supply={"WETH": "20"}, borrow={"USDC": "12000"}),
     ),
@@ -102,14 +102,14 @@ USERS = (
     ),
     Recipe(
         name="edge-ether",
-        story="WETH borrowed against to the limit: a fall of 4 % liquidates",
+        story="Borrows against WETH up to the limit",
         ether="0.02",
         wallet={"USDC": "500"},
         aave=AavePosition(supply={"WETH": "10"}, borrow={"USDC": "23950"}),
     ),
     Recipe(
         name="edge-bitcoin",
-        story="WBTC borrowed against to the limit: a fall of 7 % liquidates",
+        story="Borrows against WBTC up to the limit",
         aave=AavePosition(supply={"WBTC": "2"}, borrow={"USDC": "83900"}),
     ),
     Recipe(
@@ -163,7 +163,7 @@ USERS = (
     ),
     Recipe(
         name="blue-edge",
-        story="Morpho, a fall of 2 % liquidates",
+        story="Morpho, borrows up to the limit",
         morpho=(MorphoPosition(market="WETH/USDC", collateral="8", borrow="20200"),),
     ),
     Recipe(
@@ -198,20 +198,20 @@ USERS = (
     ),
     Recipe(
         name="two-venues-edge",
-        story="At the edge on Morpho, wealthy on Aave",
+        story="At the limit on Morpho; the wealth on Aave cannot rescue it",
         aave=AavePosition(supply={"WBTC": "1", "USDC": "20000"}),
         morpho=(MorphoPosition(market="WETH/USDC", collateral="12", borrow="30400"),),
     ),
     Recipe(
         name="hedged",
-        story="Long WETH on Morpho, short WETH on Aave: nearly flat across venues",
+        story="Long WETH on Morpho, short on Aave: prices hardly matter, but each venue counts alone",
         ether="0.6",
         aave=AavePosition(supply={"USDC": "40000"}, borrow={"WETH": "9"}),
         morpho=(MorphoPosition(market="WETH/USDC", collateral="9", borrow="15000"),),
     ),
     Recipe(
         name="market-maker",
-        story="Narrow range around the price",
+        story="Liquidity in a narrow range around the price",
         liquidity=(LiquidityRange(pool="WETH/USDC", base="20", quote="60000", lower=0.92, upper=1.08),),
     ),
     Recipe(

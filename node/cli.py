@@ -86,9 +86,13 @@ def run(
     if on_devnet == (config is not None):
         raise click.UsageError("give either --config FILE or --devnet")
     if config is None:
-        from node.commands.run_devnet import run_devnet  # noqa: PLC0415
+        from node.local.screen import Screen  # noqa: PLC0415
 
-        run_devnet(once=once, data_directory=data_directory, port=port, as_json=as_json)
+        screen = Screen(plain=as_json)
+        screen.say("starting a local chain and a node on it; Ctrl-C stops everything")
+        from node.local.start import run_devnet  # noqa: PLC0415 - takes a second: the line is there before
+
+        run_devnet(screen, once=once, data_directory=data_directory, port=port, as_json=as_json)
     else:
         from node.commands.run_node import run_node  # noqa: PLC0415
 

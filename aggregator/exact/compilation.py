@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar, cast
 
+from numba import __version__ as numba_version
 from numba import config, njit
+from numba.core.dispatcher import Dispatcher
 
 Arguments = ParamSpec("Arguments")
 Result_co = TypeVar("Result_co", covariant=True)
@@ -53,6 +56,25 @@ _CACHE = cache_directory(_candidates(), source_digest(PACKAGE))
 if _CACHE is not None:
     config.CACHE_DIR = str(_CACHE)  # type: ignore[attr-defined]  # made at run time from the environment
 
+_COMPLETE = f"complete-{sys.implementation.cache_tag}-numba-{numba_version}"
+_kernels: list[Dispatcher] = []
+
+
+def lacks_kernels() -> bool:
+    """Return whether compiling every kernel now spares others from it: the cache can be written and is not full."""
+    return _CACHE is not None and not (_CACHE / _COMPLETE).exists()
+
+
+def note_complete() -> None:
+    """Note in the cache that it holds every kernel, for this interpreter and compiler."""
+    if _CACHE is not None and _kernels:
+        (_CACHE / _COMPLETE).touch()
+
+
+def progress() -> tuple[int, int]:
+    """Return how many kernels this process has compiled, and how many there are in the modules it has imported."""
+    return sum(bool(kernel.overloads) for kernel in _kernels), len(_kernels)
+
 
 class Kernel(Protocol[Arguments, Result_co]):
     """A compiled function and the plain Python that it was made of."""
@@ -72,5 +94,7 @@ def compiled(function: Callable[Arguments, Result_co]) -> Kernel[Arguments, Resu
     IEEE 754 (no exception on zero), which is what lets loops use vector instructions. Where nothing can be written the
     kernels are compiled anew in every process.
     """
-    jit = njit(cache=_CACHE is not None, fastmath=False, error_model="numpy")
-    return cast("Kernel[Arguments, Result_co]", jit(function))
+    kernel = njit(cache=_CACHE is not None, fastmath=False, error_model="numpy")(function)
+    if isinstance(kernel, Dispatcher):  # with NUMBA_DISABLE_JIT it is the function
+        _kernels.append(kernel)
+    return cast("Kernel[Arguments, Result_co]", kernel)

@@ -9,7 +9,7 @@ import click
 
 from devnet.deployment import Deployment, to_json
 from devnet.launch import launch
-from node.commands.run_node import require_free_port
+from node.commands.ports import require_free_port
 
 
 def run_chain(*, port: int, as_json: bool) -> None:

@@ -14,6 +14,7 @@ import click
 import msgspec
 import structlog
 
+from aggregator.warm_up import lacks_kernels
 from node.api.monitoring import serve_monitoring
 from node.api.server import listening_at, open_listener
 from node.commands.serving_process import serving_process
@@ -31,6 +32,8 @@ from riskschema.rounds import RoundStep
 from riskschema.units import Hash32
 
 Say = Callable[[str], None]
+
+COMPILING = "compiling the numeric kernels: the first time this takes up to a minute"
 
 _log = structlog.get_logger("node.run")
 
@@ -62,15 +65,6 @@ def run_node(config: Path, *, once: bool, data_directory: Path | None, port: int
     config = config.resolve()
     make_directory(config.parent / settings.data_directory)
     asyncio.run(_run(settings, config, once=once, as_json=as_json))
-
-
-def require_free_port(host: str, port: int) -> None:
-    """Refuse a port before the work of starting rather than after it.
-
-    Raises:
-        InvalidData: something else listens there, or the address is not this machine's.
-    """
-    open_listener(host, port).close()
 
 
 async def _run(settings: Settings, config: Path, *, once: bool, as_json: bool) -> None:
@@ -135,7 +129,7 @@ async def operate(
         if ports is not None:
             serving = _serving(node, settings, config, ports, as_json=as_json, on_serving=on_serving)
             await stack.enter_async_context(serving)
-        say("loading the numeric kernels (the first time they are compiled, which takes up to a minute)")
+        say(COMPILING if lacks_kernels() else "loading the numeric kernels")
         await warm_up(node)
         result = await run_rounds(node, stop, once=once, on_round=on_round)
     if result is not None:

@@ -37,15 +37,16 @@ class Ended:
         assert self.status == 0, self.messages
         return json.loads(self.output)
 
-    def refused(self) -> str:
-        """Return the one line that says why, after checking that nothing else was said."""
+    def refused(self, *before: str) -> str:
+        """Return the one line that says why, after checking that nothing was said but the ends of lines `before`."""
         assert self.status == 1
         assert self.output == ""
-        lines = self.messages.strip().splitlines()
-        assert len(lines) == 1, self.messages
-        assert lines[0].startswith("plimsoll: ")
-        assert lines[0].endswith("]")
-        return lines[0]
+        *lines, why = self.messages.strip().splitlines()
+        assert len(lines) == len(before), self.messages
+        assert all(line.endswith(end) for line, end in zip(lines, before, strict=True)), self.messages
+        assert why.startswith("plimsoll: ")
+        assert why.endswith("]")
+        return why
 
 
 Plimsoll = Callable[..., Ended]

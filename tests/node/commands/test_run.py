@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -10,11 +11,12 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from node.local.introductions import INTRODUCED
 from riskschema.rounds import RoundStep
 from tests.node.api.test_serving_process import serving_pid
 from tests.node.commands.conftest import Plimsoll
@@ -23,6 +25,7 @@ from tests.patience import HANG_SECONDS, wait_until
 
 pytestmark = pytest.mark.chain
 ROOT = Path(__file__).parents[3]
+STARTING = "starting a local chain and a node on it; Ctrl-C stops everything"
 
 
 class Running:
@@ -110,9 +113,13 @@ def test_a_second_run_in_the_same_directory_shows_where_to_look_and_stops_at_ctr
         oracle = node.read_until(r"oracle +(0x[0-9a-f]{40})")[1]
         assert "[guard_locked]" in plimsoll("run", "--config", data / "plimsoll.toml", "--once").refused()
         settings = (data / "plimsoll.toml").read_text()
-        other = plimsoll("run", "--devnet", "--data", data, "--once").refused()
+        other = plimsoll("run", "--devnet", "--data", data, "--once").refused(STARTING)
         assert f"another run uses {data}: stop it, or choose another directory with --data" in other
         assert (data / "plimsoll.toml").read_text() == settings, "still those of the chain that runs"
+        introduced = [line for line in node.lines if re.match(r"  [a-z-]+ +(A|BBB|BB|B|CCC|C|D) +[A-Z]", line)]
+        assert [line.split()[0] for line in introduced] == list(INTRODUCED)
+        assert node.lines[0].endswith(STARTING)
+        assert not [line for line in node.lines if "\x1b" in line], "nothing moves where there is no terminal"
         first, second = (node.read_until(r"^round \d+: \d+ accounts") for _ in range(2))
         if Path("/proc/self/fd").exists():
             serving = serving_pid(data / "plimsoll.toml")
@@ -120,7 +127,7 @@ def test_a_second_run_in_the_same_directory_shows_where_to_look_and_stops_at_ctr
             second = [node.read_until(r"^round \d+: \d+ accounts") for _ in range(2)][-1]
             os.kill(serving, signal.SIGCONT)
         status, output = node.stop()
-        assert (status, output) == (0, "")
+        assert (status, output) == (0, ""), node.lines[-30:]
     assert oracle in json.dumps(answer)
     assert first[0] != second[0]
     after_the_signal = node.lines[node.lines.index(second.string.rstrip()) + 1 :]
@@ -130,10 +137,33 @@ def test_a_second_run_in_the_same_directory_shows_where_to_look_and_stops_at_ctr
     assert (data / "keys" / "public.json").read_text() == known
 
 
+def test_on_a_terminal_one_line_tells_the_state(data: Path) -> None:
+    seen, shown = pty.openpty()
+    command = [sys.executable, "-m", "node.cli", "run", "--devnet", "--data", str(data), "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=shown, env=os.environ | {"TERM": "xterm"}
+    ) as node:
+        os.close(shown)
+        written = ""
+        try:
+            while not re.search(r"\x1b\[K\r *round [1-9]\d* certified, \d+ accounts · next in \d s · ETH \$", written):
+                written += os.read(seen, 4096).decode()
+            node.send_signal(signal.SIGINT)
+            with suppress(OSError):  # the other end is closed
+                while more := os.read(seen, 4096):
+                    written += more.decode()
+            assert node.wait(HANG_SECONDS) == 0
+        finally:
+            node.kill()
+            os.close(seen)
+    assert "round " not in written.splitlines()[-1]
+    assert "accounts, published" not in written, "rounds have no lines of their own"
+
+
 def test_a_port_that_is_taken_is_refused_at_once(plimsoll: Plimsoll, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        message = plimsoll("run", "--devnet", "--data", tmp_path, "--port", port).refused()
+        message = plimsoll("run", "--devnet", "--data", tmp_path, "--port", port).refused(STARTING)
     assert f"127.0.0.1:{port}: Address already in use" in message
     assert "--port 0" in message
     assert list(tmp_path.iterdir()) == []
@@ -156,7 +186,7 @@ def test_the_local_chain_alone_tells_its_addresses_and_stops_at_ctrl_c(plimsoll:
 
 def test_a_data_directory_that_is_a_file_is_refused(plimsoll: Plimsoll, tmp_path: Path, config: Path) -> None:
     (tmp_path / "data").write_text("")
-    assert "cannot be made a directory" in plimsoll("run", "--devnet", "--data", tmp_path / "data").refused()
+    assert "cannot be made a directory" in plimsoll("run", "--devnet", "--data", tmp_path / "data").refused(STARTING)
     assert "cannot be made a directory" in plimsoll("run", "--config", config, "--data", tmp_path / "data").refused()
 
 
