@@ -13,7 +13,7 @@ from attest.agreement.state import AgreedState, genesis_state
 from attest.agreement.state_format import decode_state
 from attest.encoding.keccak import keccak256
 from attest.formats.certificate import Certificate, decode_certificate
-from attest.formats.committee import Committee, round_at
+from attest.formats.committee import Committee, round_at, rounds_per_day
 from attest.keys.guard import Guard, guard_path, open_guard
 from attest.keys.identity import IdentityKey
 from attest.keys.keystore import LocalSigner, open_identity, open_keystore
@@ -198,7 +198,14 @@ async def _publisher(
         store=store,
         clock=clock,
         explain=lambda data: str(decode_revert(data)),
-        limits=PublishLimits(max_fee_per_gas=publish.max_fee_gwei * GWEI, deadline=publish.deadline, poll=publish.poll),
+        limits=PublishLimits(
+            max_fee_per_gas=publish.max_fee_gwei * GWEI,
+            max_tip_per_gas=publish.max_tip_gwei * GWEI,
+            daily_budget=publish.daily_budget_gwei * GWEI,
+            rounds_per_day=rounds_per_day(rules.committee),
+            deadline=publish.deadline,
+            poll=publish.poll,
+        ),
         genesis_hash=chain.genesis_hash,
         timeout_seconds=chain.timeout,
     ) as publisher:

@@ -93,6 +93,10 @@ class Publish(Table, frozen=True, kw_only=True):
     oracle: Address
     max_fee_gwei: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
     """Never pay more per gas, whatever the chain asks."""
+    max_tip_gwei: Annotated[int, Meta(ge=1, le=1_000_000)] = 5
+    """How much of it may be priority fee, whatever the endpoint suggests."""
+    daily_budget_gwei: Annotated[int, Meta(ge=1, le=10**15)] = 10**9
+    """What the transactions signed for the rounds of a day can cost at most."""
     deadline: Seconds = 60.0
     """How long one round waits for its transaction."""
     poll: Seconds = 1.0

@@ -292,17 +292,25 @@ class Store(Protocol):
         """Return the transactions that are pending, or landed but not final, by nonce."""
         ...
 
+    async def sent_transactions(
+        self, config_digest: Hash32, chain_id: int, sender: Address, *, from_round: int
+    ) -> tuple[StoredTransaction, ...]:
+        """Return all transactions for rounds from `from_round` on, whatever became of them, by nonce."""
+        ...
+
     async def round_transaction(
         self, config_digest: Hash32, chain_id: int, round_number: int
     ) -> StoredTransaction | None:
         """Return the transaction of the highest nonce that publishes a round on a chain."""
         ...
 
-    async def prune(self, config_digest: Hash32, *, below_round: int, at_most: int = 256) -> int:
+    async def prune(
+        self, config_digest: Hash32, *, below_round: int, at_most: int = 256, transactions_below: int | None = None
+    ) -> int:
         """Delete the oldest rounds below `below_round` (never the latest certified); return how many.
 
         One call deletes at most so many rounds: a return of 0 says that nothing is left to delete. Transactions that
-        are not settled stay.
+        are not settled stay, and those of `transactions_below` and later rounds, where that is given.
         """
         ...
 

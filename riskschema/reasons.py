@@ -166,6 +166,11 @@ _ALL = (
         "not landed yet",
         "The transaction did not land before the deadline; it is followed up.",
     ),
+    Reason(
+        "budget_spent",
+        "budget of the day spent",
+        "Publishing pauses, rounds go on: see what the endpoint asks for gas, or raise publish.daily_budget_gwei.",
+    ),
     Reason("store_conflict", "two reports", "The database holds another report of the same round."),
     Reason(
         "store_failed",

@@ -118,6 +118,17 @@ class MemoryStore:
         ]
         return tuple(sorted(unsettled, key=lambda transaction: transaction.nonce))
 
+    async def sent_transactions(
+        self, config_digest: Hash32, chain_id: int, sender: Address, *, from_round: int
+    ) -> tuple[StoredTransaction, ...]:
+        """Return all transactions for rounds from `from_round` on, whatever became of them, by nonce."""
+        sent = [
+            transaction
+            for key, transaction in self._transactions.items()
+            if key[:3] == (config_digest, chain_id, sender) and transaction.round >= from_round
+        ]
+        return tuple(sorted(sent, key=lambda transaction: transaction.nonce))
+
     async def round_transaction(
         self, config_digest: Hash32, chain_id: int, round_number: int
     ) -> StoredTransaction | None:
@@ -129,11 +140,16 @@ class MemoryStore:
         ]
         return max(of_round, key=lambda transaction: transaction.nonce, default=None)
 
-    async def prune(self, config_digest: Hash32, *, below_round: int, at_most: int = 256) -> int:
+    async def prune(
+        self, config_digest: Hash32, *, below_round: int, at_most: int = 256, transactions_below: int | None = None
+    ) -> int:
         """Delete at most so many of the oldest rounds, never the latest certified; return how many."""
         latest = await self.latest_certified(config_digest)
+        kept_from = below_round if transactions_below is None else min(below_round, transactions_below)
         settled = [
-            (each.config_digest, each.round) for each in self._transactions.values() if each.status not in UNSETTLED
+            (each.config_digest, each.round)
+            for each in self._transactions.values()
+            if each.status not in UNSETTLED and each.round < kept_from
         ]
         old = {
             key
@@ -149,7 +165,9 @@ class MemoryStore:
         self._transactions = {
             key: transaction
             for key, transaction in self._transactions.items()
-            if (transaction.config_digest, transaction.round) not in doomed or transaction.status in UNSETTLED
+            if (transaction.config_digest, transaction.round) not in doomed
+            or transaction.status in UNSETTLED
+            or transaction.round >= kept_from
         }
         return len(doomed)
 

@@ -198,6 +198,18 @@ class SqlStore:
         async with self._database.read() as connection:
             return tuple(rows.transaction(row) for row in await connection.execute(query))
 
+    async def sent_transactions(
+        self, config_digest: Hash32, chain_id: int, sender: Address, *, from_round: int
+    ) -> tuple[StoredTransaction, ...]:
+        """Return all transactions for rounds from `from_round` on, whatever became of them, by nonce."""
+        query = (
+            select(TRANSACTIONS)
+            .where(_of_sender(config_digest, chain_id, sender), TRANSACTIONS.c.round >= from_round)
+            .order_by(TRANSACTIONS.c.nonce)
+        )
+        async with self._database.read() as connection:
+            return tuple(rows.transaction(row) for row in await connection.execute(query))
+
     async def round_transaction(
         self, config_digest: Hash32, chain_id: int, round_number: int
     ) -> StoredTransaction | None:
@@ -212,20 +224,26 @@ class SqlStore:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else rows.transaction(row)
 
-    async def prune(self, config_digest: Hash32, *, below_round: int, at_most: int = 256) -> int:
+    async def prune(
+        self, config_digest: Hash32, *, below_round: int, at_most: int = 256, transactions_below: int | None = None
+    ) -> int:
         """Delete the oldest rounds below `below_round` (never the latest certified); return how many.
 
         One call deletes at most so many rounds: a return of 0 says that nothing is left to delete. Transactions that
-        are not settled stay. Then the write-ahead log is cut, if it is long and its readers let go of it.
+        are not settled stay, and those of `transactions_below` and later rounds, where that is given. Then the
+        write-ahead log is cut, if it is long and its readers let go of it.
         """
         async with self._database.write() as connection:
             latest = await _latest_certified(connection, config_digest)
             spared = None if latest is None else latest.round
-            doomed = await _oldest_rounds(connection, config_digest, below_round, spared, at_most)
+            kept_from = below_round if transactions_below is None else min(below_round, transactions_below)
+            doomed = await _oldest_rounds(
+                connection, config_digest, below_round=below_round, kept_from=kept_from, spared=spared, at_most=at_most
+            )
             for table in (MESSAGES, REPORTS, TRANSACTIONS):
                 condition = and_(table.c.config_digest == config_digest, table.c.round.in_(doomed))
                 if table is TRANSACTIONS:
-                    condition = and_(condition, TRANSACTIONS.c.status.not_in(UNSETTLED))
+                    condition = and_(condition, _prunable(kept_from))
                 await connection.execute(delete(table).where(condition))
         await self._database.cut_log()
         return len(doomed)
@@ -291,14 +309,24 @@ async def _latest_certified(connection: AsyncConnection, config_digest: Hash32) 
     return None if row is None else rows.report(row)
 
 
+def _prunable(kept_from: int) -> ColumnElement[bool]:
+    return and_(TRANSACTIONS.c.status.not_in(UNSETTLED), TRANSACTIONS.c.round < kept_from)
+
+
 async def _oldest_rounds(
-    connection: AsyncConnection, config_digest: Hash32, below_round: int, spared: int | None, at_most: int
+    connection: AsyncConnection,
+    config_digest: Hash32,
+    *,
+    below_round: int,
+    kept_from: int,
+    spared: int | None,
+    at_most: int,
 ) -> list[int]:
     parts = []
     for table in (MESSAGES, REPORTS, TRANSACTIONS):
         part = select(table.c.round).where(table.c.config_digest == config_digest, table.c.round < below_round)
         if table is TRANSACTIONS:  # one that settles after its round was pruned
-            part = part.where(TRANSACTIONS.c.status.not_in(UNSETTLED))
+            part = part.where(_prunable(kept_from))
         parts.append(part if spared is None else part.where(table.c.round != spared))
     rounds = union(*parts).subquery()
     query = select(rounds.c.round).order_by(rounds.c.round).limit(at_most)

@@ -119,6 +119,11 @@ def round_at(committee: Committee, timestamp: int) -> int:
     return (timestamp - committee.genesis_time) // committee.round_interval_seconds
 
 
+def rounds_per_day(committee: Committee) -> int:
+    """Return how many slots a day has, rounded up."""
+    return -(-86_400 // committee.round_interval_seconds)
+
+
 def _check_keys(committee: Committee) -> None:
     for keys in (committee.signers, [operator.identity for operator in committee.operators]):
         if len(set(keys)) < len(keys):

@@ -104,7 +104,7 @@ class Deployer:
                 f"{self._max_fee_per_gas / GWEI:g}: raise --max-fee-gwei, or wait",
                 code="publish_refused",
             )
-        return offered_fees(base_fee=base_fee, tip=tip, cap=self._max_fee_per_gas)
+        return offered_fees(base_fee=base_fee, tip=tip, cap=self._max_fee_per_gas, tip_cap=self._max_fee_per_gas)
 
     async def send(self, to: Address | None, data: bytes) -> Address | None:
         """Send, wait until it landed, and return the address of what was created.

@@ -16,7 +16,15 @@ import msgspec
 import structlog
 
 from node.publishing.sender import Receipt, Sender
-from node.publishing.transactions import Fees, Payload, offered_fees, payload_of, replacing_fees, sign_transaction
+from node.publishing.transactions import (
+    Fees,
+    Payload,
+    most_cost,
+    offered_fees,
+    payload_of,
+    replacing_fees,
+    sign_transaction,
+)
 from riskschema.errors import TransientError
 from riskschema.ports import Clock, Signer, Store
 from riskschema.rounds import StoredTransaction
@@ -34,6 +42,11 @@ class PublishLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     max_fee_per_gas: int
     """In wei; never exceeded, whatever the chain asks."""
+    max_tip_per_gas: int = 5 * GWEI
+    """In wei; the part of it that goes to the block's producer, whatever the endpoint suggests."""
+    daily_budget: int = 10**18
+    """In wei: what the transactions signed for the rounds of a day can cost at most."""
+    rounds_per_day: int = 1_440
     max_gas: int = 3_000_000
     """Per transaction."""
     deadline: float = 60.0
@@ -81,15 +94,19 @@ class Outbox:
         self._limits = limits
         self._broadcast_at: dict[int, float] = {}
         """When this process last sent the transaction of a nonce."""
+        self._costs: dict[int, tuple[int, int]] | None = None
+        """By nonce: the round, and the most that its transaction can cost; read from the store when first needed."""
 
     async def send(self, round_number: int, payload: Payload) -> None:
         """Sign a new transaction, store it, broadcast it.
 
         Raises:
-            TransientError: the chain asks more than the cap, or the endpoint failed; if it was stored, it is followed.
+            TransientError: the chain asks more than the cap, the day's budget is spent, or the endpoint failed; if it
+                was stored, it is followed.
         """
         fees = await self._fees()
         nonce = await self._free_nonce()
+        await self._require_budget(round_number, nonce, payload, fees)
         await self._store_and_broadcast(round_number, nonce, payload, fees, replaced=())
 
     async def follow_up(self) -> int:
@@ -171,10 +188,12 @@ class Outbox:
     async def _replace(self, kept: StoredTransaction) -> None:
         """Offer more for the same nonce; where the cap forbids it, remind the endpoint of the old offer."""
         previous = Fees(max_fee=kept.max_fee_per_gas, max_priority_fee=kept.max_priority_fee_per_gas)
-        fees = replacing_fees(previous, await self._fees(), cap=self._limits.max_fee_per_gas)
+        caps = self._limits
+        fees = replacing_fees(previous, await self._fees(), cap=caps.max_fee_per_gas, tip_cap=caps.max_tip_per_gas)
         if fees is None:
             await self._broadcast(kept)
             return
+        await self._require_budget(kept.round, kept.nonce, payload_of(kept.raw), fees)
         _log.info(
             "transaction replaced",
             chain_id=self._chain_id,
@@ -205,6 +224,8 @@ class Outbox:
             gas_used=None,
         )
         await self._store.put_transaction(transaction)
+        if self._costs is not None:
+            self._costs[nonce] = (round_number, payload.gas * fees.max_fee)
         await self._broadcast(transaction)
 
     async def _broadcast(self, transaction: StoredTransaction) -> None:
@@ -225,7 +246,33 @@ class Outbox:
                 "wait, or raise max_fee_gwei",
                 code="publish_late",
             )
-        return offered_fees(base_fee=base_fee, tip=tip, cap=cap)
+        return offered_fees(base_fee=base_fee, tip=tip, cap=cap, tip_cap=self._limits.max_tip_per_gas)
+
+    async def _require_budget(self, round_number: int, nonce: int, payload: Payload, fees: Fees) -> None:
+        """Check that a day's transactions, this one included, cannot cost more than the budget.
+
+        What is signed counts, not what an endpoint says it cost: receipts can lie too. A replacement counts instead of
+        what it replaces.
+
+        Raises:
+            TransientError: they could.
+        """
+        first = round_number - self._limits.rounds_per_day + 1
+        if self._costs is None:
+            sent = await self._store.sent_transactions(
+                self._config_digest, self._chain_id, self._signer.address, from_round=first
+            )
+            self._costs = {kept.nonce: (kept.round, most_cost(kept.raw, kept.max_fee_per_gas)) for kept in sent}
+        self._costs = {other: cost for other, cost in self._costs.items() if cost[0] >= first}
+        spent = sum(cost for other, (_, cost) in self._costs.items() if other != nonce)
+        wanted = payload.gas * fees.max_fee
+        if spent + wanted > self._limits.daily_budget:
+            raise TransientError(
+                f"the transactions of a day may cost {spent / GWEI:.0f} gwei on chain {self._chain_id}, another one "
+                f"{wanted / GWEI:.0f}, the budget is {self._limits.daily_budget / GWEI:.0f}: publishing pauses until "
+                "older ones leave the day; see what the endpoint makes you pay, or raise daily_budget_gwei",
+                code="budget_spent",
+            )
 
     async def _free_nonce(self) -> int:
         """Return the lowest nonce that is neither in the chain nor ours: a gap would hold up all above it for good."""

@@ -104,26 +104,30 @@ class ChainPublisher:
         """Send and wait for the receipt; a round that has landed is not sent again.
 
         Raises:
-            TransientError: it did not land before the deadline (it may still).
+            TransientError: it did not land before the deadline (it may still), or the day's budget is spent.
             InvalidData: the contract refused it, with the contract's reason.
         """
         async with self._turn:
-            deadline = self._clock.now() + self._limits.deadline
+            begun = self._clock.now()
             attempt = _Attempt(round_number=round_number, to=to, data=data)
             while True:
+                begun = min(begun, self._clock.now())  # one wrong reading must not keep it waiting for a year
+                deadline = begun + self._limits.deadline
                 try:
                     async with asyncio.timeout(deadline - self._clock.now()):  # it is safe to be stopped anywhere
                         landed = await self._advance(attempt)
                     if landed is not None:
                         return landed
                 except TransientError as error:
+                    if error.code == "budget_spent":
+                        raise
                     attempt.problem = error
                 except TimeoutError:
                     attempt.problem = attempt.problem or _slow(self._sender.where)
                 wake = self._clock.now() + self._limits.poll
                 if wake + self._limits.poll >= deadline:  # a step cut short would be blamed on the endpoint
                     raise self._late(attempt) from attempt.problem
-                await self._clock.sleep_until(wake)
+                await self._clock.sleep_until(min(wake, self._clock.now() + self._limits.poll))
 
     async def follow_up(self) -> None:
         """Look after what was sent earlier: receipts, reorgs, stuck transactions.

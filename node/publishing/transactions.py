@@ -41,14 +41,16 @@ class SignedTransaction(msgspec.Struct, frozen=True, kw_only=True):
     hash: Hash32
 
 
-def offered_fees(*, base_fee: int, tip: int, cap: int) -> Fees:
-    """Return what to offer: the tip, and room for six full blocks of rising base fee, never above the cap.
+def offered_fees(*, base_fee: int, tip: int, cap: int, tip_cap: int) -> Fees:
+    """Return what to offer: the tip, and room for six full blocks of rising base fee, never above the caps.
 
     Args:
         base_fee: Of the newest block, in wei.
-        tip: What the endpoint suggests as priority fee, in wei.
+        tip: What the endpoint suggests as priority fee, in wei. It may lie.
         cap: The most that may ever be paid per gas, in wei.
+        tip_cap: The most of it that may be priority fee; a first offer takes half, or it could never be replaced.
     """
+    tip = min(tip, max(tip_cap // 2, 1))
     max_fee = min(cap, 2 * base_fee + tip)
     return Fees(max_fee=max_fee, max_priority_fee=min(tip, max_fee))
 
@@ -59,8 +61,8 @@ def least_gas(data: bytes) -> int:
     return 21_000 + 10 * zeros + 40 * (len(data) - zeros)
 
 
-def replacing_fees(previous: Fees, offered: Fees, *, cap: int) -> Fees | None:
-    """Return fees that replace a transaction of the same nonce, or None if the cap leaves no room.
+def replacing_fees(previous: Fees, offered: Fees, *, cap: int, tip_cap: int) -> Fees | None:
+    """Return fees that replace a transaction of the same nonce, or None if a cap leaves no room.
 
     Both fees rise by at least an eighth: clients ask for a tenth (geth's ``txpool.pricebump``) to an eighth.
     """
@@ -68,7 +70,7 @@ def replacing_fees(previous: Fees, offered: Fees, *, cap: int) -> Fees | None:
     if max_fee > cap:
         return None
     tip = max(offered.max_priority_fee, _eighth_more(previous.max_priority_fee))
-    return None if tip > max_fee else Fees(max_fee=max_fee, max_priority_fee=tip)
+    return None if tip > min(max_fee, tip_cap) else Fees(max_fee=max_fee, max_priority_fee=tip)
 
 
 def sign_transaction(chain_id: int, nonce: int, payload: Payload, fees: Fees, signer: Signer) -> SignedTransaction:
@@ -113,6 +115,16 @@ def payload_of(raw: bytes) -> Payload:
         raise InvalidData("kept transaction: not a signed EIP-1559 transaction", code="malformed")
     gas, to, data = (field if isinstance(field, bytes) else b"" for field in (fields[4], fields[5], fields[7]))
     return Payload(to=Address("0x" + to.hex()) if to else None, data=data, gas=int.from_bytes(gas, "big"))
+
+
+def most_cost(raw: bytes, max_fee: int) -> int:
+    """Return the most that a signed transaction can cost, in wei, whatever a receipt says later.
+
+    Args:
+        raw: Made by `sign_transaction`.
+        max_fee: What it offers per gas, in wei.
+    """
+    return payload_of(raw).gas * max_fee
 
 
 def _eighth_more(value: int) -> int:

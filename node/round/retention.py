@@ -24,12 +24,16 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int
     bytes: int
     """Of the database pages in use."""
+    transactions: int = 0
+    """Rounds whose transactions stay in any case: the publisher's budget of the day counts them."""
 
 
 def retention(*, rounds: int, days: int | None, megabytes: int, interval_seconds: int) -> Retention:
     """Return what the settings ask for: rounds are slots of the clock, so their numbers tell their age."""
     aged = rounds if days is None else min(rounds, days * DAY // interval_seconds)
-    return Retention(rounds=max(aged, NEEDED_ROUNDS), bytes=megabytes * MEGABYTE)
+    return Retention(
+        rounds=max(aged, NEEDED_ROUNDS), bytes=megabytes * MEGABYTE, transactions=-(-DAY // interval_seconds)
+    )
 
 
 async def make_room(store: Store, config_digest: Hash32, kept: Retention, round_number: int) -> StoreSize:
@@ -38,7 +42,8 @@ async def make_room(store: Store, config_digest: Hash32, kept: Retention, round_
     The latest certified round stays whatever the limits, as do the newest rounds, the hours, and transactions that are
     not settled. Where bytes must go, rounds of earlier committees go first.
     """
-    await store.prune(config_digest, below_round=round_number - kept.rounds)
+    spending = round_number - kept.transactions
+    await store.prune(config_digest, below_round=round_number - kept.rounds, transactions_below=spending)
     size = await store.size()
     if size.used <= kept.bytes:
         return size
@@ -47,7 +52,12 @@ async def make_room(store: Store, config_digest: Hash32, kept: Retention, round_
     left = ROUNDS_PER_ROUND
     for digest, below_round in doomed:
         while left > 0 and size.used > kept.bytes:
-            deleted = await store.prune(digest, below_round=below_round, at_most=ROUNDS_AT_ONCE)
+            deleted = await store.prune(
+                digest,
+                below_round=below_round,
+                at_most=ROUNDS_AT_ONCE,
+                transactions_below=spending if digest == config_digest else None,
+            )
             if not deleted:
                 break
             left -= deleted

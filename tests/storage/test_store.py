@@ -338,6 +338,18 @@ class StoreContract:
         assert await store.prune(NETWORK, below_round=5) == 1
         assert await store.round_transaction(NETWORK, 31337, 1) is None
 
+    async def test_transactions_that_count_towards_a_budget_outlive_their_rounds(self, store: Store) -> None:
+        for round_number in range(1, 7):
+            await store.put_report(report(round_number, report_hash=round_number), [])
+            await store.put_transaction(transaction(round_number, round_number=round_number, status="final"))
+        await store.put_transaction(transaction(1, round_number=6, chain_id=1))
+        assert await store.prune(NETWORK, below_round=6, transactions_below=3) == 5
+        assert await store.prune(NETWORK, below_round=6, transactions_below=3) == 0
+        sent = await store.sent_transactions(NETWORK, 31337, SENDER, from_round=1)
+        assert [kept.round for kept in sent] == [3, 4, 5, 6]
+        assert [kept.nonce for kept in await store.sent_transactions(NETWORK, 31337, SENDER, from_round=5)] == [5, 6]
+        assert await store.sent_transactions(OTHER_NETWORK, 31337, SENDER, from_round=1) == ()
+
 
 class TestMemoryStore(StoreContract):
     @pytest.fixture

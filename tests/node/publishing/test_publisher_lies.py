@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,8 @@ import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from eth_account.typed_transactions.typed_transaction import TypedTransaction
+from hexbytes import HexBytes
 
 from attest.keys.keystore import LocalSigner
 from devnet.anvil import Anvil, run_anvil
@@ -44,6 +46,8 @@ class Endpoint:
     url: str = ""
     lies: dict[str, Callable[[], Any]] = field(default_factory=dict)
     sent: list[str] = field(default_factory=list)
+    errors: dict[str, int] = field(default_factory=dict)
+    """How many more calls of a method are answered by an error."""
 
     def open(self, store: Store, **limits: Any) -> AbstractAsyncContextManager[ChainPublisher]:
         return open_publisher(
@@ -99,6 +103,10 @@ async def lying_endpoint(chain: Anvil) -> AsyncIterator[Endpoint]:
         for form in forms:
             if form["method"] in endpoint.lies:
                 answers[form["id"]] = {"jsonrpc": "2.0", "id": form["id"], "result": endpoint.lies[form["method"]]()}
+            if endpoint.errors.get(form["method"], 0) > 0:
+                endpoint.errors[form["method"]] -= 1
+                error = {"code": -32000, "message": "the node is syncing"}
+                answers[form["id"]] = {"jsonrpc": "2.0", "id": form["id"], "error": error}
         return web.json_response(list(answers.values()))
 
     application = web.Application()
@@ -162,3 +170,79 @@ async def test_a_round_that_waits_for_its_block_does_not_blame_the_endpoint(
         with pytest.raises(TransientError) as late:
             await publish(publisher, 5)
     assert late.value.message.endswith("it is followed up")
+
+
+GWEI = 10**9
+
+
+def offers(endpoint: Endpoint) -> list[tuple[int, int]]:
+    """Return (priority fee, fee) in wei of what was sent, as another library reads it."""
+    decoded = [TypedTransaction.from_bytes(HexBytes(raw)).as_dict() for raw in endpoint.sent]
+    return [(each["maxPriorityFeePerGas"], each["maxFeePerGas"]) for each in decoded]
+
+
+async def test_a_tip_told_fifty_times_too_high_is_not_paid(endpoint: Endpoint, store: Store) -> None:
+    endpoint.lies["eth_maxPriorityFeePerGas"] = lambda: hex(50 * GWEI)
+    async with endpoint.open(store, max_tip_per_gas=2 * GWEI) as publisher:
+        for round_number in (5, 6):
+            await publish(publisher, round_number)
+    assert [tip for tip, _ in offers(endpoint)] == [GWEI, GWEI]
+
+
+async def test_an_endpoint_that_hides_what_landed_cannot_raise_the_tip_beyond_its_cap(
+    chain: Anvil, endpoint: Endpoint, store: Store
+) -> None:
+    chain.rpc.request("evm_setAutomine", False)
+    endpoint.lies["eth_maxPriorityFeePerGas"] = lambda: hex(50 * GWEI)
+    endpoint.lies["eth_getTransactionReceipt"] = lambda: None
+    endpoint.lies["eth_getTransactionCount"] = lambda: "0x0"
+    async with endpoint.open(store, max_tip_per_gas=2 * GWEI, replace_after=0.0, deadline=600.0) as publisher:
+        publishing = asyncio.create_task(publish(publisher, 5))
+        while len(endpoint.sent) < 12 and not publishing.done():  # noqa: ASYNC110 - the endpoint is another task
+            await asyncio.sleep(0.02)
+        publishing.cancel()
+        await asyncio.gather(publishing, return_exceptions=True)
+    tips = [tip for tip, _ in offers(endpoint)]
+    assert len(set(tips)) > 3, "it was replaced"
+    assert max(tips) <= 2 * GWEI
+
+
+async def test_a_day_costs_no_more_than_its_budget_whatever_the_endpoint_says(
+    chain: Anvil, endpoint: Endpoint, store: Store
+) -> None:
+    """The endpoint asks for the highest fee, and says in every receipt that nothing was used."""
+    before = balance(chain)
+    budget = 3 * 10**16
+    endpoint.lies["eth_maxPriorityFeePerGas"] = lambda: hex(100 * GWEI)
+    landed: list[int] = []
+    spent = "the budget is 30000000: publishing pauses"
+    for first in (1, 11):  # the second time after a restart
+        async with endpoint.open(store, max_tip_per_gas=200 * GWEI, daily_budget=budget) as publisher:
+            with pytest.raises(TransientError, match=spent) as paused:
+                await publish_many(publisher, range(first, first + 10), landed)
+            assert paused.value.code == "budget_spent"
+    assert 2 <= len(landed) < 10
+    assert before - balance(chain) <= budget
+    async with endpoint.open(store, max_tip_per_gas=200 * GWEI, daily_budget=budget) as publisher:
+        await publish(publisher, 1_440 + landed[-1])  # a day later
+
+
+async def publish_many(publisher: ChainPublisher, rounds: Iterable[int], landed: list[int]) -> None:
+    for round_number in rounds:
+        await publish(publisher, round_number)
+        landed.append(round_number)
+
+
+def balance(chain: Anvil) -> int:
+    return int(chain.rpc.request("eth_getBalance", SIGNER.address, "latest"), 16)
+
+
+async def test_a_receipt_that_is_an_error_is_asked_for_again(endpoint: Endpoint, store: Store) -> None:
+    endpoint.errors["eth_getTransactionReceipt"] = 2
+    async with endpoint.open(store, deadline=600.0) as publisher:
+        first = await publish(publisher, 5)
+    assert endpoint.errors["eth_getTransactionReceipt"] == 0
+    assert len(set(endpoint.sent)) == 1, "an error is no word that the transaction is missing"
+    kept = await store.round_transaction(NETWORK, 31337, 5)
+    assert kept is not None
+    assert (kept.hash, kept.status) == (first, "landed")

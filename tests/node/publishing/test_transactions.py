@@ -68,31 +68,34 @@ def test_a_truncated_transaction_is_refused() -> None:
         payload_of(raw + b"\x00")
 
 
-@given(base_fee=wei, tip=wei, cap=wei)
-def test_an_offer_never_exceeds_the_cap(base_fee: int, tip: int, cap: int) -> None:
-    fees = offered_fees(base_fee=base_fee, tip=tip, cap=cap)
+@given(base_fee=wei, tip=wei, cap=wei, tip_cap=wei)
+def test_an_offer_never_exceeds_the_cap(base_fee: int, tip: int, cap: int, tip_cap: int) -> None:
+    fees = offered_fees(base_fee=base_fee, tip=tip, cap=cap, tip_cap=tip_cap)
+    assert fees.max_priority_fee <= max(tip_cap // 2, 1), "so that it can be replaced"
     assert 0 <= fees.max_priority_fee <= fees.max_fee <= cap
-    if cap >= 2 * base_fee + tip:
+    if cap >= 2 * base_fee + tip and tip <= tip_cap // 2:
         assert fees == Fees(max_fee=2 * base_fee + tip, max_priority_fee=tip)
 
 
-@given(first=wei, first_tip=wei, base_fee=wei, tip=wei, cap=wei)
+@given(first=wei, first_tip=wei, base_fee=wei, tip=wei, cap=wei, tip_cap=wei)
 def test_a_replacement_offers_an_eighth_more_of_both_within_the_cap(
-    first: int, first_tip: int, base_fee: int, tip: int, cap: int
+    first: int, first_tip: int, base_fee: int, tip: int, cap: int, tip_cap: int
 ) -> None:
     previous = Fees(max_fee=first + first_tip, max_priority_fee=first_tip)
-    fees = replacing_fees(previous, offered_fees(base_fee=base_fee, tip=tip, cap=cap), cap=cap)
+    offered = offered_fees(base_fee=base_fee, tip=tip, cap=cap, tip_cap=tip_cap)
+    fees = replacing_fees(previous, offered, cap=cap, tip_cap=tip_cap)
     if fees is not None:
         assert 8 * fees.max_fee >= 9 * previous.max_fee
         assert 8 * fees.max_priority_fee >= 9 * previous.max_priority_fee
         assert fees.max_fee > previous.max_fee
         assert fees.max_priority_fee > previous.max_priority_fee
         assert fees.max_priority_fee <= fees.max_fee <= cap
+        assert fees.max_priority_fee <= tip_cap
 
 
 def test_without_room_below_the_cap_nothing_is_replaced() -> None:
     previous = Fees(max_fee=90, max_priority_fee=8)
-    assert replacing_fees(previous, Fees(max_fee=50, max_priority_fee=5), cap=101) is None
-    assert replacing_fees(previous, Fees(max_fee=50, max_priority_fee=5), cap=102) == Fees(
+    assert replacing_fees(previous, Fees(max_fee=50, max_priority_fee=5), cap=101, tip_cap=1_000) is None
+    assert replacing_fees(previous, Fees(max_fee=50, max_priority_fee=5), cap=102, tip_cap=1_000) == Fees(
         max_fee=102, max_priority_fee=9
     )
