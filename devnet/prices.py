@@ -39,6 +39,11 @@ def set_prices(devnet: Devnet, prices: Mapping[str, int], *, arbitrage: bool = T
         arbitrage_pools(devnet)
 
 
+def answer_again(devnet: Devnet) -> None:
+    """Let every feed answer its own price anew, as real ones do when a heartbeat has passed without a move."""
+    set_prices(devnet, read_prices(devnet), arbitrage=False)
+
+
 def crash(devnet: Devnet, *, percent: int, arbitrage: bool = True) -> dict[str, int]:
     """Let WETH and WBTC fall by a percentage; return the new prices.
 

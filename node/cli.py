@@ -75,9 +75,19 @@ def plimsoll() -> None:
 @click.option("--once", is_flag=True, help="Run one round, publish it, print one JSON object as the last line, stop.")
 @click.option("--data", "data_directory", type=PATH, help="Where the database (with --devnet also the keys) is kept.")
 @click.option("--port", type=click.IntRange(0, 65_535), help="HTTP port; 0 takes a free one. Default: 8547.")
+@click.option(
+    "--rpc-port", type=click.IntRange(0, 65_535), help="With --devnet: the local chain's port. Default: a free one."
+)
 @click.option("--json", "as_json", is_flag=True, help="Write the log as JSON, one object per line.")
 def run(
-    *, config: Path | None, on_devnet: bool, once: bool, data_directory: Path | None, port: int | None, as_json: bool
+    *,
+    config: Path | None,
+    on_devnet: bool,
+    once: bool,
+    data_directory: Path | None,
+    port: int | None,
+    rpc_port: int | None,
+    as_json: bool,
 ) -> None:
     """Run a node: a round every few seconds, published on-chain and served over HTTP, until Ctrl-C.
 
@@ -85,6 +95,8 @@ def run(
     """
     if on_devnet == (config is not None):
         raise click.UsageError("give either --config FILE or --devnet")
+    if rpc_port is not None and not on_devnet:
+        raise click.UsageError("--rpc-port is the local chain's: give it with --devnet")
     if config is None:
         from node.local.screen import Screen  # noqa: PLC0415
 
@@ -92,7 +104,7 @@ def run(
         screen.say("starting a local chain and a node on it; Ctrl-C stops everything")
         from node.local.start import run_devnet  # noqa: PLC0415 - takes a second: the line is there before
 
-        run_devnet(screen, once=once, data_directory=data_directory, port=port, as_json=as_json)
+        run_devnet(screen, once=once, data_directory=data_directory, port=port, rpc_port=rpc_port or 0, as_json=as_json)
     else:
         from node.commands.run_node import run_node  # noqa: PLC0415
 
@@ -366,15 +378,24 @@ def deploy(
 
 @plimsoll.command(
     short_help="Run the local chain alone.",
-    epilog=_example("plimsoll devnet --port 8545"),
+    epilog=_example("plimsoll devnet --rpc-port 8545"),
 )
-@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="RPC port; 0 takes a free one.")
+@click.option(
+    "--rpc-port", "--port", "port", type=click.IntRange(0, 65_535), default=0, help="RPC port; 0 takes a free one."
+)
+@click.option(
+    "--feed-interval",
+    type=click.IntRange(0, 86_400),
+    default=600,
+    show_default=True,
+    help="Seconds after which the price feeds answer anew; 0 lets them grow stale.",
+)
 @json_option
-def devnet(port: int, as_json: bool) -> None:
+def devnet(port: int, feed_interval: int, as_json: bool) -> None:
     """Start a local chain with Aave v3, Morpho Blue and Uniswap v3 and seeded users, until Ctrl-C."""
     from node.commands.devnet import run_chain  # noqa: PLC0415
 
-    run_chain(port=port, as_json=as_json)
+    run_chain(port=port, feed_interval=feed_interval, as_json=as_json)
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from contracts.calls import encode_deployment
 from contracts.deployment import Send, deploy, deploy_oracle, initialize_oracle
 from devnet.deployment import Deployment
 from devnet.local_chain import Devnet
-from devnet.prices import read_prices, set_prices
+from devnet.prices import answer_again, read_prices
 from devnet.protocols import deployed_protocols, settings_table
 from node.committee_file import write_committee
 from node.committee_fit import discovery_rules
@@ -81,7 +81,7 @@ def prepare_local_network(devnet: Devnet, directory: Path, *, port: int | None, 
     """
     make_directory(directory)
     # The seeding lies two days back; real feeds would have answered since.
-    set_prices(devnet, read_prices(devnet), arbitrage=False)
+    answer_again(devnet)
     keys = _keys(directory / "keys")
     send, deployer = _sender(devnet), Address(devnet.deployment.deployer)
     deployed = deploy_oracle(send, initializer=deployer, ring_size=RING_SIZE)

@@ -3,35 +3,52 @@
 from __future__ import annotations
 
 import signal
-import threading
+import time
 
 import click
 
 from devnet.deployment import Deployment, to_json
 from devnet.launch import launch
+from devnet.local_chain import Devnet
+from devnet.prices import answer_again
 from node.commands.ports import require_free_port
 
+FOREVER_SECONDS = 10 * 365 * 86_400
 
-def run_chain(*, port: int, as_json: bool) -> None:
+
+def run_chain(*, port: int, feed_interval: int, as_json: bool) -> None:
     """Run the chain until Ctrl-C or SIGTERM.
+
+    Args:
+        port: Of the chain's RPC; 0 takes a free one.
+        feed_interval: Seconds after which every feed answers its price anew; 0: never, so that they grow stale.
+        as_json: Print the deployment as JSON.
 
     Raises:
         InvalidData: the port is taken.
         DevnetError: something the chain needs is missing or failed.
     """
-    require_free_port("127.0.0.1", port)
+    require_free_port("127.0.0.1", port, setting="--rpc-port")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with launch(port=port, progress=lambda line: click.echo(line, err=True)) as devnet:
+            answer_again(devnet)  # the seeding lies two days back
             if as_json:
                 click.echo(to_json(devnet.deployment))
             else:
                 click.echo(f"chain     {devnet.url}  (chain id {devnet.deployment.chain_id})")
                 _print_addresses(devnet.deployment)
             click.echo(f"{devnet.url} runs until Ctrl-C.", err=True)
-            threading.Event().wait()
+            _keep_fresh(devnet, feed_interval)
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
+
+
+def _keep_fresh(devnet: Devnet, interval: int) -> None:
+    """Let the feeds answer now and then, for ever."""
+    while True:
+        time.sleep(interval or FOREVER_SECONDS)
+        answer_again(devnet)
 
 
 def _print_addresses(deployment: Deployment) -> None:

@@ -21,7 +21,9 @@ from riskschema.errors import FatalError
 DEFAULT_DIRECTORY = Path("plimsoll-data") / "devnet"
 
 
-def run_devnet(screen: Screen, *, once: bool, data_directory: Path | None, port: int | None, as_json: bool) -> None:
+def run_devnet(
+    screen: Screen, *, once: bool, data_directory: Path | None, port: int | None, rpc_port: int, as_json: bool
+) -> None:
     """Start chain, contracts, users and node; run until Ctrl-C, or for one round.
 
     Raises:
@@ -36,8 +38,10 @@ def run_devnet(screen: Screen, *, once: bool, data_directory: Path | None, port:
     if not once:
         api = Api()
         require_free_port(api.host, api.port if port is None else port)
+    if rpc_port:
+        require_free_port("127.0.0.1", rpc_port, setting="--rpc-port")
     with _only_run_in(directory):
-        asyncio.run(_run(directory, once=once, port=port, as_json=as_json, screen=screen))
+        asyncio.run(_run(directory, once=once, port=port, rpc_port=rpc_port, as_json=as_json, screen=screen))
 
 
 @contextmanager
@@ -62,12 +66,12 @@ def _only_run_in(directory: Path) -> Iterator[None]:
         yield
 
 
-async def _run(directory: Path, *, once: bool, port: int | None, as_json: bool, screen: Screen) -> None:
+async def _run(directory: Path, *, once: bool, port: int | None, rpc_port: int, as_json: bool, screen: Screen) -> None:
     """Compile, fetch and deploy, and load the node, all at once: each waits for something else most of the time."""
     async with kernels_compiling(screen) as kernels:
         session = "node.local.session"
         loading = asyncio.ensure_future(asyncio.to_thread(import_module, session))
-        async with start_devnet(progress=screen.say) as devnet:
+        async with start_devnet(port=rpc_port, progress=screen.say) as devnet:
             await loading
             from node.local.session import run_session  # noqa: PLC0415 - loaded just now, in a thread
 

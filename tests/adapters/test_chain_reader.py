@@ -245,6 +245,180 @@ async def test_nonsense_from_an_endpoint_is_a_local_failure_and_not_retried(what
     assert proxy.connections == 1
 
 
+GENESIS = {"number": "0x0", "hash": "0x" + "0a" * 32, "timestamp": "0x1"}
+PINNED = {"number": "0x9", "hash": "0x" + "0b" * 32, "timestamp": "0x2"}
+OTHER = PINNED | {"hash": "0x" + "0c" * 32}
+PIN = BlockReference(chain_id=1, number=9, hash=Hash32(PINNED["hash"]), timestamp=2)
+
+
+class Endpoint:
+    """Answers each method from a table; of a list of results the first is used up."""
+
+    def __init__(self) -> None:
+        self.canonical: list[dict[str, str]] = [PINNED]
+        self.results: dict[str, Any] = {}
+        self.batches: list[list[str]] = []
+        self.refuse_above = 10**6
+        """Batches of more requests get one error instead of answers."""
+        self.swapped = False
+        """Answers carry each other's ids."""
+
+    def __call__(self, request: bytes) -> bytes:
+        forms = json.loads(request)
+        self.batches.append([form["method"] for form in forms])
+        if len(forms) > self.refuse_above:
+            return http(b'{"jsonrpc": "2.0", "id": null, "error": {"code": -32600, "message": "batch too large"}}')
+        said = [{"jsonrpc": "2.0", "id": form["id"], "result": self._result(form)} for form in forms]
+        if self.swapped:
+            ids = [each["id"] for each in said]
+            for each, other in zip(said, reversed(ids), strict=True):
+                each["id"] = other
+        return http(json.dumps(said).encode())
+
+    def _result(self, form: dict[str, Any]) -> Any:
+        method, parameters = form["method"], form["params"]
+        if method == "eth_chainId":
+            return "0x1"
+        if method == "eth_getBlockByHash":
+            return PINNED
+        if method == "eth_getBlockByNumber" and parameters[0] == "0x0":
+            return GENESIS
+        if method == "eth_getBlockByNumber":
+            return self.canonical.pop(0) if len(self.canonical) > 1 else self.canonical[0]
+        if method == "eth_call":
+            return parameters[0]["data"]
+        return self.results[method]
+
+
+@pytest.fixture
+async def endpoint() -> AsyncIterator[tuple[Endpoint, str]]:
+    async with fault_proxy("http://127.0.0.1:9") as proxy:
+        proxy.answer = said = Endpoint()
+        yield said, proxy.url
+
+
+async def test_a_block_that_is_known_by_hash_and_not_canonical_is_not_pinned(endpoint):
+    """Clients answer for blocks that were reorganised away: the height decides."""
+    said, url = endpoint
+    said.canonical = [OTHER]
+    async with open_chain(rpc_url=url, chain_id=1) as opened:
+        with pytest.raises(TransientError, match=r"the canonical block is 0x0c0c.*, no longer 0x0b0b") as noticed:
+            await opened.pin(PIN)
+        assert noticed.value.code == "block_unknown"
+        said.canonical = [PINNED]
+        assert (await opened.pin(PIN)).block == PIN
+
+
+async def test_a_block_that_is_reorganised_away_while_logs_are_read_is_noticed_after_them(endpoint):
+    said, url = endpoint
+    said.results["eth_getLogs"] = []
+    async with open_chain(rpc_url=url, chain_id=1) as opened:
+        pinned = await opened.pin(PIN)
+        assert await pinned.logs(addresses=[SOMEWHERE], topics=[], from_block=0) == ()
+        said.canonical = [OTHER]
+        with pytest.raises(TransientError) as noticed:
+            await pinned.logs(addresses=[SOMEWHERE], topics=[], from_block=0)
+        assert noticed.value.code == "block_unknown"
+
+
+async def test_one_error_for_a_whole_batch_halves_it_until_it_is_taken(endpoint):
+    said, url = endpoint
+    calls = [Call(SOMEWHERE, bytes([number])) for number in range(8)]
+    async with open_chain(rpc_url=url, chain_id=1) as opened:
+        pinned = await opened.pin(PIN)
+        said.batches.clear()
+        said.refuse_above = 2
+        assert await pinned.call(calls) == tuple(CallSuccess(call.data) for call in calls)
+        assert sorted(map(len, said.batches)) == [2, 2, 2, 2, 4, 4, 8]
+        said.refuse_above = 0
+        with pytest.raises(TransientError, match="refused a batch of 1: batch too large") as refused:
+            await pinned.call(calls)
+    assert refused.value.code == "endpoint_refused"
+
+
+async def test_a_rate_limit_for_a_whole_batch_is_waited_for_and_not_halved():
+    batches: list[int] = []
+
+    def limited(request: bytes) -> bytes:
+        batches.append(len(json.loads(request)))
+        if len(batches) == 1:
+            return http(b'{"jsonrpc": "2.0", "id": null, "error": {"code": -32005, "message": "too many requests"}}')
+        return answers(request, result="0x2")
+
+    async with fault_proxy("http://127.0.0.1:9") as proxy:
+        proxy.answer = limited
+        with pytest.raises(FatalError, match="serves chain 2, not 1"):
+            async with open_chain(rpc_url=proxy.url, chain_id=1):
+                pass
+    assert batches == [1, 1]
+
+
+async def test_answers_are_matched_by_their_ids_and_not_by_their_order(endpoint):
+    said, url = endpoint
+    calls = [Call(SOMEWHERE, bytes([number])) for number in range(5)]
+    async with open_chain(rpc_url=url, chain_id=1) as opened:
+        pinned = await opened.pin(PIN)
+        said.swapped = True
+        assert [answer.data for answer in await pinned.call(calls)] == [bytes([number]) for number in range(4, -1, -1)]
+
+
+TOPICS = [Hash32(bytes([number]) * 32) for number in range(1, 6)]
+
+
+def log(**changed: Any) -> dict[str, Any]:
+    plain = {"address": str(SOMEWHERE), "topics": TOPICS[:2], "data": "0x01", "blockNumber": "0x5"}
+    return plain | changed
+
+
+ASKED: dict[str, Any] = {"addresses": [SOMEWHERE], "topics": [[TOPICS[0]], [TOPICS[1], TOPICS[2]]], "from_block": 3}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said_of_it"),
+    [
+        ({"topics": [TOPICS[1], TOPICS[1]]}, "not asked for"),
+        ({"topics": [TOPICS[0], TOPICS[3]]}, "not asked for"),
+        ({"topics": [TOPICS[1], TOPICS[0]]}, "not asked for"),
+        ({"topics": [TOPICS[0]]}, "not asked for"),
+        ({"topics": []}, "not asked for"),
+        ({"address": "0x" + "5b" * 20}, "not asked for"),
+        ({"blockNumber": "0x2"}, "not asked for"),
+        ({"blockNumber": "0xa"}, "not asked for"),
+        ({"topics": TOPICS[:2] + TOPICS[2:5]}, "answered no log"),
+        ({"topics": "0x01"}, "answered no log"),
+        ({"topics": [TOPICS[0], "0x01"]}, "no 32-byte hash"),
+        ({"topics": [TOPICS[0], None]}, "no 32-byte hash"),
+        ({"address": None}, "log without an address"),
+        ({"address": "0x12"}, "log without an address"),
+        ({"data": None}, "no hexadecimal bytes"),
+        ({"data": "0x1"}, "no hexadecimal bytes"),
+        ({"blockNumber": 5}, "no hexadecimal quantity"),
+        ({"blockNumber": None}, "no hexadecimal quantity"),
+    ],
+)
+async def test_a_log_that_nobody_asked_for_or_that_is_none_is_the_endpoints_failure(endpoint, changed, said_of_it):
+    said, url = endpoint
+    async with open_chain(rpc_url=url, chain_id=1) as opened:
+        pinned = await opened.pin(PIN)
+        said.results["eth_getLogs"] = [log(), log(topics=[TOPICS[0], TOPICS[2], TOPICS[4]], blockNumber="0x3")]
+        assert [each.block_number for each in await pinned.logs(**ASKED)] == [3, 5]
+        said.results["eth_getLogs"] = [log(), log(**changed)]
+        with pytest.raises(TransientError, match=said_of_it) as refused:
+            await pinned.logs(**ASKED)
+    assert refused.value.code == "endpoint_malformed"
+
+
+@pytest.mark.parametrize("logs", [None, {}, "0x", [None], [[]], ["0x"]])
+async def test_what_is_no_list_of_logs_is_the_endpoints_failure(endpoint, logs):
+    said, url = endpoint
+    said.results["eth_getLogs"] = logs
+    async with open_chain(rpc_url=url, chain_id=1) as opened:
+        pinned = await opened.pin(PIN)
+        with pytest.raises(TransientError, match="answered no l") as refused:
+            await pinned.logs(**ASKED)
+    assert refused.value.code == "endpoint_malformed"
+
+
 @pytest.mark.parametrize(
     ("status", "connections"),
     [("429 Too Many Requests", 3), ("503 Unavailable", 3), ("401 Unauthorized", 1), ("302 Found", 1)],

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,8 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from adapters.markets.chainlink import LATEST_ROUND_DATA
 from node.local.introductions import INTRODUCED
+from riskschema.ports import CallSuccess
 from riskschema.rounds import RoundStep
+from riskschema.units import Address
 from tests.node.api.test_serving_process import serving_pid
 from tests.node.commands.conftest import Plimsoll
 from tests.node.local_node import LocalNode
@@ -170,18 +174,50 @@ def test_a_port_that_is_taken_is_refused_at_once(plimsoll: Plimsoll, tmp_path: P
 
 
 def test_the_local_chain_alone_tells_its_addresses_and_stops_at_ctrl_c(plimsoll: Plimsoll) -> None:
-    command = [sys.executable, "-m", "node.cli", "devnet"]
+    begin = time.time()
+    command = [sys.executable, "-m", "node.cli", "devnet", "--feed-interval", "1"]
     with subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         url = process.stdout.readline().split()[1]
         port = int(url.rpartition(":")[2])
-        told = [process.stdout.readline().split()[0] for _ in range(20)]
+        lines = [process.stdout.readline().split() for _ in range(20)]
+        told = [line[0] for line in lines]
+        feeds = [line[3] for line in lines if line[2:3] == ["feed"]]
+        answered = [updated_at(url, feed) for feed in feeds]
+        wait_until(lambda: min(updated_at(url, feed) for feed in feeds) > max(answered))
         assert f"127.0.0.1:{port}: Address already in use" in plimsoll("devnet", "--port", port).refused()
         process.send_signal(signal.SIGINT)
         _, messages = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 0
     assert {"WETH", "aave", "morpho", "market", "uniswap", "user"} <= set(told)
+    assert len(answered) == 3
+    assert min(answered) >= int(begin) - 60, "the seeding's answers are two days old"
     assert messages.strip().endswith("stopped")
+
+
+def updated_at(url: str, feed: str) -> int:
+    """Return when a feed answered last, Unix seconds, by its own word."""
+    data = LATEST_ROUND_DATA.call(Address(feed)).data
+    parameters = [{"to": feed, "data": f"0x{data.hex()}"}, "latest"]
+    form = {"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": parameters}
+    request = urllib.request.Request(url, json.dumps(form).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=HANG_SECONDS) as response:
+        answer = json.load(response)["result"]
+    return LATEST_ROUND_DATA.decode(CallSuccess(bytes.fromhex(answer[2:])), Address(feed))[3]
+
+
+def test_the_local_chains_port_can_be_chosen_and_belongs_to_it(
+    plimsoll: Plimsoll, tmp_path: Path, config: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        message = plimsoll("run", "--devnet", "--once", "--data", tmp_path, "--rpc-port", port).refused(STARTING)
+    assert f"127.0.0.1:{port}: Address already in use; choose another port with --rpc-port" in message
+    assert plimsoll("run", "--devnet", "--once", "--data", tmp_path, "--rpc-port", port).document["round"] >= 1
+    assert f'rpc_url = "http://127.0.0.1:{port}"' in (tmp_path / "plimsoll.toml").read_text()
+    wrong = plimsoll("run", "--config", config, "--rpc-port", port)
+    assert wrong.status == 2
+    assert "--rpc-port is the local chain's" in wrong.messages
 
 
 def test_a_data_directory_that_is_a_file_is_refused(plimsoll: Plimsoll, tmp_path: Path, config: Path) -> None:

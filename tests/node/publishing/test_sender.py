@@ -58,6 +58,24 @@ async def test_a_receipt_is_read(scripted: Scripted) -> None:
     assert await sender.receipts([HASH]) == {HASH: expected}
 
 
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        (error("header not found"), "block_unknown"),
+        (error("transaction indexing is in progress"), "endpoint_refused"),
+        (error("execution reverted", 3, data="0x"), "endpoint_refused"),
+    ],
+)
+async def test_an_error_instead_of_a_receipt_is_no_missing_receipt(
+    scripted: Scripted, said: dict[str, Any], code: str
+) -> None:
+    """A transaction that is taken for absent would be sent again, or replaced."""
+    sender = await scripted({"eth_getTransactionReceipt": said | {"result": None}})
+    with pytest.raises(TransientError, match="eth_getTransactionReceipt") as refused:
+        await sender.receipts([HASH])
+    assert refused.value.code == code
+
+
 async def test_a_transaction_without_receipt_is_left_out(scripted: Scripted) -> None:
     sender = await scripted({"eth_getTransactionReceipt": {"result": None}})
     assert await sender.receipts([HASH]) == {}
