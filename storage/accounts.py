@@ -24,6 +24,7 @@ from storage.packing import (
     chunk_subjects,
     pack_accounts,
     unpack_values,
+    with_subject,
 )
 from storage.proofs import HASH_BYTES, ProofNodes, proof_from, unpack_nodes
 from storage.tables import ACCOUNT_CHUNKS, PROOF_NODES
@@ -145,10 +146,10 @@ def _unpack(key: Key, row: Row[Any], nodes: ProofNodes, asked: Callable[[bytes],
             if asked(subject):
                 yield StoredAccount(
                     subject=Address("0x" + subject.hex()),
-                    leaf=leaves[index] or b"",
+                    leaf=with_subject(leaves[index], subject) or b"",
                     proof=_hashes(proof_from(nodes, proofs[index])),
-                    assessment=assessments[index] or b"",
-                    portfolio=portfolios[index],
+                    assessment=with_subject(assessments[index], subject) or b"",
+                    portfolio=with_subject(portfolios[index], subject),
                 )
 
 

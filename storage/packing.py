@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -21,7 +22,12 @@ CHUNK_BYTES = 512 * 1024
 """Of assessments and portfolios before packing: an account with hundreds of positions makes its chunk smaller."""
 ADDRESS_BYTES = 20
 LEVEL = 6
-_VALUES = msgspec.msgpack.Decoder(list[bytes | None])
+SUBJECT = b"\0"
+"""Stands for the account's own address in a text; JSON writes this character as an escape."""
+_VALUES = msgspec.msgpack.Decoder(list[Any])
+
+Value = bytes | str | None
+"""As an account has it, or a text in which its address is replaced."""
 
 
 class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,19 +71,41 @@ def pack_accounts(accounts: Sequence[AccountRow]) -> tuple[list[Chunk], bytes]:
     return [_chunk(part, list(islice(begins, len(part)))) for part in _parts(ordered)], nodes
 
 
-def pack_values(values: Sequence[bytes | None]) -> bytes:
+def pack_values(values: Sequence[Value]) -> bytes:
     """Return one entry per account as bytes that `unpack_values` reads."""
     return zlib.compress(msgspec.msgpack.encode(values), LEVEL)
 
 
-def unpack_values(packed: bytes) -> list[bytes | None]:
-    """Return the entries of a chunk.
+def unpack_values(packed: bytes) -> list[Value]:
+    """Return the entries of a chunk; `with_subject` makes an account's own value of one.
 
     Raises:
         zlib.error: damaged bytes.
         msgspec.DecodeError: likewise.
     """
     return _VALUES.decode(zlib.decompress(packed))
+
+
+def with_subject(value: Value, subject: bytes) -> bytes | None:
+    """Return an entry as the account had it."""
+    return value.encode().replace(SUBJECT, _written(subject)) if isinstance(value, str) else value
+
+
+def without_subject(value: bytes | None, subject: bytes) -> Value:
+    """Replace the account's address in a text: nothing deflates twenty random bytes.
+
+    What holds the replacement already, or is no text, stays as it is.
+    """
+    if value is None or SUBJECT in value:
+        return value
+    try:
+        return value.replace(_written(subject), SUBJECT).decode()
+    except UnicodeDecodeError:
+        return value
+
+
+def _written(subject: bytes) -> bytes:
+    return b"0x" + subject.hex().encode()
 
 
 def chunk_subjects(packed: bytes) -> list[bytes]:
@@ -99,8 +127,8 @@ def _chunk(accounts: Sequence[AccountRow], proofs: Sequence[int]) -> Chunk:
         subjects=b"".join(account.subject for account in accounts),
         proofs=struct.pack(f"<{len(proofs)}I", *proofs),
         leaves=pack_values([account.leaf for account in accounts]),
-        assessments=pack_values([account.assessment for account in accounts]),
-        portfolios=pack_values([account.portfolio for account in accounts]),
+        assessments=pack_values([without_subject(account.assessment, account.subject) for account in accounts]),
+        portfolios=pack_values([without_subject(account.portfolio, account.subject) for account in accounts]),
     )
 
 

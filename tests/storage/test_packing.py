@@ -14,6 +14,7 @@ from storage.packing import (
     chunk_subjects,
     pack_accounts,
     unpack_values,
+    with_subject,
 )
 from storage.proofs import HASH_BYTES, pack_proofs, proof_from, unpack_nodes
 
@@ -24,10 +25,10 @@ def unpacked(rows: list[AccountRow]) -> list[AccountRow]:
     return [
         AccountRow(
             subject=subject,
-            leaf=leaf or b"",
+            leaf=with_subject(leaf, subject) or b"",
             proof=proof_from(nodes, proof),
-            assessment=assessment or b"",
-            portfolio=portfolio,
+            assessment=with_subject(assessment, subject) or b"",
+            portfolio=with_subject(portfolio, subject),
         )
         for chunk in chunks
         for subject, proof, leaf, assessment, portfolio in zip(
@@ -55,6 +56,13 @@ account_rows = st.builds(
 @given(st.lists(account_rows, max_size=150, unique_by=lambda row: row.subject))
 def test_any_accounts_come_back_by_subject(rows: list[AccountRow]) -> None:
     assert unpacked(rows) == sorted(rows, key=lambda row: row.subject)
+
+
+@given(st.binary(min_size=20, max_size=20), st.lists(st.sampled_from(["text é", "\0", "0x", "address"])))
+def test_texts_about_the_account_itself_come_back(subject: bytes, words: list[str]) -> None:
+    text = "".join("0x" + subject.hex() if word == "address" else word for word in words).encode()
+    kept = AccountRow(subject=subject, leaf=b"", proof=b"", assessment=text, portfolio=b"\xff" + text)
+    assert unpacked([kept]) == [kept]
 
 
 @given(st.lists(hashes, min_size=1, max_size=70, unique=True))
