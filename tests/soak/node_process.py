@@ -19,6 +19,8 @@ from typing import TypeVar
 from unittest.mock import patch
 
 from adapters.history.simulator import PriceWalk
+from aggregator.parameters import load_parameters
+from aggregator.warm_up import enter_every_kernel
 from attest.formats.certificate import decode_certificate
 from devnet.launch import launch
 from devnet.local_chain import Devnet
@@ -155,6 +157,7 @@ def wait_for(look: Callable[[], T | None], seconds: float, tell: Callable[[], st
 @contextmanager
 def running_network(directory: Path, *, seed: int, round_seconds: int = ROUND_SECONDS) -> Iterator[NodeProcess]:
     """Start a chain whose prices move every round, and prepare a node that is not started yet."""
+    enter_every_kernel(load_parameters())  # compiled once for all lives, however busy the machine
     directory.chmod(0o700)
     write_cheap_keys(directory / "keys")
     with launch() as devnet:

@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -84,6 +85,18 @@ def wait_until_ready(url: str) -> None:
     wait_until(is_ready)
 
 
+@contextmanager
+def flooded(url: str) -> Iterator[None]:
+    """Let 32 connections ask for the metrics of the API without a pause."""
+    parts = urlsplit(url)
+    attack = ("-m", "tests.soak.hostile_http", str(parts.hostname), str(parts.port), "ask_for_metrics", "32")
+    command = [sys.executable, *attack]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as crowd:
+        yield
+        output, _ = crowd.communicate(timeout=HANG_SECONDS)
+    assert json.loads(output)["answers"] > 0
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory that several runs share."""
@@ -125,6 +138,8 @@ def test_a_second_run_in_the_same_directory_shows_where_to_look_and_stops_at_ctr
         assert node.lines[0].endswith(STARTING)
         assert not [line for line in node.lines if "\x1b" in line], "nothing moves where there is no terminal"
         first, second = (node.read_until(r"^round \d+: \d+ accounts") for _ in range(2))
+        with flooded(url):
+            second = node.read_until(r"^round \d+: \d+ accounts")
         if Path("/proc/self/fd").exists():
             serving = serving_pid(data / "plimsoll.toml")
             os.kill(serving, signal.SIGSTOP)
