@@ -8,10 +8,14 @@ from pathlib import Path
 
 import click
 
-from riskschema.errors import PlimsollError
+from riskschema.errors import PlimsollError, TransientError
 
 PATH = click.Path(path_type=Path, allow_dash=True)
-"""What reads a path says whether it can be used, with exit status 1; ``-`` is standard input where a file is read."""
+"""What reads a path says whether it can be used, with exit status 78; ``-`` is standard input where a file is read."""
+MAY_PASS = 75
+"""EX_TEMPFAIL of sysexits.h: an endpoint, a full disk, the clock; the same command may succeed later."""
+FOR_A_PERSON = 78
+"""EX_CONFIG: settings, keys, files or documents must be changed first."""
 INTERRUPTED = 130
 """128 + SIGINT, as a shell reports it."""
 
@@ -61,8 +65,8 @@ def _print_version(context: click.Context, _parameter: click.Parameter, asked: b
 def plimsoll() -> None:
     """Cross-protocol DeFi risk: read positions, compute one margin and one score, attest them.
 
-    Results go to standard output, everything else to standard error. Exit status: 0 done, 1 refused or failed (the
-    message says what, where and what to do), 2 wrong usage, 130 interrupted.
+    Results go to standard output, everything else to standard error. Exit status: 0 done, 75 failed but may pass, 78
+    refused until somebody acts (the message says what and where), 2 wrong usage, 1 a defect, 130 interrupted.
     """
 
 
@@ -399,12 +403,12 @@ def devnet(port: int, feed_interval: int, as_json: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line; an expected failure becomes one clear line and exit status 1."""
+    """Run the command line; an expected failure becomes one clear line, its exit status says whether it may pass."""
     try:
         sys.exit(plimsoll(prog_name="plimsoll", standalone_mode=False) or 0)
     except PlimsollError as error:
         click.echo(f"plimsoll: {error.message} [{error.code}]", err=True)
-        sys.exit(1)
+        sys.exit(MAY_PASS if isinstance(error, TransientError) else FOR_A_PERSON)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from time import perf_counter
+from types import TracebackType
 from typing import Any, TextIO
 from urllib.parse import urlsplit, urlunsplit
 
@@ -70,6 +71,9 @@ def configure_logging(*, level: str = "INFO", stream: TextIO | None = None, json
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    logging.captureWarnings(True)
+    if as_json:  # a traceback that nobody caught is an event like any other
+        sys.excepthook = _log_defect
     root.setLevel(level)
     if root.level == logging.INFO:
         for library in _CHATTY_LIBRARIES:
@@ -84,6 +88,10 @@ def configure_logging(*, level: str = "INFO", stream: TextIO | None = None, json
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+def _log_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    structlog.get_logger("node.defect").critical("ended by a defect", exc_info=(kind, error, trace))
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -120,3 +120,32 @@ def waits_for_input(process: int) -> bool:
         time.sleep(2)
         return True
     return "pipe" in status.read_text()
+
+
+UNREACHABLE = """
+[[chains]]
+chain_id = 1
+rpc_url = "http://127.0.0.1:9"
+timeout = 0.5
+
+[[chains.venues]]
+protocol = "wallet"
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "status", "code"),
+    [
+        pytest.param("nonsense = 1", 78, "[invalid_document]", id="a person must act"),
+        pytest.param(UNREACHABLE, 75, "[endpoint_unreachable]", id="may pass"),
+    ],
+)
+def test_the_exit_status_says_whether_it_may_pass(tmp_path: Path, settings: str, status: int, code: str) -> None:
+    """78 and 75 are EX_CONFIG and EX_TEMPFAIL of sysexits.h, which service managers know."""
+    config = tmp_path / "plimsoll.toml"
+    config.write_text(settings)
+    with start("positions", "0x" + "11" * 20, "--config", str(config)) as process:
+        output, messages = process.communicate(timeout=120)
+    assert (process.returncode, output) == (status, "")
+    assert messages.strip().endswith(code)
+    assert (status, {75: os.EX_TEMPFAIL, 78: os.EX_CONFIG}[status]) == (status, status)

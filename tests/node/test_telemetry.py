@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -203,3 +205,32 @@ def test_readiness_is_as_of_the_scrape():
     assert (found["plimsoll_ready",], found["plimsoll_certified_round",]) == (1, 5)
     assert missing not in found
     assert samples(metrics, now=111)["plimsoll_unready", ("reason", "round_overdue")] == 1
+
+
+NOISY = """
+import asyncio, logging, sys, warnings
+from node.telemetry import configure_logging
+
+configure_logging(json=True)
+logging.getLogger("some.library").warning("a library says %s", "this")
+warnings.warn("two\\nlines", stacklevel=1)
+
+async def forgotten():
+    asyncio.get_running_loop().call_soon(lambda: 1 / 0)
+    await asyncio.sleep(0.01)
+
+asyncio.run(forgotten())
+raise RuntimeError("see https://user:secret@host/")
+"""
+
+
+def test_warnings_forgotten_tasks_and_the_last_traceback_are_json_too() -> None:
+    done = subprocess.run([sys.executable, "-c", NOISY], capture_output=True, text=True, check=False, timeout=60)
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert done.returncode == 1
+    assert len(events) == 4
+    assert "two" in events[1]["event"]
+    assert "ZeroDivisionError" in events[2]["exception"]
+    assert events[3]["event"] == "ended by a defect"
+    assert "RuntimeError" in events[3]["exception"]
+    assert "secret" not in done.stderr

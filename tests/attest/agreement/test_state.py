@@ -185,3 +185,19 @@ def test_years_of_hours_do_not_make_the_state_larger() -> None:
     after_a_year = step(after_two_days, outcome(3, seconds=365 * 24 * HOUR))
     assert after_a_year.hours.count == 365 * 24
     assert len(encode_state(after_a_year)) == len(encode_state(after_two_days))
+
+
+@pytest.mark.parametrize("seconds", [20, HOUR + 20])
+def test_an_hour_whose_last_value_was_carried_over_is_flagged_filled_in_the_agreed_state(seconds: int) -> None:
+    """Docs/agreement.md: a factor without a fresh value closes at its last price, flagged. It decides the root."""
+    before = step(genesis_state(rules(1), genesis_history()), outcome(1, seconds=10))
+    fresh = outcome(2, seconds=seconds)
+    stale = msgspec.structs.replace(
+        fresh, values=tuple(msgspec.structs.replace(value, stale=True) for value in fresh.values)
+    )
+    after = {False: step(before, fresh), True: step(before, stale)}
+    for is_stale, state in after.items():
+        (running,) = (price for price in state.hours.running if price.factor == "ETH")
+        assert (running.close, running.filled) == (3_000 * 10**12, is_stale)
+        assert [value.stale for value in state.values] == [is_stale]
+    assert state_root(after[False]) != state_root(after[True])
