@@ -33,6 +33,7 @@ class LiquidationPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """The price of one factor, all others unchanged, at which a silo becomes liquidatable."""
 
     factor: FactorId
+    """The asset whose price it is."""
     price: Wad
     direction: Literal["fall", "rise"]
     """``fall``: liquidatable below this price; ``rise``: above it."""
@@ -46,16 +47,23 @@ class SiloAssessment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """One silo on its own."""
 
     id: SiloId
+    """Name of the silo, unique within the account."""
     venue: VenueId
+    """The protocol deployment."""
     chain_id: ChainId
+    """On which chain."""
     market: MarketId
+    """The market within the venue; empty where there is one."""
     health: Wad | None
     """The venue's own figure, unchanged from the portfolio."""
     equity: Usd
+    """What is held minus what is owed in this silo."""
     initial_margin: Usd
     """Required if the silo stood alone."""
     liquidation_probability: Probability
+    """Of this silo within 24 hours; an upper bound."""
     liquidation_prices: tuple[LiquidationPrice, ...]
+    """Per factor, the price at which it becomes liquidatable; none where no price does it."""
 
 
 class Contribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,33 +73,53 @@ class Contribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What the silos lose together (the first five), by silo and factor; then what is added to it. `hedge_not_credited`
     is what hedges between silos would save if collateral were shared: a cost, never a saving."""
     silo: SiloId | None
+    """Where it comes from; null for what concerns all silos."""
     factor: FactorId | None
+    """Whose price move it is; null for what concerns all factors."""
     amount: Usd
+    """US dollars; negative lowers the margin."""
 
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Risk of one subject across all venues."""
 
     subject: Address
+    """The account."""
     score: Score
     """0 is safest, 1000 certain to be liquidated within 24 hours; half a decade of probability is 125 points."""
     grade: Grade
+    """The score in words, from A to C; D is already liquidatable."""
     liquidation_probability: Probability
     """Of any silo within 24 hours; an upper bound, never below 0.003: data proves nothing finer."""
     insolvency_probability: Probability
+    """Of debts exceeding collateral after liquidation in any silo, within 24 hours."""
     expected_loss: Usd
+    """Probability-weighted loss of the lenders."""
     equity: Usd
+    """What is held minus what is owed, in all silos."""
     initial_margin: Usd
+    """Needed to open the portfolio; the parts of the explanation sum to it."""
     maintenance_margin: Usd
+    """Below it the portfolio should be closed."""
     siloed_margin: Usd
+    """If every silo stood alone."""
     net_margin: Usd
+    """If all silos shared their collateral."""
     static_margin: Usd
+    """What fixed percentages of gross positions would ask, for comparison."""
     worst_grid_loss: Usd
+    """Largest loss in the deterministic scenarios."""
     worst_scenario: str
+    """Which scenario that is."""
     min_health: Wad | None
+    """Lowest health of a silo; null where nothing is owed."""
     silos: tuple[SiloAssessment, ...]
+    """Each silo on its own."""
     explanation: tuple[Contribution, ...]
+    """Parts of the initial margin."""
     flags: tuple[str, ...]
     """Sorted reason codes: simulated history, short history, unpriced factor, unread venue, stale quote ..."""
     unread: tuple[Unread, ...]
+    """What could not be read: unknown, never zero."""
     blocks: tuple[BlockReference, ...]
+    """The blocks at which the chains were read."""

@@ -182,12 +182,17 @@ class Unread(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     chain_id: ChainId
+    """On which chain."""
     venue: VenueId
+    """The protocol deployment."""
     market: MarketId
+    """The market within the venue; empty where there is one."""
     account: Address
+    """Whose part is unknown."""
     code: str
     """A key of `riskschema.reasons.REASONS`."""
     detail: Annotated[str, Meta(max_length=500)]
+    """What the contract answered."""
 
     def __post_init__(self) -> None:
         """Refuse a venue of another chain."""
@@ -198,9 +203,13 @@ class BlockReference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """A block by number and hash; the hash decides."""
 
     chain_id: ChainId
+    """Of which chain."""
     number: Annotated[int, Meta(ge=0, le=2**53)]
+    """Its height."""
     hash: Hash32
+    """Its hash."""
     timestamp: Timestamp
+    """Unix seconds in its header."""
 
 
 class Portfolio(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -194,7 +194,13 @@ _ALL = (
     Reason("signer_silent", "rounds unknown", "The process that runs the rounds does not answer the one that serves."),
     Reason("serving_stopped", "API stopped", "The process that serves the HTTP API ended; it is started again."),
     # requests to the HTTP API
-    Reason("account_unknown", "account unknown", "The account is not in the report of the round that was looked at."),
+    Reason(
+        "account_unknown",
+        "account unknown",
+        "Accounts are those that events of the committee's venues name (/v1/venues); tokens in a wallet make none. "
+        "Ask again in the round after a first deposit there, or read any address with `plimsoll positions`.",
+    ),
+    Reason("not_kept", "not kept", "The round was stored without it by an earlier version; newer rounds have it."),
     Reason("round_unknown", "round unknown", "This node keeps no certified report of that round."),
     Reason("route_unknown", "no such page", "The routes are listed in /openapi.json."),
     Reason("method_refused", "method refused", "The API is read only: use GET, HEAD or OPTIONS."),

@@ -40,29 +40,48 @@ class HeaderDocument(Document, frozen=True, kw_only=True):
     """A report header in its canonical JSON: integers are decimal strings (attest.formats.header.ReportHeader)."""
 
     config_digest: Hash32
+    """Hash of the committee."""
     round: Integer
+    """The round."""
     parent: Hash32
+    """Report hash of the certified report that this one builds on."""
     state_root: Hash32
+    """Hash of the agreed state after the round."""
     observed_at: Integer
+    """Unix seconds of prices and positions."""
     valid_until: Integer
+    """Unix seconds after which contracts refuse the report."""
     pins_root: Hash32
+    """Merkle root over the pinned blocks."""
     market_root: Hash32
+    """Hash of the agreed market."""
     arrays_root: Hash32
+    """Merkle root over the risk arrays."""
     parameters_hash: Hash32
+    """Hash of the parameters of risk model and agreement."""
     model_version: Integer
+    """Version of the risk model."""
     accounts_root: Hash32
+    """Merkle root over the account leaves: where a proof leads."""
     feeds_root: Hash32
+    """Merkle root over the feed leaves."""
     account_count: Integer
+    """How many account leaves there are."""
     feed_count: Integer
+    """How many feed leaves there are."""
     coverage_ppm: Integer
+    """Share of (account, venue) reads that succeeded, in parts per million."""
     breaker_flags: Integer
+    """Bitmap of circuit breakers: bit 0 says that the market is in its stressed regime."""
 
 
 class SignedHeader(Document, frozen=True, kw_only=True):
     """A certificate in its canonical JSON (attest.formats.certificate.Certificate)."""
 
     version: Integer
+    """Version of the certificate's format."""
     header: HeaderDocument
+    """What was signed."""
     bitmap: Integer
     """Bit i is set where operator i signed."""
     signatures: tuple[Signature, ...]
@@ -76,25 +95,40 @@ class LeafDocument(Document, frozen=True, kw_only=True):
     """
 
     subject: Hash32
+    """The account, as the last 20 bytes of a word."""
     score: Integer
+    """0 is safest, 1000 certain to be liquidated within 24 hours."""
     liquidation_probability_ppm: Integer
+    """Of any silo within 24 hours, in parts per million."""
     insolvency_probability_ppm: Integer
+    """Of debts exceeding collateral after a liquidation, in parts per million."""
     expected_loss: Integer
+    """US dollars with 8 decimals."""
     equity: Integer
+    """What is held minus what is owed, US dollars with 8 decimals."""
     initial_margin: Integer
+    """Needed to open the portfolio, US dollars with 8 decimals."""
     maintenance_margin: Integer
+    """Below it the portfolio should be closed, US dollars with 8 decimals."""
     worst_grid_loss: Integer
+    """Largest loss in the deterministic scenarios, US dollars with 8 decimals."""
     min_health: Integer
+    """Lowest health of a silo with 18 decimals; 2^128 - 1 where nothing is owed."""
     venue_coverage: Integer
+    """Bit i is set where venue i was read completely; by name in the account's `coverage`."""
     flags: Integer
+    """Bitmap of reasons to read the result with care (docs/attestation-format.md)."""
     positions_commitment: Hash32
+    """Merkle root over the salted positions: single ones can be shown without the rest."""
 
 
 class DestinationDocument(Document, frozen=True, kw_only=True):
     """A contract that accepts the certificate."""
 
     chain_id: ChainId
+    """On which chain."""
     oracle: Address
+    """Address of the RiskOracle."""
 
 
 class AttestationDocument(Document, frozen=True, kw_only=True, tag_field="format", tag="plimsoll-attestation-1"):
@@ -105,16 +139,21 @@ class AttestationDocument(Document, frozen=True, kw_only=True, tag_field="format
     """
 
     subject: Address
+    """The account."""
     round: RoundNumber
+    """The round."""
     report_hash: Hash32
+    """EIP-712 struct hash of the header."""
     leaf: Hexadecimal
     """ABI encoding of the leaf: type hash and words."""
     proof: tuple[Hash32, ...]
     """Siblings from the leaf to the accounts root."""
     certificate: SignedHeader
+    """The header with the signatures of a quorum."""
     operators: tuple[Address, ...]
     """Attestation addresses of the committee, in the order of the bitmap."""
     destinations: tuple[DestinationDocument, ...]
+    """The contracts that accept the certificate."""
 
 
 class CertifiedReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import msgspec
 
 from attest.formats.committee import Committee, config_digest
 from attest.reports.attestation import CertifiedReport, attestation_document, certified_report
-from node.api.documents import account_document, round_document
+from node.api.documents import account_document, accounts_document, market_document, round_document
 from node.api.problems import Problem
 from node.status import CertifiedRound, NodeStatus
 from riskschema.codec import encode_json
@@ -29,6 +29,7 @@ MAX_REPORTS = 64
 LATEST_SECONDS = 1.0
 """How long an answer may be old that another process could change: the latest round, a pending transaction."""
 DATABASE = "database reads"
+MAX_DETAIL = 1_000
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -122,7 +123,8 @@ class Answers:
         answer = self._cache.get(key, 0.0)
         if answer is None:
             account = await self._account(certified, subject)
-            answer = self._keep(key, account_document(certified, account, self._committee), certified)
+            market = await self._market(certified)
+            answer = self._keep(key, account_document(certified, account, market, self._committee), certified)
         return answer
 
     async def attestation(self, subject: Address, round_number: int | None) -> Answer:
@@ -133,6 +135,48 @@ class Answers:
         if answer is None:
             account = await self._account(certified, subject)
             answer = self._keep(key, attestation_document(certified, account, self._committee), certified)
+        return answer
+
+    async def accounts(self, round_number: int | None, after: Address | None, limit: int) -> Answer:
+        """Return a page of a round's accounts.
+
+        Args:
+            round_number: Which round; None for the latest certified one.
+            after: Only addresses above this one; None from the beginning.
+            limit: Most accounts of the page.
+
+        Raises:
+            Problem: no such round.
+            PlimsollError: the store failed.
+        """
+        certified = await self._certified(round_number)
+        number = certified.report.round
+        key = ("accounts", after, limit, number)
+        answer = self._cache.get(key, 0.0)
+        if answer is None:
+            found = await self._read(self._store.accounts(self._network, number, after=after, limit=limit + 1))
+            page = found[:limit]
+            more = f"/v1/accounts?round={number}&after={page[-1].subject}&limit={limit}" if len(found) > limit else None
+            answer = self._keep(key, accounts_document(certified, page, more), certified)
+        return answer
+
+    async def market(self, round_number: int | None) -> Answer:
+        """Return the agreed prices of a round.
+
+        Raises:
+            Problem: no such round, or it was kept without its market.
+            PlimsollError: the store failed.
+        """
+        certified = await self._certified(round_number)
+        key = ("market", certified.report.round)
+        answer = self._cache.get(key, 0.0)
+        if answer is None:
+            market = await self._market(certified)
+            if market is None:
+                number = certified.report.round
+                detail = f"round {number} was kept by a version that did not store the market"
+                raise Problem(404, "not_kept", detail, round_number=number)
+            answer = self._keep(key, market_document(certified, market), certified)
         return answer
 
     async def round(self, round_number: int | None) -> Answer:
@@ -198,9 +242,16 @@ class Answers:
         round_number = certified.report.round
         account = await self._read(self._store.account(self._network, round_number, subject))
         if account is None:
-            detail = f"{subject} is not in the report of round {round_number}"
+            venues = ", ".join(rule.venue for rule in self._committee.venues)
+            detail = (
+                f"{subject} is not in the report of round {round_number}: no event of these venues names it, "
+                f"or a cap on accounts leaves it out: {venues}"
+            )[:MAX_DETAIL]
             raise Problem(404, "account_unknown", detail, field="path.address", round_number=round_number)
         return account
+
+    def _market(self, certified: CertifiedReport) -> Awaitable[bytes | None]:
+        return self._read(self._store.market(self._network, certified.report.round))
 
     def _transaction(self, chain_id: int, round_number: int) -> Awaitable[Any]:
         return self._store.round_transaction(self._network, chain_id, round_number)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Annotated, cast
+
+from msgspec import Meta
 
 from attest.formats.certificate import signer_indices
-from attest.formats.committee import Committee
+from attest.formats.committee import MAX_VENUES, Committee, config_digest
 from attest.reports.attestation import (
     AttestationDocument,
     CertifiedReport,
@@ -21,70 +23,260 @@ from attest.reports.attestation import (
     leaf_document,
     refuse_unless,
 )
-from riskschema.assessment import Assessment
+from node.api.holdings import PositionDocument, PriceDocument, held_factors, position_documents, price_documents
+from riskschema.assessment import Assessment, Grade, Score
 from riskschema.codec import decode_json
-from riskschema.instruments import ChainId, Timestamp
+from riskschema.instruments import ChainId, Timestamp, VenueId, protocol_of
+from riskschema.market import AgreedMarket
+from riskschema.portfolio import Portfolio
 from riskschema.rounds import StoredAccount, StoredTransaction
-from riskschema.units import Address, Hash32, Probability
+from riskschema.units import Address, Hash32, Probability, Usd, Wad
 
 
 class TransactionDocument(Document, frozen=True, kw_only=True):
     """The transaction that published a round on one chain."""
 
     chain_id: ChainId
+    """Where it was sent."""
     hash: Hash32
+    """Its hash."""
     status: str
     """``pending``, ``landed`` (may still be reorganised away), ``final``, ``failed``, ``abandoned``."""
     block_number: int | None
+    """In which block it landed; null until then."""
     gas_used: int | None
+    """What it used; null until it landed."""
+
+
+class CoverageDocument(Document, frozen=True, kw_only=True):
+    """Whether one venue was read completely for the account: a bit of the leaf's `venue_coverage`, by name."""
+
+    venue: VenueId
+    """The protocol deployment."""
+    bit: Annotated[int, Meta(ge=0, lt=MAX_VENUES)]
+    """Place in `venue_coverage`: what a contract asks for is the sum of 2^bit."""
+    read: bool
+    """False: part of the account there could not be read (see `assessment.unread`); unknown, not zero."""
 
 
 class AccountDocument(Document, frozen=True, kw_only=True, tag_field="format", tag="plimsoll-account-1"):
-    """The latest attested assessment of an account, explained and proved."""
+    """An account's attested assessment in one round, explained and proved."""
 
     subject: Address
+    """The account."""
     round: RoundNumber
+    """The round; the latest certified one unless another was asked for."""
     report_hash: Hash32
+    """What the committee signed."""
     observed_at: Timestamp
+    """Unix seconds of prices and positions."""
     valid_until: Timestamp
+    """Unix seconds after which contracts refuse the report."""
     leaf: LeafDocument
+    """The account in the report, as the contract takes it."""
     assessment: Assessment
+    """The leaf in units that people read, with its explanation."""
+    coverage: tuple[CoverageDocument, ...]
+    """Every venue of the committee, in the order of the bits."""
+    positions: tuple[PositionDocument, ...] | None
+    """What the account holds and owes. Null: the round was kept by a version that did not store positions."""
+    prices: tuple[PriceDocument, ...] | None
+    """The agreed prices that these positions follow. Null: the round was kept by a version that did not store them."""
     attestation: AttestationDocument
+    """What proves the leaf: the input of ``plimsoll verify``."""
+
+
+class AccountSummary(Document, frozen=True, kw_only=True):
+    """One account of a list, without explanation and proof."""
+
+    subject: Address
+    """The account: ask ``/v1/accounts/{subject}`` for the rest."""
+    score: Score
+    """0 is safest, 1000 certain to be liquidated within 24 hours."""
+    grade: Grade
+    """The score in words."""
+    liquidation_probability: Probability
+    """Of any silo within 24 hours; an upper bound."""
+    equity: Usd
+    """What is held minus what is owed."""
+    initial_margin: Usd
+    """What the portfolio needs to be opened."""
+    maintenance_margin: Usd
+    """Below it the portfolio should be closed."""
+    min_health: Wad | None
+    """The lowest health of a silo, as its venue computes it; null where nothing is owed."""
+    flags: tuple[str, ...]
+    """Reasons to read the result with care."""
+
+
+class AccountsDocument(Document, frozen=True, kw_only=True):
+    """A page of the accounts of a round, by address."""
+
+    round: RoundNumber
+    """The round of all pages."""
+    report_hash: Hash32
+    """What the committee signed."""
+    observed_at: Timestamp
+    """Unix seconds of prices and positions."""
+    total: int
+    """How many accounts the round has on all pages."""
+    accounts: tuple[AccountSummary, ...]
+    """This page."""
+    next: str | None
+    """Path of the next page, of the same round; null on the last one."""
+
+
+class MarketDocument(Document, frozen=True, kw_only=True):
+    """The market that the assessments of a round are based on."""
+
+    round: RoundNumber
+    """The round."""
+    report_hash: Hash32
+    """What the committee signed."""
+    observed_at: Timestamp
+    """Unix seconds at which the round looked at the market."""
+    prices: tuple[PriceDocument, ...]
+    """By factor."""
+
+
+class VenueDocument(Document, frozen=True, kw_only=True):
+    """A protocol deployment that the committee reads."""
+
+    venue: VenueId
+    """Its name, `protocol:chain id:deployment`."""
+    bit: Annotated[int, Meta(ge=0, lt=MAX_VENUES)]
+    """Place in a leaf's `venue_coverage`."""
+    protocol: str
+    """What is deployed there."""
+    chain_id: ChainId
+    """On which chain."""
+    start_block: int
+    """Accounts are those that an event of this block or a later one names."""
+    account_cap: int
+    """Most accounts that this venue contributes."""
+
+
+class VenuesDocument(Document, frozen=True, kw_only=True):
+    """Where the committee looks for accounts."""
+
+    config_digest: Hash32
+    """The committee's hash; another committee may read other venues."""
+    venues: tuple[VenueDocument, ...]
+    """In the order of the bits."""
 
 
 class RoundDocument(Document, frozen=True, kw_only=True):
     """A certified round."""
 
     round: RoundNumber
+    """The round."""
     report_hash: Hash32
+    """What the committee signed."""
     observed_at: Timestamp
+    """Unix seconds of prices and positions."""
     valid_until: Timestamp
+    """Unix seconds after which contracts refuse the report."""
     accounts: int
+    """How many account leaves it has."""
     feeds: int
+    """How many feed leaves it has."""
     coverage: Probability
     """Share of (account, venue) reads that succeeded."""
     signers: tuple[Address, ...]
+    """Attestation addresses of the operators that signed."""
     transactions: tuple[TransactionDocument, ...]
+    """Those that published it, one per chain at most."""
     certificate: SignedHeader
+    """The header with its signatures."""
     destinations: tuple[DestinationDocument, ...]
+    """The contracts that accept it."""
 
 
-def account_document(certified: CertifiedReport, account: StoredAccount, committee: Committee) -> AccountDocument:
+def account_document(
+    certified: CertifiedReport, account: StoredAccount, market: bytes | None, committee: Committee
+) -> AccountDocument:
     """Put together what is known of one account in a certified report.
 
+    Args:
+        certified: The report.
+        account: As it was kept.
+        market: The round's market as it was kept; None: an earlier version did not.
+        committee: Names operators and venues.
+
     Raises:
-        InvalidData: the kept leaf or assessment does not decode.
+        InvalidData: what is kept does not decode.
     """
     header = certified.certificate.header
+    leaf = decode_account_leaf(account.leaf)
+    assessment = decode_json(account.assessment, Assessment, what="assessment")
+    portfolio = None if account.portfolio is None else decode_json(account.portfolio, Portfolio, what="portfolio")
+    agreed = None if market is None else decode_json(market, AgreedMarket, what="market")
     return AccountDocument(
         subject=account.subject,
         round=certified.report.round,
         report_hash=certified.report.report_hash,
         observed_at=header.observed_at,
         valid_until=header.valid_until,
-        leaf=leaf_document(decode_account_leaf(account.leaf)),
-        assessment=decode_json(account.assessment, Assessment, what="assessment"),
+        leaf=leaf_document(leaf),
+        assessment=assessment,
+        coverage=tuple(
+            CoverageDocument(venue=rule.venue, bit=bit, read=bool(leaf.venue_coverage >> bit & 1))
+            for bit, rule in enumerate(committee.venues)
+        ),
+        positions=None if portfolio is None else position_documents(portfolio, assessment, agreed),
+        prices=None if portfolio is None or agreed is None else price_documents(agreed, held_factors(portfolio)),
         attestation=attestation_document(certified, account, committee),
+    )
+
+
+def accounts_document(
+    certified: CertifiedReport, page: Sequence[StoredAccount], following: str | None
+) -> AccountsDocument:
+    """Put together a page of accounts.
+
+    Raises:
+        InvalidData: a kept assessment does not decode.
+    """
+    header = certified.certificate.header
+    return AccountsDocument(
+        round=certified.report.round,
+        report_hash=certified.report.report_hash,
+        observed_at=header.observed_at,
+        total=header.account_count,
+        accounts=tuple(_summary(decode_json(each.assessment, Assessment, what="assessment")) for each in page),
+        next=following,
+    )
+
+
+def market_document(certified: CertifiedReport, market: bytes) -> MarketDocument:
+    """Put together the market of a certified round.
+
+    Raises:
+        InvalidData: what is kept does not decode.
+    """
+    return MarketDocument(
+        round=certified.report.round,
+        report_hash=certified.report.report_hash,
+        observed_at=certified.certificate.header.observed_at,
+        prices=price_documents(decode_json(market, AgreedMarket, what="market")),
+    )
+
+
+def venues_document(committee: Committee) -> VenuesDocument:
+    """Put together what the committee reads."""
+    return VenuesDocument(
+        config_digest=Hash32(config_digest(committee)),
+        venues=tuple(
+            VenueDocument(
+                venue=rule.venue,
+                bit=bit,
+                protocol=protocol_of(rule.venue),
+                chain_id=rule.chain_id,
+                start_block=rule.start_block,
+                account_cap=rule.account_cap,
+            )
+            for bit, rule in enumerate(committee.venues)
+        ),
     )
 
 
@@ -133,6 +325,20 @@ def _check_what_is_shown(answer: AccountDocument) -> None:
     read = (shown.subject, shown.score, shown.liquidation_probability, shown.insolvency_probability)
     attested = (attestation.subject, leaf.score, leaf.liquidation_probability_ppm, leaf.insolvency_probability_ppm)
     refuse_unless(read == attested, "the assessment is not the attested one")
+
+
+def _summary(assessment: Assessment) -> AccountSummary:
+    return AccountSummary(
+        subject=assessment.subject,
+        score=assessment.score,
+        grade=assessment.grade,
+        liquidation_probability=assessment.liquidation_probability,
+        equity=assessment.equity,
+        initial_margin=assessment.initial_margin,
+        maintenance_margin=assessment.maintenance_margin,
+        min_health=assessment.min_health,
+        flags=assessment.flags,
+    )
 
 
 def _transaction(transaction: StoredTransaction) -> TransactionDocument:

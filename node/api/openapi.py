@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 import msgspec
 
+from node.api.descriptions import describe_properties
 from node.api.problems import PROBLEM_TYPE, ProblemDocument
 from riskschema.codec import encode_json, json_schema_components
 
@@ -59,6 +62,7 @@ def openapi_document(operations: Sequence[Operation]) -> bytes:
     """Return the OpenAPI document as JSON."""
     kinds = [operation.answer for operation in operations if operation.answer is not None]
     schemas, components = json_schema_components([*kinds, ProblemDocument], _REFERENCE)
+    describe_properties(components, [*kinds, ProblemDocument])
     answers = iter(schemas)
     paths = {
         operation.path: {"get": _operation(operation, next(answers) if operation.answer is not None else None)}
@@ -82,7 +86,8 @@ def openapi_document(operations: Sequence[Operation]) -> bytes:
 
 def _operation(operation: Operation, schema: dict[str, Any] | None) -> dict[str, Any]:
     success: dict[str, Any] = {"description": operation.summary}
-    success["content"] = {operation.content_type: {"schema": schema or _other_schema(operation.content_type)}}
+    content = {"schema": schema or _other_schema(operation.content_type), "example": _example(operation)}
+    success["content"] = {operation.content_type: content}
     responses: dict[str, Any] = {"200": success}
     if operation.conditional:
         success["headers"] = {
@@ -104,6 +109,16 @@ def _operation(operation: Operation, schema: dict[str, Any] | None) -> dict[str,
         "parameters": [_parameter(parameter) for parameter in operation.parameters],
         "responses": responses,
     }
+
+
+def _example(operation: Operation) -> Any:
+    """Return an answer that a node on the local chain gave."""
+    return _examples()[operation.name if operation.answer is None else operation.answer.__name__]
+
+
+@cache
+def _examples() -> dict[str, Any]:
+    return msgspec.json.decode((files("node.api") / "examples.json").read_bytes(), type=dict[str, Any])
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:

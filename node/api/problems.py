@@ -18,9 +18,13 @@ class UnreadyComponent(msgspec.Struct, frozen=True, kw_only=True):
     """One component that keeps the node from being ready."""
 
     component: str
+    """What does not work."""
     code: str
+    """Why, as a key of the reasons in docs/operating.md."""
     short: str
+    """The same as a phrase."""
     long: str
+    """What to do."""
     since: float | None
     """Unix seconds; null where it never worked."""
 
@@ -31,15 +35,21 @@ class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     type: str
     """``urn:plimsoll:problem:`` and the code."""
     title: str
+    """The code as a phrase."""
     status: Annotated[int, Meta(ge=400, le=599)]
+    """The HTTP status."""
     detail: str
+    """What happened in this case."""
     code: str
+    """Why, as a key of the reasons in docs/operating.md."""
     advice: str
+    """What to do."""
     field: str | None = None
     """Which part of the request is wrong: ``path.address``, ``query.round``."""
     round: int | None = None
     """The round that was looked at."""
     reasons: tuple[UnreadyComponent, ...] = ()
+    """Each component that keeps the node from being ready."""
 
 
 class Problem(Exception):

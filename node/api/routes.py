@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from attest.reports.attestation import AttestationDocument, RoundNumber
 from node.api.addresses import AddressLimits
 from node.api.answers import Answer, Answers
-from node.api.documents import AccountDocument, RoundDocument
+from node.api.documents import AccountDocument, AccountsDocument, MarketDocument, RoundDocument, VenuesDocument
 from node.api.kept import Kept
 from node.api.openapi import Operation, Parameter
 from node.api.problems import Problem, UnreadyComponent
@@ -30,13 +30,19 @@ LARGEST_ROUND = 2**53
 REVALIDATE = "public, no-cache"
 SETTLED = "public, max-age=3600"
 
+PAGE = 100
+LARGEST_PAGE = 500
+"""Accounts of one page: what is read from the database for one request is bounded."""
+
 _ROUND = re.compile(r"0|[1-9][0-9]{0,15}")
+_LIMIT = re.compile(r"[1-9][0-9]{0,2}")
 
 
 class HealthDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The process that serves answers."""
 
     status: str
+    """Always `ok`."""
     age: float | None
     """Seconds since the last round that it knows of was certified; null where it knows of none."""
 
@@ -45,8 +51,11 @@ class ReadinessDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The node certifies rounds."""
 
     status: str
+    """Always `ready`."""
     certified_round: RoundNumber
+    """The last round that a quorum signed."""
     certified_at: float
+    """Unix seconds at which this node learned of it."""
     age: float
     """Seconds since then."""
 
@@ -60,6 +69,7 @@ class ApiState(msgspec.Struct, frozen=True, kw_only=True):
     exposition: Kept
     clock: Clock
     addresses: AddressLimits | None
+    venues: bytes
     openapi: bytes
 
 
@@ -79,6 +89,18 @@ _ROUND_QUERY = Parameter(
     description="A certified round that is still kept; the latest one if left out.",
     schema=_ROUND_NUMBER,
 )
+_AFTER = Parameter(
+    name="after",
+    location="query",
+    description="Only accounts whose address is above this one: the last of the page before.",
+    schema=Address.json_schema(),
+)
+_PAGE_LIMIT = Parameter(
+    name="limit",
+    location="query",
+    description="Most accounts of the page.",
+    schema={"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": PAGE},
+)
 
 
 async def account(request: web.Request) -> web.Response:
@@ -93,6 +115,31 @@ async def attestation(request: web.Request) -> web.Response:
     subject, round_number = _subject(request), _queried_round(request)
     answer = await request.app[STATE].answers.attestation(subject, round_number)
     return _document(request, answer, settled=round_number is not None)
+
+
+async def accounts(request: web.Request) -> web.Response:
+    """Answer with a page of accounts."""
+    round_number = _queried_round(request)
+    after = request.query.get("after")
+    cursor = None if after is None else _address(after, "query.after")
+    answer = await request.app[STATE].answers.accounts(round_number, cursor, _limit(request))
+    return _document(request, answer, settled=round_number is not None)
+
+
+async def latest_market(request: web.Request) -> web.Response:
+    """Answer with the prices of the latest certified round."""
+    return _document(request, await request.app[STATE].answers.market(None), settled=False)
+
+
+async def numbered_market(request: web.Request) -> web.Response:
+    """Answer with the prices of one certified round."""
+    round_number = _round_number(request.match_info["round"], "path.round")
+    return _document(request, await request.app[STATE].answers.market(round_number), settled=True)
+
+
+async def venues(request: web.Request) -> web.Response:
+    """Answer with what the committee reads."""
+    return _live(request.app[STATE].venues, cache_control="public, max-age=300")
 
 
 async def latest_round(request: web.Request) -> web.Response:
@@ -184,6 +231,51 @@ ROUTES: tuple[tuple[Operation, Respond], ...] = (
     ),
     (
         Operation(
+            path="/v1/accounts",
+            name="listAccounts",
+            summary="The accounts of a round, page by page",
+            answer=AccountsDocument,
+            parameters=(_ROUND_QUERY, _AFTER, _PAGE_LIMIT),
+            problems=(400, 404, 413, 500, 503),
+            conditional=True,
+        ),
+        accounts,
+    ),
+    (
+        Operation(
+            path="/v1/venues",
+            name="getVenues",
+            summary="The venues that the committee reads, with their bits",
+            answer=VenuesDocument,
+            problems=(400, 413, 500, 503),
+        ),
+        venues,
+    ),
+    (
+        Operation(
+            path="/v1/rounds/latest/market",
+            name="getLatestMarket",
+            summary="The agreed prices of the latest certified round",
+            answer=MarketDocument,
+            problems=(400, 404, 413, 500, 503),
+            conditional=True,
+        ),
+        latest_market,
+    ),
+    (
+        Operation(
+            path="/v1/rounds/{round}/market",
+            name="getMarket",
+            summary="The agreed prices of a certified round",
+            answer=MarketDocument,
+            parameters=(_ROUND_PATH,),
+            problems=(400, 404, 413, 500, 503),
+            conditional=True,
+        ),
+        numbered_market,
+    ),
+    (
+        Operation(
             path="/v1/rounds/latest",
             name="getLatestRound",
             summary="The latest certified round",
@@ -224,10 +316,22 @@ ROUTES: tuple[tuple[Operation, Respond], ...] = (
 
 
 def _subject(request: web.Request) -> Address:
+    return _address(request.match_info["address"], "path.address")
+
+
+def _address(text: str, field: str) -> Address:
     try:
-        return parse_address(request.match_info["address"], what="address")
+        return parse_address(text, what="address")
     except InvalidData as error:
-        raise Problem(400, error.code, error.message, field="path.address") from None
+        raise Problem(400, error.code, error.message, field=field) from None
+
+
+def _limit(request: web.Request) -> int:
+    text = request.query.get("limit", str(PAGE))
+    if not _LIMIT.fullmatch(text) or int(text) > LARGEST_PAGE:
+        detail = f"a page has 1 to {LARGEST_PAGE} accounts"
+        raise Problem(400, "request_malformed", detail, field="query.limit")
+    return int(text)
 
 
 def _queried_round(request: web.Request) -> int | None:

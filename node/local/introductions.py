@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import http.client
 import urllib.request
-from collections.abc import Mapping, Sequence
-
-import msgspec
 
 from devnet.deployment import DeployedUser
 from node.api.documents import AccountDocument
-from riskschema.assessment import LiquidationPrice, SiloAssessment
+from riskschema.assessment import Assessment, LiquidationPrice
 from riskschema.codec import decode_json
 from riskschema.errors import TransientError
-from riskschema.units import WAD, Wad
+from riskschema.instruments import VenueId, protocol_of
+from riskschema.units import WAD
 
 INTRODUCED = ("prudent-ether", "edge-ether", "two-venues-edge", "hedged", "market-maker")
 """From safe to unsafe, from one venue to several, and one who owes nothing."""
 ANSWER_SECONDS = 5.0
-
-
-class Nearest(msgspec.Struct, frozen=True):
-    """The smallest price move that makes a silo liquidatable."""
-
-    silo: SiloAssessment
-    price: LiquidationPrice
-    move: float
-    """Share of the present price; negative is a fall."""
 
 
 def read_account(url: str, user: DeployedUser, round_number: int) -> AccountDocument:
@@ -44,42 +33,30 @@ def read_account(url: str, user: DeployedUser, round_number: int) -> AccountDocu
         raise TransientError(f"{address}: {error}", code="endpoint_unreachable") from error
 
 
-def introduce(user: DeployedUser, document: AccountDocument, prices: Mapping[str, Wad]) -> tuple[str, str]:
-    """Return two lines: name, grade and story; then how likely a liquidation is, and what would bring it about.
-
-    Args:
-        user: Who.
-        document: The API's answer.
-        prices: Dollars per factor now.
-    """
+def introduce(user: DeployedUser, document: AccountDocument) -> tuple[str, str]:
+    """Return two lines: name, grade and story; then how likely a liquidation is, and what would bring it about."""
     name = f"  {user.name:<16} {document.assessment.grade:<4}"
-    return f"{name} {user.story}", f"{'':<{len(name)}} {outlook(document, prices)}"
+    return f"{name} {user.story}", f"{'':<{len(name)}} {outlook(document.assessment)}"
 
 
-def outlook(document: AccountDocument, prices: Mapping[str, Wad]) -> str:
+def outlook(assessment: Assessment) -> str:
     """Return how likely a liquidation is, and the smallest price move that makes one possible."""
-    assessment = document.assessment
     if assessment.min_health is None:
         return "owes nothing, so that nothing can be liquidated"
     if assessment.grade == "D":
         return "can be liquidated now"
     risk = f"liquidation within 24 h: at most {assessment.liquidation_probability / 10_000:.3g} %"
-    nearest = nearest_liquidation(assessment.silos, prices)
+    nearest = nearest_liquidation(assessment)
     if nearest is None:
-        return risk
-    verb = "falls" if nearest.move < 0 else "rises"
+        return f"{risk}; no price within reach makes one possible"
+    venue, price = nearest
     return (
-        f"{risk}; possible on {nearest.silo.venue} when {nearest.price.factor} {verb} by {abs(nearest.move):.1%}, "
-        f"to ${nearest.price.price / WAD:,.2f}"
+        f"{risk}; possible on {protocol_of(venue)} when {price.factor} {price.direction}s by "
+        f"{abs(price.distance) / WAD:.1%}, to ${price.price / WAD:,.2f}"
     )
 
 
-def nearest_liquidation(silos: Sequence[SiloAssessment], prices: Mapping[str, Wad]) -> Nearest | None:
-    """Return the smallest move of one price that makes a silo liquidatable; None where no price can."""
-    found = [
-        Nearest(silo, each, each.price / prices[each.factor] - 1.0)
-        for silo in silos
-        for each in silo.liquidation_prices
-        if each.factor in prices
-    ]
-    return min(found, key=lambda nearest: abs(nearest.move), default=None)
+def nearest_liquidation(assessment: Assessment) -> tuple[VenueId, LiquidationPrice] | None:
+    """Return the smallest move within reach that makes a silo liquidatable, and its venue; None where no move does."""
+    found = [(silo.venue, each) for silo in assessment.silos for each in silo.liquidation_prices if each.within_reach]
+    return min(found, key=lambda nearest: abs(nearest[1].distance), default=None)

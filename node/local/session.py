@@ -187,9 +187,9 @@ class Commentary:
             document = read_account(self._url, user, round_number)
             grade, before = document.assessment.grade, self._grades.get(name)
             if before is None:
-                lines += introduce(user, document, self._market.prices)
+                lines += introduce(user, document)
             elif grade != before:
-                reason = outlook(document, self._market.prices)
+                reason = outlook(document.assessment)
                 lines.append(f"round {round_number}: {name} went from {before} to {grade}; {reason}")
             self._grades[name] = grade
         return lines

@@ -15,11 +15,14 @@ from attest.formats.leaf import NO_DEBT, AccountLeaf, encode_leaf, leaf_hash, su
 from node.api.application import create_app, serve
 from node.status import NodeStatus
 from node.telemetry import HttpMetrics
-from riskschema.assessment import Assessment, Contribution
+from riskschema.assessment import Assessment, Contribution, SiloAssessment
 from riskschema.codec import encode_json
+from riskschema.instruments import Claim, Debt, Token, UniswapV3Liquidity
+from riskschema.market import AgreedMarket, AgreedPrice
+from riskschema.portfolio import CollateralTerm, NoLiquidation, Portfolio, Position, Silo, WeightedCollateral
 from riskschema.ports import Store
 from riskschema.rounds import StoredAccount, StoredReport, StoredTransaction
-from riskschema.units import Address, Hash32, Probability, Usd
+from riskschema.units import Address, Amount, Hash32, Probability, Usd, Wad
 from storage.memory import MemoryStore
 from tests.builders import reports
 
@@ -53,6 +56,7 @@ class World:
         self.committee = committee()
         self.digest = config_digest(self.committee)
         self.config_digest = Hash32(self.digest)
+        self.market: AgreedMarket | None = None
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[aiohttp.ClientSession]:
@@ -78,7 +82,7 @@ class World:
         return certificate
 
     async def report(self, round_number: int, *subjects: Address, score: int = 250) -> ReportHeader:
-        """Keep a report that nobody signed yet."""
+        """Keep a report that nobody signed yet, with positions where there is a market."""
         leaves = [account_leaf(subject, score) for subject in subjects]
         tree = build_tree([leaf_hash(leaf) for leaf in leaves])
         header = report_header(self.digest, round_number, tree.root, len(leaves), int(self.clock.now()))
@@ -88,6 +92,7 @@ class World:
                 leaf=encode_leaf(leaf),
                 proof=tuple(Hash32(node) for node in prove(tree, leaf_hash(leaf))),
                 assessment=encode_json(assessment(subject, score)),
+                portfolio=None if self.market is None else encode_json(portfolio(subject)),
             )
             for subject, leaf in zip(subjects, leaves, strict=True)
         ]
@@ -99,7 +104,7 @@ class World:
             state=b"state",
             certificate=None,
         )
-        await self.store.put_report(kept, stored)
+        await self.store.put_report(kept, stored, None if self.market is None else encode_json(self.market))
         return header
 
     async def transact(self, round_number: int, status: str) -> None:
@@ -154,7 +159,7 @@ def committee() -> Committee:
         operators=reports.operators(KEYS),
         destinations=(Destination(chain_id=CHAIN, oracle=ORACLE),),
         chains=(ObservedChain(chain_id=CHAIN, genesis_hash=bytes(32)),),
-        venues=(DiscoveryRule(venue="aave_v3", chain_id=CHAIN, start_block=0, account_cap=100),),
+        venues=(DiscoveryRule(venue="aave_v3:31337:main", chain_id=CHAIN, start_block=0, account_cap=100),),
         genesis_time=1_600_000_000,
         report_life_seconds=3600,
     )
@@ -189,6 +194,80 @@ def account_leaf(subject: Address, score: int) -> AccountLeaf:
     )
 
 
+WETH = Token(chain_id=CHAIN, address=Address("0x" + "e0" * 20), symbol="WETH", decimals=18, factor="ETH")
+USDC = Token(chain_id=CHAIN, address=Address("0x" + "dc" * 20), symbol="USDC", decimals=6, factor="USDC")
+
+
+def portfolio(subject: Address) -> Portfolio:
+    """1.5 WETH lent and 2,000.5 USDC owed on Aave; half a WETH and a range of liquidity with nothing owed."""
+    term = CollateralTerm(weight=Wad.one(), price=Wad.one())
+    pool = UniswapV3Liquidity(chain_id=CHAIN, pool=ORACLE, token0=WETH, token1=USDC, tick_lower=-60, tick_upper=60)
+    lent = Claim(token=WETH, venue="aave_v3:31337:main")
+    return Portfolio(
+        subject=subject,
+        silos=(
+            Silo(
+                id="loan",
+                venue="aave_v3:31337:main",
+                chain_id=CHAIN,
+                account=subject,
+                health=Wad(2 * 10**18),
+                rule=WeightedCollateral(numeraire="USD", terms=(term, term)),
+                positions=(
+                    Position(instrument=lent, quantity=Amount(15 * 10**17)),
+                    Position(instrument=Debt(token=USDC, venue="aave_v3:31337:main"), quantity=Amount(-2_000_500_000)),
+                ),
+            ),
+            Silo(
+                id="range",
+                venue="uniswap_v3:31337:main",
+                chain_id=CHAIN,
+                account=subject,
+                health=None,
+                rule=NoLiquidation(),
+                positions=(
+                    Position(instrument=WETH, quantity=Amount(5 * 10**17)),
+                    Position(instrument=pool, quantity=Amount(123_456)),
+                ),
+            ),
+        ),
+    )
+
+
+def agreed_market(now: int, *, factors: tuple[str, ...] = ("BTC", "ETH", "USDC")) -> AgreedMarket:
+    """BTC at 60,000, ETH at 3,000.25 and, a quarter of an hour old, USDC at 0.999."""
+    prices = {"BTC": 60_000 * 10**18, "ETH": 3_000_250 * 10**15, "USDC": 999 * 10**15}
+    return AgreedMarket(
+        as_of=now,
+        prices=tuple(
+            AgreedPrice(
+                factor=factor,
+                price=Wad(prices[factor]),
+                confidence=Wad(prices[factor] // 1000),
+                group="other",
+                observed_at=now - 900 * (factor == "USDC"),
+                stale=factor == "USDC",
+                sources=("chainlink",),
+            )
+            for factor in factors
+        ),
+    )
+
+
+def silo_assessment(silo: str, equity: int) -> SiloAssessment:
+    return SiloAssessment(
+        id=silo,
+        venue="aave_v3:31337:main",
+        chain_id=CHAIN,
+        market="",
+        health=None,
+        equity=Usd(equity),
+        initial_margin=Usd(0),
+        liquidation_probability=Probability(0),
+        liquidation_prices=(),
+    )
+
+
 def assessment(subject: Address, score: int) -> Assessment:
     return reports.assessment(
         subject=subject,
@@ -206,6 +285,7 @@ def assessment(subject: Address, score: int) -> Assessment:
         worst_grid_loss=Usd(13),
         worst_scenario="all -1/3",
         min_health=None,
+        silos=(silo_assessment("loan", 1), silo_assessment("range", 500_000 * 10**8)),
         explanation=(Contribution(kind="grid", silo=None, factor=None, amount=Usd(11)),),
         flags=("history_simulated",),
     )

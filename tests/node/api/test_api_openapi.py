@@ -10,8 +10,11 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from jsonschema import Draft202012Validator
 
+from attest.reports.attestation import check_attestation
+from node.api.documents import read_attestation
 from node.api.openapi import openapi_document
 from node.api.routes import ROUTES
+from tests.node.api.conftest import agreed_market
 from tests.patience import HANG_SECONDS
 
 DOCUMENT = json.loads(openapi_document([operation for operation, _ in ROUTES]))
@@ -67,6 +70,64 @@ async def test_a_problem_follows_its_schema(world):
         body = json.loads(await response.read())
     schema = {"$ref": "#/components/schemas/ProblemDocument", "components": DOCUMENT["components"]}
     Draft202012Validator(schema).validate(body)
+
+
+def test_every_property_says_what_it_means():
+    silent = [
+        (name, field)
+        for name, schema in DOCUMENT["components"]["schemas"].items()
+        for field, described in schema.get("properties", {}).items()
+        if not described.get("description")
+    ]
+    assert silent == []
+    described = DOCUMENT["components"]["schemas"]["LeafDocument"]["properties"]["min_health"]["description"]
+    assert described == "Lowest health of a silo with 18 decimals; 2^128 - 1 where nothing is owed."
+
+
+def success(path):
+    """Schema and example of a path's answer."""
+    (content,) = DOCUMENT["paths"][path]["get"]["responses"]["200"]["content"].values()
+    return content["schema"], content["example"]
+
+
+@pytest.mark.parametrize("path", list(DOCUMENT["paths"]))
+def test_every_operation_has_an_example_that_follows_its_schema(path):
+    schema, example = success(path)
+    Draft202012Validator(schema | {"components": DOCUMENT["components"]}).validate(example)
+
+
+def test_the_example_of_an_account_is_really_attested():
+    _, example = success("/v1/accounts/{address}")
+    leaf = check_attestation(read_attestation(json.dumps(example).encode(), what="example"))
+    assert leaf.score == example["assessment"]["score"]
+
+
+def shape(value, path=""):
+    """Every key of an answer, with the keys above it; the elements of a list are alike."""
+    if isinstance(value, dict):
+        return {path}.union(*(shape(inner, f"{path}.{key}") for key, inner in value.items()))
+    if isinstance(value, list):
+        return {path}.union(*(shape(inner, f"{path}[]") for inner in value))
+    return {path}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/v1/accounts/{address}", "/v1/accounts/{address}/attestation", "/v1/accounts", "/v1/venues"),
+        *("/v1/rounds/latest", "/v1/rounds/latest/market", "/healthz", "/readyz"),
+    ],
+)
+async def test_a_real_answer_has_the_shape_of_the_example_and_follows_the_schema(world, alice, bob, path):
+    world.market = agreed_market(int(world.clock.now()))
+    await world.certify(7, alice, bob)
+    await world.transact(7, "landed")
+    url = "/v1/accounts?limit=1" if path == "/v1/accounts" else path.replace("{address}", alice)
+    async with world.client() as client, client.get(url) as response:
+        body = await response.json()
+    schema, example = success(path)
+    Draft202012Validator(schema | {"components": DOCUMENT["components"]}).validate(body)
+    assert shape(body) <= shape(example)
 
 
 async def test_the_document_is_served_as_it_is_made(world):

@@ -27,10 +27,11 @@ def answer(network: LocalNode) -> dict[str, Any]:
             report = await node.store.latest_certified(node.config_digest)
             assert report is not None
             leaf = await node.store.account(node.config_digest, report.round, subject)
+            market = await node.store.market(node.config_digest, report.round)
             certified = certified_report(report)
             assert leaf is not None
             assert certified is not None
-            return encode_json(account_document(certified, leaf, node.rules.committee))
+            return encode_json(account_document(certified, leaf, market, node.rules.committee))
 
     document: dict[str, Any] = json.loads(asyncio.run(look_up()))
     return document
