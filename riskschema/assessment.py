@@ -94,7 +94,7 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     insolvency_probability: Probability
     """Of debts exceeding collateral after liquidation in any silo, within 24 hours."""
     expected_loss: Usd
-    """Probability-weighted loss of the lenders."""
+    """What liquidators take beyond what they repay, the mean over the replayed days."""
     equity: Usd
     """What is held minus what is owed, in all silos."""
     initial_margin: Usd
