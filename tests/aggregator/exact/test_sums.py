@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,3 +44,16 @@ def test_the_largest_account_does_not_overflow() -> None:
     found, scratch = np.empty(3, dtype=np.int64), np.empty(3, dtype=np.int64)
     sums.column_values(rows, lots, table, found, scratch)
     assert found.tolist() == [2 ** (ACCOUNT_LOTS_BITS + 30 - 24)] * 3
+
+
+@pytest.mark.parametrize("count", [127, 128, 129, 512, 1_100])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_low_limbs_are_carried_in_time(count: int, sign: int) -> None:
+    table = np.full((1, 2), sign * MANTISSA_LIMIT, dtype=np.int32)
+    lots = np.full(count, 2**24 - 1, dtype=np.int64)
+    rows = np.zeros(count, dtype=np.int32)
+    for array in (table, lots, rows):
+        array.setflags(write=False)
+    found, scratch = np.empty(2, dtype=np.int64), np.empty(2, dtype=np.int64)
+    sums.column_values(rows, lots, table, found, scratch)
+    assert found.tolist() == [(sign * count * (2**24 - 1) * MANTISSA_LIMIT) >> 24] * 2

@@ -215,3 +215,33 @@ def test_what_is_short_is_repaid_at_its_value_not_at_its_margin() -> None:
 def test_a_margin_above_the_whole_notional_without_debt_is_no_insolvency() -> None:
     held = book([-(2**38)], gross=[2**40])
     assert liquidation.walk(0, 1, held, rows(1, 1), 64) == (0.0, False)
+
+
+@pytest.mark.parametrize("count", [1, 127, 128, 129, 300, 1_100])
+def test_bounds_are_exact_for_any_number_of_terms(count: int) -> None:
+    """The largest low limbs and mantissas: without carrying, 1,100 of them leave 64 bits."""
+    random = np.random.default_rng(count)
+    lots = (1 - 2 * random.integers(0, 2, size=count)) * (2**24 * random.integers(0, 4, size=count) + 2**24 - 1)
+    lowest = np.full((count, BLOCKS), 2**30, dtype=np.int32) - random.integers(
+        0, 9, size=(count, BLOCKS), dtype=np.int32
+    )
+    table = RuleRows(mantissas=frozen(lowest, np.int32), lowest=lowest, highest=-lowest)
+    held = frozen(range(count), np.int32)
+    for signed in (np.abs(lots), -np.abs(lots), lots):
+        found, low = np.empty((2, BLOCKS), dtype=np.int64)
+        touch.bounds(held, frozen(signed), table, found, low)
+        worst = np.where(signed[:, None] >= 0, table.lowest, table.highest)
+        exact = [sum(int(a) * int(b) for a, b in zip(signed, line, strict=True)) >> 24 for line in worst.T]
+        assert found.tolist() == exact
+
+
+def test_a_silo_of_300_terms_touches_as_its_sum_does() -> None:
+    table = rows(11, 300, volatility=0.03)
+    lots = [2**34 + 1000 * place for place in range(299)]
+    held = book([*lots, -int(0.97 * sum(lots))])
+    found = result()
+    touch.touches(held, table, Wanted(rank=10, repayments=64, far=NEVER), found)
+    sums = np.array([int(cell) for cell in held.lots], dtype=object) @ table.mantissas.astype(object)
+    touches = int((sums[1:].reshape(BLOCKS, PATH_COLUMNS).min(axis=1) < 0).sum())
+    assert 0 < touches < BLOCKS
+    assert found.touches[0] == touches

@@ -267,6 +267,38 @@ def test_an_option_that_expires_inside_the_horizon_settles_at_its_hour(lab, real
     assert ends == pytest.approx(settled, rel=1e-9)
 
 
+def test_an_option_of_exactly_24_hours_settles_at_the_last_close(lab, real) -> None:
+    """Its last hour's low and high are no prices it can be exercised at."""
+    market, paths = real
+    item = option(lab, "call", 2000, DAY)
+    closes = paths.columns.ratios["ETH"][1:].reshape(-1, 24, 3)[:, 23, 2]
+    settled = np.maximum(2000 * closes - 2000, 0.0)
+    along = unit_values(item, paths).values[1:].reshape(-1, 24, 3) * 1e18
+    assert along[:, 23, :] == pytest.approx(np.repeat(settled[:, None], 3, axis=1), rel=1e-9)
+    assert unit_values(item, market).values[-SETS * settled.size :][: settled.size] * 1e18 == pytest.approx(settled)
+
+
+def test_an_option_of_a_second_more_than_24_hours_is_still_alive_in_its_last_column(lab, real) -> None:
+    _, paths = real
+    item = option(lab, "call", 2000, DAY + 1)
+    ratios = paths.columns.ratios["ETH"][1:].reshape(-1, 24, 3)
+    along = unit_values(item, paths).values[1:].reshape(-1, 24, 3) * 1e18
+    intrinsic = np.maximum(2000 * ratios[:, 23, :2] - 2000, 0.0)
+    assert along[:, 23, :2] == pytest.approx(intrinsic, abs=0.05 * 2000)
+    assert (np.abs(along[:, 23, 0] - along[:, 23, 1]) > 0).any()
+
+
+@pytest.mark.parametrize(("seconds", "hour"), [(1, 1), (3600, 1), (3601, 2), (DAY - 1, 24), (DAY, 24)])
+def test_an_option_settles_at_the_close_of_the_hour_in_which_it_expires(lab, real, seconds: int, hour: int) -> None:
+    _, paths = real
+    along = unit_values(option(lab, "put", 2000, seconds), paths).values[1:].reshape(-1, 24, 3) * 1e18
+    closes = paths.columns.ratios["ETH"][1:].reshape(-1, 24, 3)[:, hour - 1, 2]
+    settled = np.maximum(2000 - 2000 * closes, 0.0)
+    assert along[:, hour - 1 :, :] == pytest.approx(
+        np.broadcast_to(settled[:, None, None], along[:, hour - 1 :, :].shape)
+    )
+
+
 def test_an_expired_option_is_worth_its_intrinsic_value_in_every_column(lab, real) -> None:
     market, _ = real
     values = unit_values(option(lab, "put", 2500, -DAY), market).values

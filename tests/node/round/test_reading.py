@@ -13,7 +13,7 @@ from node.round.reading import ConfiguredVenue, Reading, configured_venues, disc
 from node.settings import Chain
 from riskschema.errors import InvalidData, TransientError
 from riskschema.instruments import protocol_of, venue_id
-from riskschema.portfolio import BlockReference, NoLiquidation, Silo, Unread, VenueReading
+from riskschema.portfolio import BlockReference, NoLiquidation, Portfolio, Silo, Unread, VenueReading
 from riskschema.ports import PinnedReader
 from riskschema.units import Address, Hash32
 
@@ -226,3 +226,10 @@ def test_two_pools_of_one_protocol_on_one_chain_are_two_venues() -> None:
 def test_one_venue_read_twice_is_refused_since_everything_would_count_twice(twice: tuple[dict[str, Any], ...]) -> None:
     with pytest.raises(InvalidData, match=r"chain 7: venues\[0\] and venues\[1\] both read .* into one table"):
         configured(*twice)
+
+
+@pytest.mark.parametrize(("read", "share"), [(0, 0), (1, 333_333), (2, 666_666), (3, 1_000_000)])
+def test_coverage_is_rounded_down_so_that_something_unread_never_reads_as_everything(read: int, share: int) -> None:
+    portfolios = tuple(Portfolio(subject=account(number), silos=()) for number in range(3))
+    coverage = tuple(int(number < read) for number in range(3))
+    assert Reading(portfolios=portfolios, coverage=coverage, venues=1, readable=1).coverage_ppm == share
