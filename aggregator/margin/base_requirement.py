@@ -49,6 +49,7 @@ def tail_size(layout: Layout) -> int:
 @compiled
 def fill_tail(values: Ints, start: int, layout: Layout, tail: Tail) -> None:
     """Write the largest losses of the `blocks` columns from `start`; of equal ones the earlier column comes first."""
+    # Inserted one by one: the tail has eleven places, and nearly all losses are turned away by the first comparison.
     size, filled = tail_size(layout), 0
     for column in range(start, start + layout.blocks):
         loss = values[0] - values[column]
@@ -90,6 +91,7 @@ def worst_loss(values: Ints, start: int, count: int) -> tuple[int, int]:
 @compiled
 def thousandths(share: int, amount: int) -> int:
     """Return share/1000 of a non-negative amount, rounded up, without overflow."""
+    # Divided first, so that the product of a share and any amount fits.
     return amount // PER_MILLE * share + (-(-(amount % PER_MILLE * share) // PER_MILLE))
 
 
@@ -121,6 +123,7 @@ def requirement(values: Ints, deltas: Ints, gross: int, layout: Layout, tail: Ta
     """
     grid_loss, grid_place = worst_loss(values, 1, layout.grid)
     stress_loss, _ = worst_loss(values, 1 + layout.grid, layout.stress)
+    # Stress is blended into each variant before the maximum is taken: a max of sums stays sub-additive, as each sum is.
     stressed = thousandths(PER_MILLE - layout.forecast_share, stress_loss)
     largest, member = 0, 0
     for variant in range(3):

@@ -125,6 +125,7 @@ def clear(level: int, tree: Tree) -> None:
 @compiled
 def standing(level: int, touched: NDArray[np.int8], work: Work) -> int:
     """Return the share of the node's tail paths on which no silo is liquidated, in parts per thousand."""
+    # The fitted set alone has dates: its columns are the paths that liquidations were looked for on.
     start, size, kept = variant_start(0, work.columns), tail_size(work.columns), 0
     fill_tail(work.tree.values[level], start, work.columns, work.tail)
     for index in range(size):
@@ -225,7 +226,7 @@ def margins(held: Book, rows: MarketRows, columns: Layout, touched: NDArray[np.i
         climb(account, work)
         whole = node(ALL, work)
         unified = tree.parts[ALL]
-        net = min(whole.amount, unified)
+        net = min(whole.amount, unified)  # rounding up in every node may leave the whole a unit above its parts
         if tree.children[ALL] > 1:
             unified = min(unified, credited(ALL, account, columns.across, work))
         result.unified[account] = unified

@@ -118,6 +118,7 @@ def path_stretch(silo: int, path: int, held: RuleBook, rows: RuleRows, limit: fl
         limit: Multipliers from here on need not be told apart: beyond a kink it is returned for all of them.
     """
     lowest = lowest_sum(silo, 1 + path * PATH_COLUMNS, held, rows)
+    # One line per path instead of 72: while no term changes sign, sums are straight in λ and the lowest column decides.
     straight = multiplier(surplus_now(silo, held, rows), lowest)
     bent = first_kink(silo, path, held, rows)
     if straight <= max(bent, 1.0):

@@ -107,6 +107,8 @@ def stretch_paths(silo: int, held: RuleBook, rows: RuleRows, wanted: Wanted, pat
     bounds(held.rows[begin:end], held.lots[begin:end], rows, paths.bound, paths.low)
     for b in range(paths.bound.size):
         paths.stretch[b] = multiplier(surplus, paths.bound[b])
+    # A bound may be too small, never too large: the tenth-smallest bound cannot exceed the tenth-smallest multiplier.
+    # Walking the paths up to it gives exact multipliers, and no wanted one exceeds the largest of them, `reach`.
     limit, reach = min(smallest(paths.stretch, paths.ranked), wanted.far), 1.0
     for b in range(paths.bound.size):
         if paths.stretch[b] <= limit:

@@ -433,3 +433,9 @@ def test_an_account_whose_instrument_outgrows_the_arrays_is_flagged_and_no_other
     flagged, other = assess([short, plain], market, parameters).assessments
     assert "saturated" in flagged.flags
     assert "saturated" not in other.flags
+
+
+def test_a_maintenance_margin_is_rounded_up(lab, parameters) -> None:
+    portfolios = [lab.portfolio(lab.lending({"ETH": 1 + n / 7, "USDC": -900}), number=n) for n in range(1, 8)]
+    for found in assess(portfolios, lab.market(), parameters).assessments:
+        assert 0 <= found.maintenance_margin * 10 - found.initial_margin * 8 < 10

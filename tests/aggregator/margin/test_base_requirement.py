@@ -153,3 +153,9 @@ def test_expected_shortfall_equals_the_published_one(series: dict[str, Any]) -> 
     scratch = req.Tail(np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64))
     req.fill_tail(scaled, 1, layout, scratch)
     assert req.tail_mean(scratch.losses, layout) == pytest.approx(wanted * 1e12, abs=2)
+
+
+def test_the_mean_of_the_tail_is_rounded_against_the_account() -> None:
+    # (300 + 200 + .4·99)/2.4 = 224.83
+    assert req.tail_mean(np.array([300, 200, 99]), LAYOUT) == 225
+    assert req.tail_mean.py_func(np.array([300, 200, 99]), LAYOUT) == 225

@@ -82,3 +82,10 @@ def test_the_safe_multiplier_is_where_the_score_becomes_zero(parameters) -> None
         for share in (0.9, 1.0, 2.0)
     ]
     assert scores[0] > 0 == scores[1] == scores[2]
+
+
+@pytest.mark.parametrize(("probability", "grade"), [(0.01, "BBB"), (0.0100001, "BB"), (0.3, "CCC"), (0.3000001, "C")])
+def test_the_next_part_per_million_is_the_next_grade(parameters, probability: float, grade: str) -> None:
+    found = verdict(probability, liquidatable=False, floor_ppm=0, model=parameters.probability)
+    assert found.grade == grade
+    assert found.probability_ppm >= probability * 1e6

@@ -245,3 +245,10 @@ def test_a_silo_of_300_terms_touches_as_its_sum_does() -> None:
     touches = int((sums[1:].reshape(BLOCKS, PATH_COLUMNS).min(axis=1) < 0).sum())
     assert 0 < touches < BLOCKS
     assert found.touches[0] == touches
+
+
+def test_a_silo_whose_sum_is_exactly_zero_is_not_liquidated() -> None:
+    level = frozen(np.full((2, PATH_COLUMNS + 1), 2**26), np.int32)
+    table = RuleRows(mantissas=level, lowest=level[:, 1:2], highest=level[:, 1:2])
+    assert liquidation.walk(0, 1, book([2**40, -(2**40)]), table, 64) == (0.0, False)
+    assert liquidation.walk(0, 1, book([2**40, -(2**40) - 2**20]), table, 64)[0] > 0.0

@@ -98,3 +98,11 @@ def test_the_range_floor_holds_when_forecasts_are_low(lab, parameters) -> None:
     (item,) = factor_blocks(msgspec.structs.replace(market, quotes=(quote,)), ["BTC"], parameters)
     assert scenario_range(item, parameters.grid) == 0.16
     assert item.forecast * math.sqrt(8760) == pytest.approx(0.2)
+
+
+def test_a_quoted_volatility_below_the_groups_floor_is_the_floor(lab, parameters) -> None:
+    market = lab.market()
+    quote = msgspec.structs.replace(market.quote("BTC"), annual_volatility=lab.wad("0.01"))
+    (item,) = factor_blocks(msgspec.structs.replace(market, quotes=(quote,)), ["BTC"], parameters)
+    assert item.forecast * math.sqrt(8760) == pytest.approx(parameters.volatility.floor_annual.btc)
+    assert item.long_run * math.sqrt(8760) == pytest.approx(parameters.volatility.floor_annual.btc)
