@@ -31,6 +31,7 @@ from aggregator.valuation.positions import (
 )
 from riskschema.arrays import PositionTable, RiskArrays
 from riskschema.assessment import Assessment, LiquidationPrice, SiloAssessment
+from riskschema.flags import Flag
 from riskschema.market import MarketState
 from riskschema.portfolio import Portfolio
 from riskschema.units import WAD, Probability, Usd, Wad
@@ -203,13 +204,13 @@ def _unfollowed_floor(item: ReadSilo, parameters: Parameters) -> int:
     return parameters.probability.unfollowed_floor_ppm if item.unfollowed else 0
 
 
-def _cut_short(first: int, last: int, context: _Context) -> frozenset[str]:
+def _cut_short(first: int, last: int, context: _Context) -> frozenset[Flag]:
     """Say whether a row that the silos use has values cut at the mantissa's limit: losses may be understated."""
     begin, end = context.lists["positions"][first], context.lists["positions"][last]
     terms, more = context.lists["terms"][first], context.lists["terms"][last]
     market = view8(context.arrays.market.saturated)[view32(context.table.rows)[begin:end]]
     rule = view8(context.arrays.rule.saturated)[view32(context.table.term_rows)[terms:more]]
-    return frozenset({"saturated"} if market.any() or rule.any() else ())
+    return frozenset({Flag.SATURATED} if market.any() or rule.any() else ())
 
 
 def _equity(silo: int, item: ReadSilo, coarse: Coarseness, context: _Context) -> Usd:

@@ -77,7 +77,7 @@ def _volatilities(values: ParameterValues) -> Iterator[str]:
         floor, default = values.volatility.floor_annual.of(group), values.volatility.default_annual.of(group)
         if floor > default:
             yield f"volatility.default_annual.{group}: below its floor"
-    for group in ("btc", "eth"):
+    for group in values.regime.thresholds.__struct_fields__:
         if not _ascending(getattr(values.regime.thresholds, group)):
             yield f"regime.thresholds.{group}: must grow from normal to stressed"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from riskschema.buffers import Column
+from riskschema.flags import Flag
 from riskschema.instruments import FactorId, Timestamp
 
 
@@ -42,8 +43,8 @@ class FactorTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Half-width of the price as a share of it."""
     static_share: float
     """Static requirement as a share of gross."""
-    flags: tuple[str, ...]
-    """Reason codes that hold for whoever is exposed to the factor: simulated or short history, stale quote."""
+    flags: tuple[Flag, ...]
+    """Those that hold for whoever is exposed to the factor: simulated or short history, stale quote."""
 
 
 class RiskArrays(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
+from riskschema.flags import Flag
 from riskschema.instruments import ChainId, FactorId, MarketId, VenueId
 from riskschema.portfolio import BlockReference, SiloId, Unread
 from riskschema.units import Address, Probability, Usd, Wad
 
 Grade = Literal["A", "BBB", "BB", "B", "CCC", "C", "D"]
-Score = Annotated[int, Meta(ge=0, le=1000)]
+GRADES: tuple[Grade, ...] = get_args(Grade)
+"""From the safest to what is liquidatable now."""
+MAX_SCORE = 1000
+Score = Annotated[int, Meta(ge=0, le=MAX_SCORE)]
 
 
 ContributionKind = Literal[
@@ -117,8 +121,8 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Each silo on its own."""
     explanation: tuple[Contribution, ...]
     """Parts of the initial margin."""
-    flags: tuple[str, ...]
-    """Sorted reason codes: simulated history, short history, unpriced factor, unread venue, stale quote ..."""
+    flags: tuple[Flag, ...]
+    """Sorted: reasons to read this with care (`riskschema.flags`)."""
     unread: tuple[Unread, ...]
     """What could not be read: unknown, never zero."""
     blocks: tuple[BlockReference, ...]

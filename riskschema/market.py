@@ -6,7 +6,7 @@ import sys
 from array import array
 from collections.abc import Sequence
 from operator import le
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -23,6 +23,12 @@ MAX_ANNUAL_VOLATILITY = 100 * WAD
 """Ten thousand per cent a year: beyond it a percentage was meant."""
 
 Group = Literal["btc", "eth", "large", "other", "stablecoin"]
+"""Assets that share parameters; other lists of groups follow this one."""
+GROUPS: tuple[Group, ...] = get_args(Group)
+UNNAMED_GROUP: Group = "other"
+"""Of a factor that no setting puts anywhere: the most cautious."""
+VOLATILE_GROUPS = tuple(group for group in GROUPS if group != "stablecoin")
+"""From the largest assets to the smallest."""
 
 
 class FactorQuote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,7 +39,7 @@ class FactorQuote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """US dollars per whole unit; positive."""
     confidence: Wad = msgspec.field(default_factory=Wad.zero)
     """Half-width in US dollars."""
-    group: Group = "other"
+    group: Group = UNNAMED_GROUP
     annual_volatility: Wad | None = None
     """Forecast per square-root year; overrides the one computed from history (needed where there is no history)."""
     hourly_volume: Usd | None = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from riskschema.flags import Flag
+
 
 class Reason(msgspec.Struct, frozen=True):
     """A code, a short phrase for tables, and a sentence that says what to do."""
@@ -88,28 +90,28 @@ _ALL = (
     ),
     # flags of an assessment
     Reason(
-        "history_simulated",
+        Flag.HISTORY_SIMULATED,
         "simulated history",
         "Part of the price history was made by the simulator.",
     ),
     Reason(
-        "history_short",
+        Flag.HISTORY_SHORT,
         "short history",
         "A factor has less than a year of hours; its group's residuals are used.",
     ),
-    Reason("history_filled", "filled hours", "Missing hours were filled by the stated rule."),
-    Reason("quote_stale", "stale quote", "A factor kept its value from the parent round."),
+    Reason(Flag.HISTORY_FILLED, "filled hours", "Missing hours were filled by the stated rule."),
+    Reason(Flag.QUOTE_STALE, "stale quote", "A factor kept its value from the parent round."),
     Reason(
-        "venue_unread",
+        Flag.VENUE_UNREAD,
         "venue unread",
         "Part of the portfolio could not be read; the result is a lower bound of risk.",
     ),
     Reason(
-        "saturated",
+        Flag.SATURATED,
         "values cut",
         "In some scenario an instrument is worth more than the arrays can hold; the loss or gain there is larger.",
     ),
-    Reason("unpriced", "unpriced position", "A position has no price and is left out of every sum."),
+    Reason(Flag.UNPRICED, "unpriced position", "A position has no price and is left out of every sum."),
     # agreement
     Reason("forged", "forged", "A signature or proof does not verify."),
     Reason("foreign", "foreign", "The message belongs to another network or configuration."),

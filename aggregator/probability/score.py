@@ -8,9 +8,10 @@ import msgspec
 
 from aggregator.exact.kernels import log10, power
 from aggregator.parameters import ProbabilityModel
-from riskschema.assessment import Grade
+from riskschema.assessment import GRADES, MAX_SCORE, Grade
 
-GRADES: tuple[Grade, ...] = ("A", "BBB", "BB", "B", "CCC", "C")
+LIQUIDATABLE: Grade = GRADES[-1]
+"""What a venue itself calls liquidatable; the grades before it have a bound in the parameter file."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -49,7 +50,7 @@ def safe_multiplier(blocks: int, model: ProbabilityModel) -> float:
 def verdict(probability: float, *, liquidatable: bool, floor_ppm: int, model: ProbabilityModel) -> Verdict:
     """Return the published probability, the score and the grade.
 
-    score = round(1000·clip((log10 p + 4)/4, 0, 1)) of the probability before its published floor.
+    score = round(1000·clip((log10 p + d)/d, 0, 1)) of the probability before its published floor; d: `score_decades`.
 
     Args:
         probability: Between 0 and 1.
@@ -58,10 +59,10 @@ def verdict(probability: float, *, liquidatable: bool, floor_ppm: int, model: Pr
         model: The `probability` parameters.
     """
     if liquidatable:
-        return Verdict(1_000_000, 1000, "D")
+        return Verdict(1_000_000, MAX_SCORE, LIQUIDATABLE)
     chance = max(min(probability, 1.0), floor_ppm / 1e6)
     ppm = min(math.ceil(chance * 1e6), 1_000_000)
-    grade = next(name for name in GRADES if ppm <= getattr(model.grades, name))
+    grade = next(name for name in GRADES[:-1] if ppm <= getattr(model.grades, name))
     above = (log10(chance) + model.score_decades) / model.score_decades if chance > 0.0 else 0.0
-    score = math.floor(1000.0 * min(max(above, 0.0), 1.0) + 0.5)
+    score = math.floor(MAX_SCORE * min(max(above, 0.0), 1.0) + 0.5)
     return Verdict(max(ppm, model.published_floor_ppm), score, grade)

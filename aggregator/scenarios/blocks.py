@@ -16,6 +16,7 @@ from aggregator.exact.kernels import log_each
 from aggregator.parameters import Parameters
 from aggregator.scenarios.reference_blocks import reference_blocks
 from aggregator.scenarios.volatility import annual, forecast_series, hourly
+from riskschema.flags import Flag
 from riskschema.market import FactorQuote, HourlyHistory, MarketState
 from riskschema.units import WAD
 
@@ -35,7 +36,7 @@ class FactorBlocks(msgspec.Struct, frozen=True, kw_only=True):
     """Volatility per square-root hour."""
     long_run: float
     """Likewise, over all history."""
-    flags: frozenset[str]
+    flags: frozenset[Flag]
 
 
 class _Measured(msgspec.Struct, frozen=True):
@@ -109,16 +110,16 @@ def _measure(history: HourlyHistory, index: int, group: str, blocks: int, parame
 def _factor(
     quote: FactorQuote, measured: dict[str, _Measured], market: MarketState, blocks: int, parameters: Parameters
 ) -> FactorBlocks:
-    flags = set()
+    flags = set[Flag]()
     history = market.history
     if history is not None and history.simulated:
-        flags.add("history_simulated")
+        flags.add(Flag.HISTORY_SIMULATED)
     if history is not None and quote.factor in history.filled:
-        flags.add("history_filled")
+        flags.add(Flag.HISTORY_FILLED)
     default = hourly(parameters.volatility.default_annual.of(quote.group))
     found = measured.get(quote.factor)
     if found is None:
-        flags.add("history_short")
+        flags.add(Flag.HISTORY_SHORT)
         found = _borrowed(quote, measured, market, parameters) or _reference(quote, blocks, default, parameters)
     forecast, long_run = found.forecast, found.long_run
     if quote.annual_volatility is not None:

@@ -13,6 +13,7 @@ from aggregator.exact.kernels import exp_each
 from aggregator.parameters import Grid, Parameters
 from aggregator.scenarios.blocks import FactorBlocks, implied_volatility
 from aggregator.scenarios.correlation import block_broken, toward_target
+from riskschema.market import VOLATILE_GROUPS
 
 Floats = NDArray[np.float64]
 
@@ -129,7 +130,7 @@ def _grid(factors: list[FactorBlocks], parameters: Parameters) -> list[_Scenario
         for sign in (-1.0, 1.0):
             alone = tuple(max(sign * ranges[i], lowest) if i == index else 0.0 for i in range(len(factors)))
             scenarios.append(_Scenario(f"{factors[index].quote.factor} alone {sign:+.0f} R", alone))
-    for group in ("btc", "eth", "large", "other"):
+    for group in VOLATILE_GROUPS:
         against = tuple(
             max(-r, lowest) if g == group else (0.0 if g == "stablecoin" else r / grid.against_others_divisor)
             for r, g in zip(ranges, groups, strict=True)
@@ -144,7 +145,7 @@ def _grid(factors: list[FactorBlocks], parameters: Parameters) -> list[_Scenario
 
 
 def _largest(groups: Sequence[str]) -> list[int]:
-    order = {"btc": 0, "eth": 1, "large": 2, "other": 3}
+    order: dict[str, int] = {group: place for place, group in enumerate(VOLATILE_GROUPS)}
     return sorted((i for i, group in enumerate(groups) if group in order), key=lambda i: (order[groups[i]], i))
 
 

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from aggregator.exact.compilation import compiled
 from aggregator.exact.kernels import power
 from aggregator.parameters import Correlation
+from riskschema.market import GROUPS
 
 Floats = NDArray[np.float64]
 
 SMALLEST_POSITIVE = 1e-300
 """Keeps a factor that never moved from dividing by zero; no real move is as small."""
-
-GROUPS = ("btc", "eth", "large", "other", "stablecoin")
 
 
 def _ordered_sum(values: Floats) -> Floats:

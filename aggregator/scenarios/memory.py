@@ -23,7 +23,7 @@ from aggregator.scenarios.volatility import annual, hourly
 from riskschema.codec import decode_json, encode_json
 from riskschema.errors import InvalidData
 from riskschema.instruments import FactorId, Timestamp
-from riskschema.market import Group, HourlyHistory
+from riskschema.market import UNNAMED_GROUP, Group, HourlyHistory
 
 HOUR = 3600
 RegimeName = Literal["calm", "normal", "turbulent", "stressed"]
@@ -81,7 +81,7 @@ def step_memory(
     if not 1 <= known <= history.hours and history.hours:
         raise InvalidData(f"the hourly table does not reach the parent's hour {parent.until}", code="stale")
     factors = tuple(
-        _follow(item, view64(history.close)[index][known - 1 :], groups.get(item.factor, "other"), parameters)
+        _follow(item, view64(history.close)[index][known - 1 :], groups.get(item.factor, UNNAMED_GROUP), parameters)
         for index, item in enumerate(parent.factors)
     )
     return MarketMemory(until=history.first_hour + HOUR * history.hours, factors=factors)
@@ -91,7 +91,7 @@ def _initial(history: HourlyHistory, groups: Mapping[str, Group], parameters: Pa
     """Start at the first hour's close with the group's default volatility."""
     factors = []
     for factor in history.factors:
-        group = groups.get(factor, "other")
+        group = groups.get(factor, UNNAMED_GROUP)
         default = hourly(parameters.volatility.default_annual.of(group))
         regime = _level(default, group, parameters.regime)
         factors.append(FactorMemory(factor=factor, variance=default * default, regime=regime, hours_below=0))
@@ -110,7 +110,8 @@ def _follow(item: FactorMemory, closes: NDArray[np.int64], group: str, parameter
 
 
 def _thresholds(group: str, model: Regime) -> tuple[float, ...]:
-    return {"btc": model.thresholds.btc, "eth": model.thresholds.eth}.get(group, ())
+    thresholds: tuple[float, ...] = getattr(model.thresholds, group, ())
+    return thresholds
 
 
 def _level(volatility: float, group: str, model: Regime) -> int:

@@ -18,6 +18,7 @@ from aggregator.scenarios.columns import HOURS, MarketColumns, build_columns, sc
 from aggregator.valuation.pricing import Pricer, UnitValues, decimals, needed_factors, unit_values
 from riskschema.arrays import FactorTerms, RiskArrays, RowTable
 from riskschema.codec import encode_json
+from riskschema.flags import Flag
 from riskschema.market import MarketState
 from riskschema.portfolio import USD
 from riskschema.units import WAD, Wad
@@ -164,7 +165,7 @@ def _terms(item: FactorBlocks, columns: MarketColumns, parameters: Parameters) -
         hourly_volume=max(volume, liquidity.smallest_hourly_volume),
         confidence=quote.confidence / quote.price,
         static_share=parameters.static_margin.of(group),
-        flags=tuple(sorted(item.flags | ({"quote_stale"} if quote.stale else set()))),
+        flags=tuple(sorted(item.flags | ({Flag.QUOTE_STALE} if quote.stale else set()))),
     )
 
 

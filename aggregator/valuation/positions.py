@@ -17,6 +17,7 @@ from aggregator.valuation.pricing import needed_factors
 from aggregator.venues import read_rule
 from riskschema.arrays import PositionTable, RiskArrays
 from riskschema.buffers import DType
+from riskschema.flags import Flag
 from riskschema.instruments import Future, Perpetual
 from riskschema.portfolio import USD, MarginFraction, Portfolio, Silo, Unread
 from riskschema.units import WAD
@@ -49,7 +50,7 @@ class ReadAccount(msgspec.Struct, frozen=True, kw_only=True):
     portfolio: Portfolio
     silos: tuple[ReadSilo, ...]
     unread: tuple[Unread, ...]
-    flags: frozenset[str]
+    flags: frozenset[Flag]
 
 
 def read_accounts(portfolios: Sequence[Portfolio], quoted: frozenset[str]) -> list[ReadAccount]:
@@ -65,17 +66,17 @@ def read_accounts(portfolios: Sequence[Portfolio], quoted: frozenset[str]) -> li
 def _read_account(portfolio: Portfolio, quoted: frozenset[str]) -> ReadAccount:
     ordered = sorted(portfolio.silos, key=lambda silo: (silo.chain_id, silo.venue, silo.cross_margin_group, silo.id))
     unread = list(portfolio.unread)
-    flags = {"venue_unread"} if portfolio.unread else set()
+    flags = {Flag.VENUE_UNREAD} if portfolio.unread else set()
     silos = []
     for silo in ordered:
         missing = _unpriced(silo, quoted)
         unread += [_unread(silo, "factor_unknown", f"no quote of factor {name}") for name in missing]
         if missing:
-            flags.add("unpriced")
+            flags.add(Flag.UNPRICED)
         rule = read_rule(silo)
         if rule is None:
             unread.append(_unread(silo, "rule_not_implemented", f"no rule for {_rule_name(silo)}"))
-            flags.add("venue_unread")
+            flags.add(Flag.VENUE_UNREAD)
         silos.append(_read_silo(silo, rule, quoted))
     return ReadAccount(
         portfolio=portfolio,

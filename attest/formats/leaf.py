@@ -20,13 +20,12 @@ from attest.encoding.abi_types import (
 )
 from attest.encoding.keccak import keccak256
 from attest.encoding.typed_data import type_hash
+from riskschema.assessment import MAX_SCORE
 from riskschema.errors import InvalidData
 from riskschema.units import Address
 
 NO_DEBT = 2**128 - 1
 """`AccountLeaf.min_health` of a subject that owes nothing anywhere."""
-
-MAX_SCORE = 1000
 
 
 class AccountLeaf(msgspec.Struct, frozen=True, kw_only=True):

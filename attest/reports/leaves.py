@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from attest.encoding.keccak import keccak256
 from attest.formats.commitment import CommittedPosition, commit_positions
 from attest.formats.leaf import NO_DEBT, AccountLeaf, subject_of
 from riskschema.assessment import Assessment
 from riskschema.codec import encode_json
+from riskschema.flags import flag_bits
 from riskschema.portfolio import Portfolio
 
 UINT128 = 2**128 - 1
 INT128 = 2**127 - 1
 INT256 = 2**255 - 1
-
-FLAG_BITS = {
-    "history_simulated": 0,
-    "history_short": 1,
-    "history_filled": 2,
-    "quote_stale": 3,
-    "venue_unread": 4,
-    "unpriced": 5,
-    "saturated": 6,
-}
-"""Bit of each flag in `AccountLeaf.flags`; an unlisted flag sets bit 31."""
-OTHER_FLAG = 31
 
 
 def account_leaf(
@@ -55,14 +42,6 @@ def _least_health(assessment: Assessment) -> int:
     if assessment.min_health is None:
         return 0 if assessment.unread else NO_DEBT
     return min(int(assessment.min_health), NO_DEBT - 1)
-
-
-def flag_bits(flags: Sequence[str]) -> int:
-    """Return the leaf's bitmap of an assessment's flags."""
-    bits = 0
-    for flag in flags:
-        bits |= 1 << FLAG_BITS.get(flag, OTHER_FLAG)
-    return bits
 
 
 def positions_commitment(config_digest: bytes, round_number: int, subject: bytes, portfolio: Portfolio) -> bytes:

@@ -14,7 +14,15 @@ from attest.agreement.state import AgreedState
 from node.node import Node
 from node.round.reading import Reading
 from riskschema.assessment import Assessment
-from riskschema.market import AgreedMarket, AgreedPrice, FactorQuote, Group, HourlyHistory, MarketState
+from riskschema.market import (
+    UNNAMED_GROUP,
+    AgreedMarket,
+    AgreedPrice,
+    FactorQuote,
+    Group,
+    HourlyHistory,
+    MarketState,
+)
 
 STRESSED_BREAKER = 0
 """Bit of `ReportHeader.breaker_flags`: a factor of the market is in the stressed regime."""
@@ -39,7 +47,7 @@ def market_state(outcome: Outcome, history: HourlyHistory, groups: Mapping[str, 
                 factor=value.factor,
                 price=value.value,
                 confidence=value.confidence,
-                group=groups.get(value.factor, "other"),
+                group=groups.get(value.factor, UNNAMED_GROUP),
                 stale=value.stale,
             )
             for value in outcome.values
@@ -65,7 +73,7 @@ def agreed_market(
                 factor=value.factor,
                 price=value.value,
                 confidence=value.confidence,
-                group=groups.get(value.factor, "other"),
+                group=groups.get(value.factor, UNNAMED_GROUP),
                 observed_at=value.voted_at,
                 stale=value.stale,
                 sources=sources.get(value.factor, ()),

@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from attest.formats.leaf import AccountLeaf, leaf_hash, subject_of
-from attest.reports.leaves import FLAG_BITS
 from contracts.calls import decode_result, encode_call, encode_deployment
 from contracts.deployment import deploy
+from riskschema.flags import Flag
 
 pytestmark = pytest.mark.chain
 
@@ -133,7 +133,7 @@ def test_a_loan_is_no_equity_for_the_next_loan(pool: Pool, refuses: Refuses, acc
 def test_an_assessment_with_a_stale_missing_or_capped_figure_gets_no_loan(
     pool: Pool, refuses: Refuses, account_leaf: AccountLeaf, bit: int
 ) -> None:
-    assert bit in (FLAG_BITS["quote_stale"], FLAG_BITS["unpriced"], FLAG_BITS["saturated"])
+    assert bit in (Flag.QUOTE_STALE.bit, Flag.UNPRICED.bit, Flag.SATURATED.bit)
     leaf = msgspec.structs.replace(account_leaf, flags=1 << bit | 1)
     proof = pool.oracle.publish_leaves(1, leaf)[leaf]
     with refuses("NeedsCaution", 1 << bit):

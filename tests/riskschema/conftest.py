@@ -1,6 +1,7 @@
 """Random values of any schema type, made from its annotations."""
 
 from collections.abc import Callable
+from enum import Enum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -57,6 +58,8 @@ def values(hint: Any, metas: tuple[Any, ...] = ()) -> Strategy:
         return st.lists(values(get_args(hint)[0]), max_size=2).map(tuple)
     if hint in SPECIAL:
         return SPECIAL[hint]()
+    if issubclass(hint, Enum):
+        return st.sampled_from(hint)
     if issubclass(hint, msgspec.Struct):
         return struct_values(hint)
     return scalar_values(hint, metas)

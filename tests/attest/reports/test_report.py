@@ -17,13 +17,13 @@ from attest.encoding.keccak import keccak256
 from attest.encoding.merkle import EMPTY_ROOT, verify_proof
 from attest.formats.commitment import CommittedPosition, commit_positions
 from attest.formats.leaf import NO_DEBT, AccountLeaf, decode_leaf, leaf_hash, subject_of
-from attest.reports.leaves import FLAG_BITS, OTHER_FLAG, account_leaf, flag_bits
+from attest.reports.leaves import account_leaf
 from attest.reports.report import Model, Report, build_report
 from riskschema.assessment import Assessment
 from riskschema.codec import encode_json
+from riskschema.flags import Flag
 from riskschema.instruments import Token
 from riskschema.portfolio import NoLiquidation, Portfolio, Position, Silo, Unread
-from riskschema.reasons import REASONS
 from riskschema.units import Address, Amount, Hash32, Usd, Wad
 from tests.attest.agreement.round_kit import block, genesis_history, rules
 from tests.builders import reports
@@ -114,7 +114,7 @@ def test_the_header_says_what_was_agreed_and_counted() -> None:
 
 
 def test_a_leaf_says_what_the_assessment_says() -> None:
-    leaf = account_leaf(DIGEST, ROUND, portfolio(1), assessment(1, flags=("unpriced",)), 0b10)
+    leaf = account_leaf(DIGEST, ROUND, portfolio(1), assessment(1, flags=(Flag.UNPRICED,)), 0b10)
     assert msgspec.structs.replace(leaf, positions_commitment=bytes(32)) == AccountLeaf(
         subject=subject_of(account(1)),
         score=370,
@@ -127,7 +127,7 @@ def test_a_leaf_says_what_the_assessment_says() -> None:
         worst_grid_loss=29,
         min_health=15 * 10**17,
         venue_coverage=0b10,
-        flags=1 << FLAG_BITS["unpriced"],
+        flags=0b100000,
         positions_commitment=bytes(32),
     )
 
@@ -199,13 +199,6 @@ def test_no_known_health_is_no_debt_only_where_everything_was_read() -> None:
 
 def health_of(made: Assessment) -> int:
     return account_leaf(DIGEST, ROUND, portfolio(1), made, 0).min_health
-
-
-def test_every_flag_has_its_bit_and_an_unknown_one_is_seen() -> None:
-    assert len(set(FLAG_BITS.values())) == len(FLAG_BITS)
-    assert {flag for flag in FLAG_BITS if flag not in REASONS} <= {"saturated"}
-    assert flag_bits(["history_short", "unpriced"]) == 0b100010
-    assert flag_bits(["never heard of"]) == 1 << OTHER_FLAG
 
 
 def test_the_commitment_binds_every_position_of_every_silo() -> None:

@@ -12,7 +12,6 @@ from structlog.testing import capture_logs
 import adapters.markets
 from adapters.markets import source_names
 from attest.formats.leaf import AccountLeaf, decode_leaf
-from attest.reports.leaves import FLAG_BITS
 from devnet.prices import read_prices, set_prices
 from node.node import Node
 from node.round.observing import market_sources
@@ -21,6 +20,7 @@ from node.settings import Market
 from riskschema.assessment import Assessment
 from riskschema.codec import decode_json
 from riskschema.errors import InvalidData, TransientError
+from riskschema.flags import flags_of
 from riskschema.instruments import FactorId
 from riskschema.market import MarketReading
 from riskschema.units import Address
@@ -138,7 +138,7 @@ async def flags_by_account(node: Node, round_number: int) -> dict[Address, tuple
         leaf = decode_leaf(account.leaf)
         assert isinstance(leaf, AccountLeaf)
         assessment = decode_json(account.assessment, Assessment, what="assessment")
-        names = {name for name, bit in FLAG_BITS.items() if leaf.flags >> bit & 1}
+        names = {str(flag) for flag in flags_of(leaf.flags)}
         held = {line.factor for line in assessment.explanation if line.factor is not None}
         found[account.subject] = (names, held)
     return found

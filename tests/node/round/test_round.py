@@ -14,7 +14,7 @@ from attest.agreement.outcome import AgreedValue, values_root
 from attest.formats.certificate import decode_certificate, encode_certificate
 from attest.formats.header import decode_header, report_hash
 from attest.formats.leaf import NO_DEBT, AccountLeaf, decode_leaf
-from attest.reports.leaves import FLAG_BITS, positions_commitment
+from attest.reports.leaves import positions_commitment
 from contracts.calls import decode_revert, encode_call
 from devnet.local_chain import Devnet
 from devnet.prices import crash
@@ -24,6 +24,7 @@ from node.round.reading import discover_accounts
 from node.round.round import RoundResult
 from riskschema.assessment import Assessment
 from riskschema.codec import decode_json
+from riskschema.flags import Flag
 from riskschema.instruments import protocol_of
 from riskschema.market import AgreedMarket
 from riskschema.portfolio import Portfolio
@@ -196,7 +197,7 @@ async def test_a_reverting_protocol_lowers_the_coverage_and_never_reads_as_no_de
         words, assessment = words_of(leaf), assessment_of(leaf)
         assert words.venue_coverage == EVERY_VENUE & ~aave
         assert words.min_health != NO_DEBT
-        assert words.flags & 1 << FLAG_BITS["venue_unread"]
+        assert words.flags & 1 << Flag.VENUE_UNREAD.bit
         assert {protocol_of(item.venue) for item in assessment.unread} == {"aave_v3"}
         assert "aave_v3" not in {protocol_of(silo.venue) for silo in assessment.silos}
 
