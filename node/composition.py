@@ -23,11 +23,11 @@ from node.clock import SystemClock
 from node.clock_check import check_clock, check_first_round
 from node.committee_file import load_committee
 from node.committee_fit import check_agreement, check_history, destination_of, operator_index
-from node.node import Node, StepHook, no_hook, thread_executor
 from node.publishing.outbox import PublishLimits
 from node.publishing.publisher import open_publisher
 from node.publishing.transmitter import open_transmitter
 from node.round.hourly_prices import HourlyPrices
+from node.round.node import Node, StepHook, no_hook, thread_executor
 from node.round.observing import market_sources
 from node.round.parallel import in_parallel
 from node.round.reading import configured_venues, open_chains

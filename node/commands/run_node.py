@@ -21,8 +21,8 @@ from node.commands.serving_process import serving_process
 from node.composition import open_node
 from node.core_dumps import forbid_dumps
 from node.key_files import make_directory
-from node.node import Node
 from node.round.assessing import warm_up
+from node.round.node import Node
 from node.round.round import RoundResult
 from node.round.service import StopRequest, run_rounds, stop_on_signals
 from node.settings import Settings, load_settings, overridden

@@ -17,8 +17,7 @@ from devnet.local_chain import Devnet
 from devnet.prices import read_prices, set_prices
 from node.commands.run_node import operate
 from node.local.introductions import INTRODUCED, introduce, outlook, read_account
-from node.local.screen import Screen
-from node.local_network import (
+from node.local.network import (
     FACTORS,
     ROUND_SECONDS,
     WEI_PER_ANSWER,
@@ -26,6 +25,7 @@ from node.local_network import (
     prepare_local_network,
     simulated_factors,
 )
+from node.local.screen import Screen
 from node.round.round import RoundResult
 from node.round.service import StopRequest, stop_on_signals
 from node.settings import overridden

@@ -11,7 +11,7 @@ from aggregator.market_memory import SECTION
 from aggregator.warm_up import enter_every_kernel
 from attest.agreement.outcome import Outcome
 from attest.agreement.state import AgreedState
-from node.node import Node
+from node.round.node import Node
 from node.round.reading import Reading
 from riskschema.assessment import Assessment
 from riskschema.market import (

@@ -11,7 +11,7 @@ from attest.agreement.effects import Observe
 from attest.agreement.messages import Observation
 from attest.agreement.observing import block_numbers_to_name, word_observation
 from node.clock_check import check_clock
-from node.node import Node
+from node.round.node import Node
 from node.round.parallel import in_parallel
 from node.settings import Market
 from riskschema.codec import from_builtins

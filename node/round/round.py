@@ -21,11 +21,11 @@ from attest.formats.certificate import Certificate, encode_certificate
 from attest.formats.header import ReportHeader, decode_header, encode_header
 from attest.hours.hourly import HourRow
 from attest.reports.report import build_report
-from node.node import Node
 from node.publishing.transmitter import Landing
 from node.round.assessing import AssessedRound, agreed_market, assess_round, known_memory, market_state
 from node.round.effects import find, required
 from node.round.hourly_prices import completed_hours, encode_hours
+from node.round.node import Node
 from node.round.observing import observe
 from node.round.parallel import in_parallel
 from node.round.reading import Reading, discover_accounts, read_portfolios

@@ -13,8 +13,8 @@ from attest.agreement.effects import Effects
 from attest.agreement.machine import STEP_BACK_SLOTS
 from attest.formats.certificate import decode_certificate
 from attest.formats.committee import round_at
-from node.node import Node
 from node.round.effects import rounds_begun
+from node.round.node import Node
 from node.round.round import RoundResult, run_round
 from riskschema.errors import FatalError, InvalidData, PlimsollError, TransientError
 from riskschema.rounds import RoundStep

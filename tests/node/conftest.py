@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from devnet.local_chain import Devnet
-from node.local_network import prepare_local_network
+from node.local.network import prepare_local_network
 from tests.node.local_node import LocalNode, ManualClock, chain_time, write_cheap_keys
 
 Prepare = Callable[[Devnet, Path], LocalNode]

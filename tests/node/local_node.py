@@ -25,8 +25,8 @@ from contracts.calls import decode_event, decode_result, encode_call
 from devnet.local_chain import Devnet
 from node.composition import open_node
 from node.key_files import ATTESTATION, IDENTITY, PASSWORD, PUBLIC, TRANSMITTER
-from node.local_network import LocalNetwork
-from node.node import Node, StepHook, no_hook
+from node.local.network import LocalNetwork
+from node.round.node import Node, StepHook, no_hook
 from node.round.round import RoundResult
 from node.round.service import StopRequest, run_rounds
 from node.settings import Settings

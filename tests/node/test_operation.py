@@ -16,8 +16,8 @@ import pytest
 from devnet.launch import launch
 from devnet.local_chain import Devnet
 from node.composition import open_node
-from node.node import thread_executor
 from node.round.assessing import warm_up
+from node.round.node import thread_executor
 from node.round.round import RoundResult
 from node.round.service import StopRequest, run_rounds
 from riskschema.rounds import RoundStep
@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def running(tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalNode]:
     """A network with a round every second on a chain that goes with the wall clock."""
-    monkeypatch.setattr("node.local_network.ROUND_SECONDS", 1)
+    monkeypatch.setattr("node.local.network.ROUND_SECONDS", 1)
     with launch() as devnet:
         yield prepare(devnet, tmp_path)
 

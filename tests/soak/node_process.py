@@ -25,7 +25,7 @@ from attest.formats.certificate import decode_certificate
 from devnet.launch import launch
 from devnet.local_chain import Devnet
 from devnet.prices import set_prices
-from node.local_network import FACTORS, WEI_PER_ANSWER, LocalNetwork, prepare_local_network, simulated_factors
+from node.local.network import FACTORS, WEI_PER_ANSWER, LocalNetwork, prepare_local_network, simulated_factors
 from tests.node.local_node import accepted_reports, signed_reports, write_cheap_keys
 
 T = TypeVar("T")
@@ -162,7 +162,7 @@ def running_network(directory: Path, *, seed: int, round_seconds: int = ROUND_SE
     write_cheap_keys(directory / "keys")
     with launch() as devnet:
         genesis_time = int(time.time()) - round_seconds
-        with patch("node.local_network.ROUND_SECONDS", round_seconds):
+        with patch("node.local.network.ROUND_SECONDS", round_seconds):
             network = prepare_local_network(devnet, directory, port=None, now=genesis_time)
         node = NodeProcess(devnet=devnet, network=network, genesis_time=genesis_time, round_seconds=round_seconds)
         with moving_prices(devnet, seed):

@@ -20,7 +20,7 @@ import stamina
 
 from devnet.local_chain import Devnet
 from node.cli import FOR_A_PERSON, MAY_PASS, main
-from node.local_network import prepare_local_network
+from node.local.network import prepare_local_network
 from tests.node.local_node import LocalNode, ManualClock, chain_time, write_cheap_keys
 
 

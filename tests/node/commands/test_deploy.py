@@ -11,7 +11,7 @@ from devnet.launch import launch
 from devnet.local_chain import Devnet
 from node.committee_file import load_committee
 from node.key_files import PASSWORD, read_public_keys
-from node.local_network import VENUES, prepare_local_network
+from node.local.network import VENUES, prepare_local_network
 from riskschema.instruments import protocol_of
 from riskschema.units import Address
 from tests.node.commands.conftest import Plimsoll

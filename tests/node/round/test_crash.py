@@ -42,8 +42,8 @@ def running_chain() -> Iterator[Devnet]:
 @pytest.fixture
 def network(running_chain: Devnet, tmp_path: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> LocalNode:
     # The driver skips what is left of a slot, so that long slots cost nothing, and a busy machine lands within one.
-    monkeypatch.setattr("node.local_network.ROUND_SECONDS", 20)
-    monkeypatch.setattr("node.local_network.MAX_FUTURE_SKEW", 3600)
+    monkeypatch.setattr("node.local.network.ROUND_SECONDS", 20)
+    monkeypatch.setattr("node.local.network.MAX_FUTURE_SKEW", 3600)
     return prepare(running_chain, tmp_path)
 
 

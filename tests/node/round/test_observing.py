@@ -13,7 +13,7 @@ import adapters.markets
 from adapters.markets import source_names
 from attest.formats.leaf import AccountLeaf, decode_leaf
 from devnet.prices import read_prices, set_prices
-from node.node import Node
+from node.round.node import Node
 from node.round.observing import market_sources
 from node.round.service import StopRequest, run_rounds
 from node.settings import Market

@@ -18,8 +18,8 @@ from attest.reports.leaves import positions_commitment
 from contracts.calls import decode_revert, encode_call
 from devnet.local_chain import Devnet
 from devnet.prices import crash
-from node.local_network import VENUES
-from node.node import Node
+from node.local.network import VENUES
+from node.round.node import Node
 from node.round.reading import discover_accounts
 from node.round.round import RoundResult
 from riskschema.assessment import Assessment

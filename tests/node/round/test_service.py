@@ -17,7 +17,7 @@ from devnet.launch import launch
 from devnet.local_chain import Devnet
 from devnet.prices import read_prices, set_prices
 from node.key_files import ATTESTATION
-from node.node import Node
+from node.round.node import Node
 from node.round.round import RoundResult
 from node.round.service import ATTEMPTS_ONCE, StopRequest, run_rounds
 from riskschema.errors import FatalError, TransientError
