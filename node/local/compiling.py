@@ -47,10 +47,12 @@ async def _compile(screen: Screen) -> None:
         return
     try:
         await _follow(process, screen)
+        await process.wait()  # killing one that has ended would reap it before asyncio, which then warns
     finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
 
 
 def _lacking() -> bool:
