@@ -32,7 +32,7 @@ from node.round.observing import market_sources
 from node.round.parallel import in_parallel
 from node.round.reading import configured_venues, open_chains
 from node.round.retention import retention
-from node.settings import Keys, Market, Publish, Settings, read_text, rpc_url
+from node.settings import Keys, MarketSettings, Publish, Settings, read_text, rpc_url
 from node.status import NodeStatus
 from node.telemetry import Metrics
 from riskschema.codec import MAX_DOCUMENT_BYTES, decode_json
@@ -135,7 +135,7 @@ async def open_node(
         )
 
 
-def load_history(market: Market, directory: Path) -> HourlyHistory:
+def load_history(market: MarketSettings, directory: Path) -> HourlyHistory:
     """Read the committee's genesis history.
 
     Raises:

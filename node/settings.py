@@ -66,7 +66,7 @@ class Chain(Table, frozen=True, kw_only=True):
                 raise ValueError(f"chain {self.chain_id}: two [[chains.assets]] tables of {address}")
 
 
-class Market(Table, frozen=True, kw_only=True):
+class MarketSettings(Table, frozen=True, kw_only=True):
     """Where factor values come from."""
 
     sources: tuple[dict[str, Any], ...] = ()
@@ -136,7 +136,7 @@ class Settings(Table, frozen=True, kw_only=True):
     committee_file: str | None = None
     parameters_file: str | None = None
     chains: tuple[Chain, ...]
-    market: Market = Market()
+    market: MarketSettings = MarketSettings()
     keys: Keys | None = None
     publish: Publish | None = None
     api: Api = Api()

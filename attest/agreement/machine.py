@@ -8,7 +8,7 @@ back to `on_message`, its own like anybody's. After a restart it gives back all 
     (send,) = machine.on_observation(observe.round, observation)         # Send: the observation
     (send,) = machine.on_message(await stored(send))                     # Send: the proposal
     (ready,) = machine.on_message(await stored(send))                    # OutcomeReady
-    state = with_sections(step(ready.parent_state, ready.outcome), memory)
+    state = with_sections(next_state(ready.parent_state, ready.outcome), memory)
     (share,) = machine.on_report_ready(header, state)                    # SignShare
     signature = guard.sign_once(digest, header.round, share.report_hash, lambda: signer.sign(share.digest))
     (send,) = machine.on_signature(header.round, signature)              # Send: the share

@@ -1,4 +1,4 @@
-"""Everything with memory, as one immutable value: state(r) = step(state(parent), outcome(r)).
+"""Everything with memory, as one immutable value: state(r) = next_state(state(parent), outcome(r)).
 
 The aggregator's memory (variances, regime) joins as named sections of bytes, which nothing here looks into. Bytes and
 root are in `attest.agreement.state_format`.
@@ -74,7 +74,7 @@ def genesis_state(rules: AgreementRules, history: HourlyHistory) -> AgreedState:
     )
 
 
-def step(state: AgreedState, outcome: Outcome) -> AgreedState:
+def next_state(state: AgreedState, outcome: Outcome) -> AgreedState:
     """Return the state after a round; the sections are the parent's until `with_sections` replaces them.
 
     Args:

@@ -70,7 +70,7 @@ async def run_session(
     await asyncio.to_thread(set_prices, devnet, read_prices(devnet), arbitrage=False)
     settings = overridden(network.settings, data_directory=None, port=port)
     stop = StopRequest()
-    market = Market(devnet)
+    market = MovingMarket(devnet)
     commentary = Commentary(devnet, network, market, screen, genesis=genesis)
     running = partial(
         operate,
@@ -89,7 +89,7 @@ async def run_session(
             await running(once=False, on_round=commentary.finished)
 
 
-class Market:
+class MovingMarket:
     """The simulated market: feeds answer the new prices, pools follow by real swaps."""
 
     def __init__(self, devnet: Devnet) -> None:
@@ -131,7 +131,9 @@ class Commentary:
         genesis: Unix seconds at which round 0 began.
     """
 
-    def __init__(self, devnet: Devnet, network: LocalNetwork, market: Market, screen: Screen, *, genesis: int) -> None:
+    def __init__(
+        self, devnet: Devnet, network: LocalNetwork, market: MovingMarket, screen: Screen, *, genesis: int
+    ) -> None:
         self._devnet = devnet
         self._network = network
         self._market = market

@@ -13,7 +13,7 @@ from attest.agreement.observing import block_numbers_to_name, word_observation
 from node.clock_check import check_clock
 from node.round.node import Node
 from node.round.parallel import in_parallel
-from node.settings import Market
+from node.settings import MarketSettings
 from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData, PlimsollError, TransientError
 from riskschema.market import FactorQuote, MarketReading, Unquoted
@@ -26,7 +26,7 @@ SHOWN = 5
 _log = structlog.get_logger("node.observing")
 
 
-def market_sources(market: Market, chains: Mapping[int, ChainReader]) -> tuple[MarketSource, ...]:
+def market_sources(market: MarketSettings, chains: Mapping[int, ChainReader]) -> tuple[MarketSource, ...]:
     """Make the sources that the settings name, in their order.
 
     Raises:

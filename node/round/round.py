@@ -15,7 +15,7 @@ import msgspec
 from aggregator.market_memory import SECTION, remember
 from attest.agreement.effects import CertificateReady, Effects, Observe, OutcomeReady, Send, SignShare
 from attest.agreement.outcome import Outcome
-from attest.agreement.state import AgreedState, step, with_sections
+from attest.agreement.state import AgreedState, next_state, with_sections
 from attest.agreement.state_format import encode_state
 from attest.formats.certificate import Certificate, encode_certificate
 from attest.formats.header import ReportHeader, decode_header, encode_header
@@ -71,7 +71,7 @@ async def run_round(node: Node, effects: Effects, *, until_landed: bool = False)
     ready = find(effects, OutcomeReady) or await _agree(node, effects)
     outcome = ready.outcome
     hours = completed_hours(ready.parent_state.hours, outcome)
-    state = step(ready.parent_state, outcome)
+    state = next_state(ready.parent_state, outcome)
     history = node.hourly_prices.at(state.hours, hours)
     known = known_memory(ready.parent_state)
     memory = await node.executor.run(remember, known, history, node.groups, node.parameters)

@@ -19,7 +19,7 @@ from attest.agreement.machine import RoundMachine
 from attest.agreement.messages import GENESIS_REFERENCE, FactorVote, Observation, ReportReference
 from attest.agreement.outcome import Outcome, pins_root, values_root
 from attest.agreement.rules import AgreementParameters, AgreementRules
-from attest.agreement.state import AgreedState, genesis_state, step, with_sections
+from attest.agreement.state import AgreedState, genesis_state, next_state, with_sections
 from attest.agreement.state_format import state_root
 from attest.encoding.keccak import keccak256
 from attest.formats.certificate import Certificate
@@ -124,7 +124,7 @@ def report(
     machine_rules: AgreementRules, outcome: Outcome, parent_state: AgreedState
 ) -> tuple[ReportHeader, AgreedState]:
     """The report of an assessment without accounts."""
-    state = with_sections(step(parent_state, outcome), {"aggregator/variances": outcome.round.to_bytes(8, "big")})
+    state = with_sections(next_state(parent_state, outcome), {"aggregator/variances": outcome.round.to_bytes(8, "big")})
     header = reports.header(
         config_digest=machine_rules.config_digest,
         round=outcome.round,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from attest.agreement.messages import GENESIS_REFERENCE
 from attest.agreement.outcome import AgreedValue, OnDemandAccount, Outcome
-from attest.agreement.state import AgreedState, Section, genesis_state, step, with_sections
+from attest.agreement.state import AgreedState, Section, genesis_state, next_state, with_sections
 from attest.agreement.state_format import MAX_STATE_BYTES, decode_state, encode_state, state_root
 from attest.hours.hourly import HOUR, RECENT_HOURS, HourlyMemory, HourPrice, HourRow
 from riskschema.codec import from_builtins
@@ -155,34 +155,34 @@ def test_genesis_is_the_committees_history() -> None:
 def test_a_step_takes_in_values_pins_and_prices_and_keeps_the_sections() -> None:
     before = with_sections(genesis_state(rules(4), genesis_history()), {"aggregator/regime": b"calm"})
     pin = block(5, timestamp=GENESIS)
-    after = step(before, outcome(1, seconds=10, price=2_900, pins=(pin,)))
+    after = next_state(before, outcome(1, seconds=10, price=2_900, pins=(pin,)))
     assert (after.round, after.observed_at, after.pins) == (1, GENESIS + 10, (pin,))
     assert after.hours.running[1].low == 2_900 * 10**12
     assert after.sections == before.sections
-    later = step(after, outcome(2, seconds=20))
+    later = next_state(after, outcome(2, seconds=20))
     assert later.pins == (pin,), "the last pin is remembered while the chain is out"
-    replaced = step(later, outcome(3, seconds=30, pins=(block(9, timestamp=GENESIS),)))
+    replaced = next_state(later, outcome(3, seconds=30, pins=(block(9, timestamp=GENESIS),)))
     assert [(each.chain_id, each.number) for each in replaced.pins] == [(CHAIN, 9)]
 
 
 def test_a_step_never_goes_back_in_round_or_time() -> None:
-    state = step(genesis_state(rules(4), genesis_history()), outcome(5, seconds=50))
+    state = next_state(genesis_state(rules(4), genesis_history()), outcome(5, seconds=50))
     for wrong in (outcome(5, seconds=60), outcome(4, seconds=60), outcome(6, seconds=50)):
         with pytest.raises(InvalidData, match="does not follow"):
-            step(state, wrong)
+            next_state(state, wrong)
 
 
 def test_rounds_that_are_skipped_leave_no_trace() -> None:
     genesis = genesis_state(rules(4), genesis_history())
-    through = step(step(genesis, outcome(1, seconds=10)), outcome(3, seconds=30))
+    through = next_state(next_state(genesis, outcome(1, seconds=10)), outcome(3, seconds=30))
     assert through.round == 3
-    assert step(genesis, outcome(3, seconds=30)).hours == through.hours
+    assert next_state(genesis, outcome(3, seconds=30)).hours == through.hours
 
 
 def test_years_of_hours_do_not_make_the_state_larger() -> None:
-    state = step(genesis_state(rules(4), genesis_history()), outcome(1, seconds=0 + 1))
-    after_two_days = step(state, outcome(2, seconds=RECENT_HOURS * HOUR))
-    after_a_year = step(after_two_days, outcome(3, seconds=365 * 24 * HOUR))
+    state = next_state(genesis_state(rules(4), genesis_history()), outcome(1, seconds=0 + 1))
+    after_two_days = next_state(state, outcome(2, seconds=RECENT_HOURS * HOUR))
+    after_a_year = next_state(after_two_days, outcome(3, seconds=365 * 24 * HOUR))
     assert after_a_year.hours.count == 365 * 24
     assert len(encode_state(after_a_year)) == len(encode_state(after_two_days))
 
@@ -190,12 +190,12 @@ def test_years_of_hours_do_not_make_the_state_larger() -> None:
 @pytest.mark.parametrize("seconds", [20, HOUR + 20])
 def test_an_hour_whose_last_value_was_carried_over_is_flagged_filled_in_the_agreed_state(seconds: int) -> None:
     """Docs/agreement.md: a factor without a fresh value closes at its last price, flagged. It decides the root."""
-    before = step(genesis_state(rules(1), genesis_history()), outcome(1, seconds=10))
+    before = next_state(genesis_state(rules(1), genesis_history()), outcome(1, seconds=10))
     fresh = outcome(2, seconds=seconds)
     stale = msgspec.structs.replace(
         fresh, values=tuple(msgspec.structs.replace(value, stale=True) for value in fresh.values)
     )
-    after = {False: step(before, fresh), True: step(before, stale)}
+    after = {False: next_state(before, fresh), True: next_state(before, stale)}
     for is_stale, state in after.items():
         (running,) = (price for price in state.hours.running if price.factor == "ETH")
         assert (running.close, running.filled) == (3_000 * 10**12, is_stale)

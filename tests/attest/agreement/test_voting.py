@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from attest.agreement.messages import GENESIS_REFERENCE, FactorVote, Observation
 from attest.agreement.outcome import Outcome, pins_root, values_root
 from attest.agreement.rules import AgreementParameters
-from attest.agreement.state import AgreedState, genesis_state, step
+from attest.agreement.state import AgreedState, genesis_state, next_state
 from attest.agreement.voting import agree, agree_pin, agree_value, median
 from attest.formats.quorums import at_least_one_honest, byzantine, honest_majority, tolerated_faults
 from riskschema.codec import from_builtins
@@ -140,14 +140,14 @@ def test_the_order_of_the_observations_does_not_matter() -> None:
 def test_time_never_stands_still_between_reports() -> None:
     used = rules(1)
     first = outcome_of({0: observation(GENESIS + 10)}, n=1)
-    state = step(genesis_state(used, genesis_history()), first)
+    state = next_state(genesis_state(used, genesis_history()), first)
     second = outcome_of({0: observation(GENESIS + 5)}, n=1, round_number=2, state=state)
     assert second.observed_at == first.observed_at + 1
 
 
 def after_one_round(*, prices: dict[str, int] | None = None) -> AgreedState:
     outcome = outcome_of({index: observation(GENESIS + 10, prices=prices) for index in range(4)})
-    return step(genesis_state(rules(4), genesis_history()), outcome)
+    return next_state(genesis_state(rules(4), genesis_history()), outcome)
 
 
 def test_a_factor_without_a_majority_of_votes_keeps_its_value_flagged() -> None:
@@ -183,7 +183,7 @@ def test_a_chain_without_an_agreed_block_is_out_and_its_pin_is_remembered() -> N
     seen = {index: observation(GENESIS + 20, head=200 + 50 * index) for index in range(4)}
     outcome = outcome_of(seen, round_number=2, state=state)
     assert outcome.pins == ()
-    assert step(state, outcome).pins == state.pins
+    assert next_state(state, outcome).pins == state.pins
 
 
 def test_a_chain_that_stands_still_too_long_is_out() -> None:
@@ -209,7 +209,7 @@ def test_on_demand_accounts_stay_for_their_lifetime_then_leave() -> None:
         requests = (account(1),) if round_number == 1 else ()
         seen = {0: observation(GENESIS + INTERVAL * round_number, requests=requests)}
         outcome = outcome_of(seen, n=1, round_number=round_number, state=state, parameters=lived)
-        state = step(state, outcome)
+        state = next_state(state, outcome)
         assert len(outcome.on_demand) == expected
 
 

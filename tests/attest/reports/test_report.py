@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from attest.agreement.messages import GENESIS_REFERENCE
 from attest.agreement.outcome import AgreedValue, Outcome
 from attest.agreement.rules import AgreementRules
-from attest.agreement.state import AgreedState, genesis_state, step
+from attest.agreement.state import AgreedState, genesis_state, next_state
 from attest.encoding.keccak import keccak256
 from attest.encoding.merkle import EMPTY_ROOT, verify_proof
 from attest.formats.commitment import CommittedPosition, commit_positions
@@ -81,7 +81,7 @@ def outcome() -> Outcome:
 
 
 def state() -> AgreedState:
-    return step(genesis_state(RULES, genesis_history()), outcome())
+    return next_state(genesis_state(RULES, genesis_history()), outcome())
 
 
 def report(numbers: Sequence[int], *, coverage: int = 0b11, rows: Sequence[bytes] = (b"one", b"two")) -> Report:

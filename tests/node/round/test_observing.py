@@ -16,7 +16,7 @@ from devnet.prices import read_prices, set_prices
 from node.round.node import Node
 from node.round.observing import market_sources
 from node.round.service import StopRequest, run_rounds
-from node.settings import Market
+from node.settings import MarketSettings
 from riskschema.assessment import Assessment
 from riskschema.codec import decode_json
 from riskschema.errors import InvalidData, TransientError
@@ -92,17 +92,17 @@ def one_more_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_settings_that_cannot_be_right_are_refused_by_name(market: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidData, match=named):
-        market_sources(msgspec.convert(market, Market), {1: None})  # type: ignore[dict-item]
+        market_sources(msgspec.convert(market, MarketSettings), {1: None})  # type: ignore[dict-item]
 
 
 @pytest.mark.usefixtures("one_more_source")
 def test_a_source_is_found_by_its_file_and_configured_by_its_own_struct(tmp_path: Path) -> None:
     table = {"source": "price_file", "path": str(tmp_path / "prices.json"), "factors": ["ETH"]}
     assert source_names() == ("chainlink", "price_file")
-    (source,) = market_sources(Market(sources=(table,)), {})
+    (source,) = market_sources(MarketSettings(sources=(table,)), {})
     assert (source.name, source.factors) == ("price_file", frozenset({"ETH"}))
     with pytest.raises(InvalidData, match=r"sources\[0\] \(price_file\): .*pfad"):
-        market_sources(Market(sources=(table | {"pfad": 1},)), {})
+        market_sources(MarketSettings(sources=(table | {"pfad": 1},)), {})
 
 
 @pytest.mark.chain
