@@ -124,8 +124,8 @@ def run(
 @click.option("--port", type=click.IntRange(0, 65_535), help="HTTP port; 0 takes a free one. Default: 8547.")
 @click.option("--json", "as_json", is_flag=True, help="Write the log as JSON, one object per line.")
 @click.option("--monitoring", help="URL of the node's monitoring port, if not as the settings say.")
-@click.option("--listener", type=int, hidden=True)
-@click.option("--log-level", default="INFO", hidden=True)
+@click.option("--listener", type=int, hidden=True, help="Listening socket that `plimsoll run` hands on.")
+@click.option("--log-level", default="INFO", hidden=True, help="Lowest level written, as in `plimsoll run`.")
 def serve(
     *,
     config: Path,

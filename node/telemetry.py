@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from urllib.parse import urlsplit, urlunsplit
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from node.status import NodeStatus
 from riskschema.rounds import RoundStep, StoreSize
@@ -33,6 +33,8 @@ _CHATTY_LIBRARIES = ("alembic", "asyncio", "numba", "web3")
 _STEP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _HTTP_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 _GAS_BUCKETS = (50_000, 75_000, 95_000, 125_000, 175_000, 250_000, 500_000, 1_000_000)
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # `_created` series would double what is scraped, unread
 
 
 def configure_logging(*, level: str = "INFO", stream: TextIO | None = None, json: bool | None = None) -> None:

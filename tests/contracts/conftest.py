@@ -115,6 +115,10 @@ class OracleChain:
         signers = range(byzantine(len(self.keys))) if signers is None else signers
         return reports.certificate(header, self.keys, destinations or self.committee.destinations, signers)
 
+    def publish_now(self, certificate: Certificate) -> None:
+        """Publish whenever the chain's clock says it is."""
+        self.chain.send(self.contracts.oracle, publish_call(certificate))
+
     def publish(self, certificate: Certificate, *, at: int | None = None) -> dict[str, Any]:
         """Publish at a chain time, one second after the observation unless told otherwise."""
         moment = certificate.header.observed_at + 1 if at is None else at
@@ -200,13 +204,15 @@ def bare_chain(_anvil: Anvil) -> Iterator[BareChain]:
 def deploy_committee(bare_chain: BareChain) -> Callable[..., OracleChain]:
     """Return a function that deploys an oracle for a committee of n operators."""
 
-    def deploy(operators: int, *, ring_size: int = 16, other_destinations: Sequence[Destination] = ()) -> OracleChain:
+    def deploy(
+        operators: int, *, ring_size: int = 16, skew: int = SKEW, other_destinations: Sequence[Destination] = ()
+    ) -> OracleChain:
         send = bare_chain.create_or_send
         contracts = deploy_oracle(send, initializer=bare_chain.accounts[0], ring_size=ring_size)
         destinations = (Destination(chain_id=CHAIN_ID, oracle=contracts.oracle), *other_destinations)
         keys = operator_keys(operators)
         committee = make_committee(keys, sorted(destinations, key=lambda each: (each.chain_id, each.oracle)))
-        initialize_oracle(send, contracts, committee, max_future_skew=SKEW, guardian=bare_chain.accounts[GUARDIAN])
+        initialize_oracle(send, contracts, committee, max_future_skew=skew, guardian=bare_chain.accounts[GUARDIAN])
         return OracleChain(bare_chain, contracts, committee, keys)
 
     return deploy

@@ -27,8 +27,11 @@ class Pool:
         creation = encode_deployment("ExamplePool", oracle.contracts.oracle, self.token, 500, MAX_AGE, VENUES)
         self.address = deploy(self.chain.create_or_send, creation)
         for account in (BORROWER, LENDER):
-            self._token("mint", self.chain.accounts[account], 1_000_000 * DOLLAR, sender=account)
+            self.mint(account, 1_000_000 * DOLLAR)
             self._token("approve", self.address, 2**256 - 1, sender=account)
+
+    def mint(self, account: int, amount: int) -> None:
+        self._token("mint", self.chain.accounts[account], amount, sender=account)
 
     def _token(self, function: str, *arguments: Any, sender: int) -> None:
         signatures = {"mint": "40c10f19", "approve": "095ea7b3"}
@@ -114,6 +117,24 @@ def test_debt_never_exceeds_free_equity(pool: Pool, refuses: Refuses, account_le
     pool.do("borrow", 40_000 * DOLLAR, 1, account_leaf, proof)
     with refuses("FreeEquityTooLow", 40_000_00000000, 80_000_00000100):
         pool.do("borrow", 1, 1, account_leaf, proof)
+
+
+def test_what_is_finer_than_a_report_is_rounded_against_the_borrower(
+    oracle: Any, compiled: dict[str, Any], refuses: Refuses, account_leaf: AccountLeaf
+) -> None:
+    """Amounts in a report have eight decimals, this token eighteen: one unit too much counts as 1e-8 dollars."""
+    pool = Pool(oracle, bytes.fromhex(compiled["FineDollarToken"]["bytecode"][2:]))
+    dollar = 10**18
+    for account in (BORROWER, LENDER):
+        pool.mint(account, 1_000_000 * dollar)
+    pool.do("deposit", 500_000 * dollar, sender=LENDER)
+    proof = oracle.publish_leaves(1, account_leaf)[account_leaf]
+    with refuses("FreeEquityTooLow", 40_000_00000000, 40_000_00000001):
+        pool.do("borrow", 40_000 * dollar + 1, 1, account_leaf, proof)
+    pool.do("borrow", 1, 1, account_leaf, proof)
+    with refuses("FreeEquityTooLow", 40_000_00000000, 40_000_00000001):
+        pool.do("borrow", 40_000 * dollar - 1, 1, account_leaf, proof)
+    pool.do("borrow", 40_000 * dollar - 2, 1, account_leaf, proof)
 
 
 def test_a_loan_is_no_equity_for_the_next_loan(pool: Pool, refuses: Refuses, account_leaf: AccountLeaf) -> None:

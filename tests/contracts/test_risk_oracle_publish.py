@@ -16,6 +16,7 @@ from riskschema.units import Address
 pytestmark = pytest.mark.chain
 
 Refuses = Callable[..., Any]
+START = 1_800_000_000
 
 # OpenZeppelin's ECDSA.RecoverError
 INVALID_SIGNATURE, INVALID_S = 1, 3
@@ -112,6 +113,14 @@ def test_a_report_from_the_future_is_refused_beyond_the_skew(oracle: Any, refuse
     with refuses("FromTheFuture", certificate.header.observed_at, now + 30):
         oracle.publish(certificate, at=now)
     oracle.publish(certificate, at=now + 1)
+
+
+def test_the_largest_skew_is_an_hour_to_the_second(deploy_committee: Callable[..., Any], refuses: Refuses) -> None:
+    oracle = deploy_committee(1, skew=3_600)
+    certificate = oracle.certify(oracle.header(4_000, valid_until=START + 9_000))
+    with refuses("FromTheFuture", START + 4_000, START + 3_999):
+        oracle.publish(certificate, at=START + 399)
+    oracle.publish(certificate, at=START + 400)
 
 
 def test_a_report_of_another_committee_is_refused(oracle: Any, refuses: Refuses) -> None:

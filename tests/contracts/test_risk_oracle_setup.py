@@ -19,6 +19,7 @@ START = 1_800_000_000
 DAY = 86_400
 GUARDIAN = 9
 NOBODY = Address("0x" + "00" * 20)
+SOMEBODY = Address("0x" + "11" * 20)
 KEYS = b"".join(bytes([index]) * 20 for index in range(1, 5))
 
 
@@ -111,12 +112,38 @@ def test_a_senseless_setup_is_refused(
         bare_chain.send(uninitialized.oracle, _setup(uninitialized, **change))
 
 
-@pytest.mark.parametrize(("initializer", "ring_size"), [(NOBODY, 16), (Address("0x" + "11" * 20), 1)])
+@pytest.mark.parametrize(("initializer", "ring_size"), [(NOBODY, 16), (SOMEBODY, 1), (SOMEBODY, 1025)])
 def test_a_senseless_deployment_is_refused(
     bare_chain: Any, refuses: Refuses, initializer: Address, ring_size: int
 ) -> None:
     with refuses("InvalidSetup"):
         deploy(bare_chain.create_or_send, encode_deployment("RiskOracle", initializer, ring_size))
+
+
+def test_the_smallest_ring_keeps_two_reports(
+    deploy_committee: Callable[..., Any], refuses: Refuses, account_leaf: AccountLeaf
+) -> None:
+    oracle = deploy_committee(1, ring_size=2)
+    for number in (1, 2, 3):
+        oracle.publish_leaves(number, account_leaf)
+    with refuses("UnknownRound", 1):
+        oracle.verify_account(1, account_leaf, ())
+    assert [oracle.read("recentReport", number)[0][0] for number in (2, 3)] == [2, 3]
+
+
+def test_the_largest_ring_keeps_1024_reports(deploy_committee: Callable[..., Any], refuses: Refuses) -> None:
+    oracle = deploy_committee(1, ring_size=1024)
+    last = 1025
+    certificates = [oracle.certify(oracle.header(each, valid_until=START + DAY)) for each in range(1, last + 1)]
+    oracle.chain.anvil.mine_at(START + last)
+    for certificate in certificates[:-1]:
+        oracle.publish_now(certificate)
+    assert oracle.read("recentReport", 1)[0][0] == 1
+    oracle.publish_now(certificates[-1])
+    with refuses("UnknownRound", 1):
+        oracle.read("recentReport", 1)
+    for kept in (2, 3, 513, 1024, last):
+        assert oracle.read("recentReport", kept)[0][:2] == (kept, START + kept)
 
 
 def _guard(oracle: Any, function: str, *, at: int, sender: int = GUARDIAN) -> None:

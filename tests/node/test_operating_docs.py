@@ -18,6 +18,7 @@ from node.status import NodeStatus
 from node.telemetry import HttpMetrics, Metrics
 from riskschema.codec import encode_json
 from riskschema.reasons import REASONS
+from riskschema.rounds import RoundStep, StoreSize
 
 ROOT = Path(__file__).parents[2]
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
@@ -82,10 +83,30 @@ def test_every_reason_is_explained() -> None:
     assert block[2:] == wanted, "replace the table by:\n" + "\n".join(wanted)
 
 
-def test_every_series_is_explained() -> None:
-    for name, metrics in (("metrics", Metrics(NodeStatus(round_interval=1))), ("http metrics", HttpMetrics())):
-        names = {family.name for family in metrics.registry.collect()}
-        assert {row[0].strip("`") for row in table(name)} == names
+def test_every_series_is_explained_by_its_name_on_the_wire() -> None:
+    rounds, http = Metrics(NodeStatus(round_interval=1)), HttpMetrics()
+    with rounds.step(RoundStep.READ):
+        pass
+    rounds.round_ended("certified")
+    rounds.abstained("deadline")
+    rounds.stored(StoreSize(used=1, free=1))
+    rounds.unquoted(["ETH"])
+    rounds.published(chain_id=1, gas_used=1)
+    http.dropped("all")
+    http.answered(method="GET", route="/healthz", status=200, seconds=0.1)
+    for name, metrics in (("metrics", rounds), ("http metrics", http)):
+        lines = metrics.exposition(0).decode().splitlines()
+        assert all(family.samples for family in metrics.registry.collect()), "a series that this test does not touch"
+        assert documented_series(name) == {re.split("[{ ]", line)[0] for line in lines if not line.startswith("#")}
+
+
+def documented_series(table_name: str) -> set[str]:
+    """Return the names that a table gives: one for each row, or one for each of its endings."""
+    found = set()
+    for row in table(table_name):
+        series, *endings = (part.strip("`") for part in row[0].split())
+        found |= {series + ending for ending in endings or [""]}
+    return found
 
 
 def test_every_event_of_the_log_is_explained() -> None:
