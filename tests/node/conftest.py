@@ -10,8 +10,15 @@ import pytest
 from devnet.local_chain import Devnet
 from node.local.network import prepare_local_network
 from tests.node.local_node import LocalNode, ManualClock, chain_time, write_cheap_keys
+from tests.patience import HANG_SECONDS
 
 Prepare = Callable[[Devnet, Path], LocalNode]
+
+
+@pytest.fixture(autouse=True)
+def _slow_rounds_are_no_late_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round is given up by the wall's clock, also where the node's own stands still."""
+    monkeypatch.setattr("node.round.service.LONGEST_ROUND_SECONDS", HANG_SECONDS)
 
 
 @pytest.fixture

@@ -145,7 +145,7 @@ def test_the_exit_status_says_whether_it_may_pass(tmp_path: Path, settings: str,
     config = tmp_path / "plimsoll.toml"
     config.write_text(settings)
     with start("positions", "0x" + "11" * 20, "--config", str(config)) as process:
-        output, messages = process.communicate(timeout=120)
+        output, messages = process.communicate(timeout=HANG_SECONDS)
     assert (process.returncode, output) == (status, "")
     assert messages.strip().endswith(code)
     assert (status, {75: os.EX_TEMPFAIL, 78: os.EX_CONFIG}[status]) == (status, status)

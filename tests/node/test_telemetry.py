@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from node.status import NodeStatus
 from node.telemetry import _CHATTY_LIBRARIES, REDACTED, Metrics, configure_logging, redact, redact_urls
 from riskschema.rounds import RoundStep, StoreSize
+from tests.patience import HANG_SECONDS
 
 
 @pytest.fixture
@@ -225,7 +226,8 @@ raise RuntimeError("see https://user:secret@host/")
 
 
 def test_warnings_forgotten_tasks_and_the_last_traceback_are_json_too() -> None:
-    done = subprocess.run([sys.executable, "-c", NOISY], capture_output=True, text=True, check=False, timeout=60)
+    command = [sys.executable, "-c", NOISY]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_SECONDS)
     events = [json.loads(line) for line in done.stderr.splitlines()]
     assert done.returncode == 1
     assert len(events) == 4

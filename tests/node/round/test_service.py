@@ -333,3 +333,12 @@ async def test_a_guard_marked_for_next_year_stops_the_start_with_the_ways_out(lo
         node.guard.sign_once(digest, slot + int(YEAR) // INTERVAL, bytes([1]) * 32, lambda: b"signed by a wrong clock")
     with pytest.raises(FatalError, check=lambda error: error.code == "guard_ahead"):
         await local.run(1)
+
+
+async def test_a_node_without_a_place_to_publish_certifies_all_the_same(local: LocalNode) -> None:
+    local.settings = msgspec.structs.replace(local.settings, publish=None)
+    first, second = await local.run(2)
+    assert (first.round, second.round) == (1, 2)
+    assert first.transaction is None
+    assert second.transaction is None
+    assert local.accepted() == {}
