@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import structlog
+
 from aggregator.parameters import load_parameters
 from attest.agreement.machine import RoundMachine
 from attest.agreement.rules import AgreementRules
@@ -25,7 +27,7 @@ from node.committee_file import load_committee
 from node.committee_fit import check_agreement, check_history, destination_of, operator_index
 from node.publishing.outbox import PublishLimits
 from node.publishing.publisher import open_publisher
-from node.publishing.transmitter import open_transmitter
+from node.publishing.transmitter import PUBLISHER, open_transmitter
 from node.round.hourly_prices import HourlyPrices
 from node.round.node import Node, StepHook, no_hook, thread_executor
 from node.round.observing import market_sources
@@ -36,13 +38,15 @@ from node.settings import Keys, MarketSettings, Publish, Settings, read_text, rp
 from node.status import NodeStatus
 from node.telemetry import Metrics
 from riskschema.codec import MAX_DOCUMENT_BYTES, decode_json
-from riskschema.errors import InvalidData
+from riskschema.errors import InvalidData, TransientError
 from riskschema.market import HourlyHistory
 from riskschema.ports import Clock, Publisher, Store
 from riskschema.units import Hash32
 from storage.store import open_store
 
 GWEI = 10**9
+
+_log = structlog.get_logger("node.composition")
 
 
 @asynccontextmanager
@@ -95,12 +99,14 @@ async def open_node(
         transmitter = None
         if settings.publish is not None and destination is not None:
             publishing = _publisher(
-                settings, settings.publish, directory, keys=keys, rules=rules, store=store, clock=clock
+                settings, settings.publish, directory, keys=keys, rules=rules, store=store, clock=clock, status=status
             )
             publisher = await stack.enter_async_context(publishing)
             transmitter = await stack.enter_async_context(
                 open_transmitter(publisher, destination, status=status, metrics=metrics, clock=clock)
             )
+        else:
+            _log.info("not publishing", detail="the settings have no [publish]: reports are certified and stay here")
         yield Node(
             rules=rules,
             me=me,
@@ -152,7 +158,10 @@ def _required(settings: Settings, directory: Path) -> tuple[Keys, Committee]:
     if settings.keys is None:
         raise InvalidData("[keys] is missing: a node needs its keystores", code="invalid_settings")
     if settings.committee_file is None:
-        raise InvalidData("committee_file is missing: a node needs its committee", code="invalid_settings")
+        raise InvalidData(
+            "committee_file is missing: say where `plimsoll deploy` wrote it, or where the copy of it lies",
+            code="invalid_settings",
+        )
     return settings.keys, load_committee(directory / settings.committee_file)
 
 
@@ -188,6 +197,7 @@ async def _publisher(
     rules: AgreementRules,
     store: Store,
     clock: Clock,
+    status: NodeStatus,
 ) -> AsyncIterator[Publisher]:
     chain = next(chain for chain in settings.chains if chain.chain_id == publish.chain_id)
     async with open_publisher(
@@ -209,4 +219,8 @@ async def _publisher(
         genesis_hash=chain.genesis_hash,
         timeout_seconds=chain.timeout,
     ) as publisher:
+        try:
+            await publisher.check(publish.oracle)
+        except TransientError as error:  # rounds need no money
+            status.fail(PUBLISHER, error.code, at=clock.now(), detail=error.message)
         yield publisher

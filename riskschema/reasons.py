@@ -173,6 +173,11 @@ _ALL = (
         "budget of the day spent",
         "Publishing pauses, rounds go on: see what the endpoint asks for gas, or raise publish.daily_budget_gwei.",
     ),
+    Reason(
+        "transmitter_unfunded",
+        "account cannot pay",
+        "Send the transmitter account some of the chain's coin; rounds go on, and publishing goes on by itself.",
+    ),
     Reason("store_conflict", "two reports", "The database holds another report of the same round."),
     Reason(
         "store_failed",

@@ -164,7 +164,7 @@ async def _require_means(deployer: Deployer, account: Address, chain_id: int, *,
         raise FatalError(
             f"the transmitter account {account} on chain {chain_id} has {balance / WAD:g} of the chain's coin; "
             f"deploying may take up to {most / WAD:g}: send it some",
-            code="publish_late",
+            code="transmitter_unfunded",
         )
     if not confirmed:
         question = f"Send three transactions from {account} on chain {chain_id}, for at most {most / WAD:g} coins?"
@@ -175,10 +175,10 @@ def _require_recent(history: HourlyHistory, *, now: int) -> None:
     """Refuse a history with a hole before genesis: hours without prices count as hours without moves."""
     behind = now - now % HOUR - (history.first_hour + history.hours * HOUR)
     if not 0 <= behind <= MAX_HISTORY_GAP_HOURS * HOUR:
-        gap = "after now" if behind < 0 else f"{behind // HOUR:,} hours ago"
+        gap = "after now" if behind < 0 else f"{-(-behind // (24 * HOUR)):,} days ago"
         raise InvalidData(
             f"market.history_file: its last hour ends {gap}; a network begins with one that ends within the last "
-            f"{MAX_HISTORY_GAP_HOURS} hours",
+            f"{MAX_HISTORY_GAP_HOURS // 24} days: get newer candles and run `plimsoll history` again",
             code="invalid_settings",
         )
 

@@ -8,13 +8,15 @@ from pathlib import Path
 import click
 import msgspec
 
-from adapters.history.alignment import load_history
+from adapters.history.alignment import LoadedHistory, load_history
 from attest.hours.table import history_hash
 from node.commands.assess import history_files
 from node.commands.documents import require_directory_of
 from riskschema.codec import encode_json
 from riskschema.errors import FatalError, InvalidData
 from riskschema.units import Hash32
+
+MAX_FILLED_ONE_IN = 10
 
 
 class WrittenHistory(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,11 +32,29 @@ class WrittenHistory(msgspec.Struct, frozen=True, kw_only=True):
     """Hours that were missing and repeat the close before them, by factor."""
 
 
+def _require_candles(loaded: LoadedHistory) -> None:
+    """Refuse a factor of which too much is missing: an hour without a price counts as an hour without a move.
+
+    Raises:
+        InvalidData: naming the worst.
+    """
+    worst = max(loaded.filled, key=lambda gap: gap.hours, default=None)
+    hours = loaded.history.hours
+    if worst is not None and worst.hours * MAX_FILLED_ONE_IN > hours:
+        raise InvalidData(
+            f"{worst.factor}: {worst.hours:,} of {hours:,} hours are missing, {worst.longest:,} of them in one gap; at "
+            f"most one in {MAX_FILLED_ONE_IN} may be: name a second file that has them ({worst.factor}=FILE again), or "
+            "begin after the gap",
+            code="invalid_document",
+        )
+
+
 def write_history(named: tuple[str, ...], output: Path, *, as_json: bool) -> None:
     """Align the candles, write them as one document, and say what is in it.
 
     Raises:
-        InvalidData: a file is wrong, or the output exists: operators must hold the same bytes.
+        InvalidData: a file is wrong, too many hours are missing, or the output exists: operators must hold the
+            same bytes.
         FatalError: the output cannot be written.
     """
     files = history_files(named)
@@ -42,6 +62,7 @@ def write_history(named: tuple[str, ...], output: Path, *, as_json: bool) -> Non
         raise InvalidData("give at least one FACTOR=FILE, as in ETH=eth.csv", code="invalid_settings")
     require_directory_of(output, what="--output")
     loaded = load_history(files)
+    _require_candles(loaded)
     try:
         with output.open("xb") as stream:
             stream.write(encode_json(loaded.history))

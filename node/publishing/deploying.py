@@ -87,8 +87,7 @@ class Deployer:
         Raises:
             TransientError: the endpoint failed.
         """
-        answer = await self._transport.one("eth_getBalance", str(self._signer.address), "latest")
-        return to_quantity(answer, f"{self._sender.where} eth_getBalance")
+        return await self._sender.balance()
 
     async def fees(self) -> Fees:
         """Return what is offered per gas now.

@@ -21,6 +21,8 @@ from riskschema.units import Address, Hash32
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 FAILURES_PER_ROUND = 2
+FOR_A_PERSON = ("budget_spent", "transmitter_unfunded")
+"""What waiting for the deadline does not mend."""
 
 
 @asynccontextmanager
@@ -100,11 +102,32 @@ class ChainPublisher:
         self._limits = limits
         self._turn = asyncio.Lock()
 
+    async def check(self, to: Address) -> None:
+        """Look before the first round whether there is a contract, and anything to pay with.
+
+        Raises:
+            InvalidData: there is no contract: a transaction would land and do nothing.
+            TransientError: the account has nothing, or the endpoint failed.
+        """
+        if not await self._sender.has_code(to):
+            raise InvalidData(
+                f"publish.oracle: there is no contract at {to} on chain {self._chain_id}: make one with "
+                "`plimsoll deploy`, or correct [publish] and the committee file",
+                code="no_code",
+            )
+        if await self._sender.balance() == 0:
+            raise TransientError(
+                f"the transmitter account {self._sender.address} on chain {self._chain_id} has nothing to pay with: "
+                "send it some of the chain's own coin",
+                code="transmitter_unfunded",
+            )
+
     async def publish(self, *, round_number: int, to: Address, data: bytes) -> PublishedTransaction:
         """Send and wait for the receipt; a round that has landed is not sent again.
 
         Raises:
-            TransientError: it did not land before the deadline (it may still), or the day's budget is spent.
+            TransientError: it did not land before the deadline (it may still), the day's budget is spent, or the
+                account cannot pay.
             InvalidData: the contract refused it, with the contract's reason.
         """
         async with self._turn:
@@ -119,7 +142,7 @@ class ChainPublisher:
                     if landed is not None:
                         return landed
                 except TransientError as error:
-                    if error.code == "budget_spent":
+                    if error.code in FOR_A_PERSON:
                         raise
                     attempt.problem = error
                 except TimeoutError:

@@ -86,6 +86,26 @@ class Sender:
             raise malformed(where, "answered an impossible nonce")
         return nonce
 
+    async def balance(self) -> int:
+        """Return what the account has, in wei.
+
+        Raises:
+            TransientError: the endpoint failed or answered nonsense.
+        """
+        answer = await self._transport.one("eth_getBalance", str(self.address), "latest")
+        return to_quantity(answer, f"{self.where} eth_getBalance")
+
+    async def has_code(self, to: Address) -> bool:
+        """Tell whether there is a contract.
+
+        Raises:
+            TransientError: the endpoint failed or answered nonsense.
+        """
+        answer = await self._transport.one("eth_getCode", str(to), "latest")
+        if not isinstance(answer, str) or not answer.startswith("0x"):
+            raise malformed(f"{self.where} eth_getCode", "answered no bytes")
+        return answer != "0x"
+
     async def simulate(self, to: Address, data: bytes, *, max_gas: int) -> int:
         """Run the call without sending it; return the gas it needs.
 
@@ -134,7 +154,7 @@ class Sender:
             raise TransientError(
                 f"the transmitter account {self.address} on chain {self._chain_id} cannot pay for the transaction: "
                 "send it some of the chain's own coin",
-                code="publish_late",
+                code="transmitter_unfunded",
             )
         raise failure(answer.error, f"{self.where} eth_sendRawTransaction")
 

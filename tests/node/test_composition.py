@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from attest.keys.keystore import create_identity, create_keystore
 from node.committee_file import load_committee, write_committee
-from node.key_files import ATTESTATION, IDENTITY, PASSWORD
+from node.key_files import ATTESTATION, IDENTITY, PASSWORD, read_public_keys
 from node.settings import Chain
 from riskschema.errors import FatalError, InvalidData, PlimsollError, TransientError
 from riskschema.units import Address, Hash32
-from tests.node.local_node import CHEAP_SCRYPT, LocalNode
+from tests.node.local_node import CHEAP_SCRYPT, LocalNode, certified_rounds
 
 pytestmark = pytest.mark.chain
 
@@ -106,6 +108,56 @@ async def test_a_destination_that_the_signatures_do_not_count_for_is_named(local
     assert local.settings.publish is not None
     change(local, publish=msgspec.structs.replace(local.settings.publish, oracle=STRANGER))
     assert str(STRANGER) in (await refusal(local)).message
+
+
+async def test_a_destination_without_a_contract_is_refused_before_a_round(local: LocalNode) -> None:
+    path = local.directory / "committee.json"
+    committee = load_committee(path)
+    destinations = (msgspec.structs.replace(committee.destinations[0], oracle=STRANGER),)
+    write_committee(path, msgspec.structs.replace(committee, destinations=destinations))
+    assert local.settings.publish is not None
+    change(local, publish=msgspec.structs.replace(local.settings.publish, oracle=STRANGER))
+    with pytest.raises(InvalidData, match=f"no contract at {STRANGER} on chain 31337: make one with `plimsoll deploy`"):
+        async with local.open():
+            pass
+
+
+async def test_a_node_that_does_not_publish_certifies_and_says_so(local: LocalNode) -> None:
+    sent = transactions(local)
+    change(local, publish=None)
+    with capture_logs() as logged:
+        results = await local.run(2)
+    assert [result.landing for result in results] == [None, None]
+    assert transactions(local) == sent == 0
+    assert local.accepted() == {}
+    with closing(local.database()) as database:
+        certified = database.execute("SELECT round FROM reports WHERE certificate IS NOT NULL").fetchall()
+    assert sorted(number for (number,) in certified) == [result.round for result in results]
+    assert [event["log_level"] for event in logged if event["event"] == "not publishing"] == ["info"]
+
+
+async def test_an_account_without_coin_is_told_at_the_start_and_costs_no_round(local: LocalNode) -> None:
+    account = read_public_keys(local.directory / "keys").transmitter
+    had = int(local.devnet.anvil.rpc.request("eth_getBalance", account, "latest"), 16)
+    local.devnet.anvil.set_balance(account, 0)
+    with capture_logs() as logged:
+        async with local.open() as node:
+            assert "transmitter_unfunded" in node.status.ready(node.clock.now())
+            (first,) = await certified_rounds(node, 1)
+            assert isinstance(first.landing, TransientError)
+            assert first.landing.code == "transmitter_unfunded"
+            local.devnet.anvil.set_balance(account, had)
+            (second,) = await certified_rounds(node, 1)
+            assert "transmitter_unfunded" not in node.status.ready(node.clock.now())
+    assert local.accepted().keys() == {first.round, second.round}, "what could not be paid was kept"
+    (failure,) = [event for event in logged if event["event"] == "failed"]
+    assert f"{account} on chain 31337 has nothing to pay with: send it some" in failure["detail"]
+
+
+def transactions(local: LocalNode) -> int:
+    """Return how many transactions of the transmitter are in the chain."""
+    account = read_public_keys(local.directory / "keys").transmitter
+    return int(local.devnet.anvil.rpc.request("eth_getTransactionCount", account, "latest"), 16)
 
 
 @pytest.mark.parametrize("rounds", [0, 1])

@@ -135,7 +135,14 @@ def test_settings_that_lack_something_are_refused(
     assert names in refused(plimsoll, operator)
 
 
-@pytest.mark.parametrize(("behind", "names"), [(1_000, " hours ago; a network begins"), (-5, "after now")])
+@pytest.mark.parametrize(
+    ("behind", "names"),
+    [
+        (8 * 24, "8 days ago; a network begins with one that ends within the last 7 days: get newer candles and run"),
+        (3 * 365 * 24, "1,095 days ago"),
+        (-5, "after now"),
+    ],
+)
 def test_a_history_that_does_not_end_of_late_is_refused(
     plimsoll: Plimsoll, operator: Path, behind: int, names: str
 ) -> None:
@@ -168,6 +175,23 @@ def test_a_history_says_what_is_in_it_and_is_never_overwritten(plimsoll: Plimsol
     before = output.read_bytes()
     assert "exists already" in plimsoll("history", f"ETH={path}", "--output", output).refused()
     assert output.read_bytes() == before
+
+
+@pytest.mark.parametrize(("left_out", "is_written"), [(20, True), (21, False), (33, False)])
+def test_a_history_of_which_too_much_is_missing_is_not_written(
+    plimsoll: Plimsoll, tmp_path: Path, left_out: int, is_written: bool
+) -> None:
+    """An hour without a price counts as one without a move: 33 of 200 are a sixth of the risk."""
+    path, output = candles(tmp_path / "eth.csv", 3000.0), tmp_path / "history.json"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:50] + lines[50 + left_out :]))
+    ended = plimsoll("history", f"ETH={path}", "--output", output)
+    assert output.exists() == is_written
+    if not is_written:
+        assert f"ETH: {left_out} of 200 hours are missing, {left_out} of them in one gap" in ended.refused()
+        assert "name a second file that has them" in ended.refused()
+        whole = candles(tmp_path / "other.csv", 3000.0)
+        assert plimsoll("history", f"ETH={path}", f"ETH={whole}", "--output", output).status == 0
 
 
 def test_a_history_that_cannot_be_made_writes_nothing(plimsoll: Plimsoll, tmp_path: Path) -> None:

@@ -245,9 +245,13 @@ def test_a_data_directory_that_is_a_file_is_refused(plimsoll: Plimsoll, tmp_path
     ("replaced", "by", "names"),
     [
         ("[keys]", "[other]", "`other`"),
-        ('committee_file = "committee.json"', "", "committee_file is missing"),
+        ('committee_file = "committee.json"', "", "say where `plimsoll deploy` wrote it"),
         ('history_file = "history.json"', "", "market.history_file is missing"),
-        ('committee_file = "committee.json"', 'committee_file = "nowhere.json"', "nowhere.json: No such file"),
+        (
+            'committee_file = "committee.json"',
+            'committee_file = "nowhere.json"',
+            "nowhere.json: No such file: `plimsoll deploy` writes it",
+        ),
         ('attestation = "keys/attestation.json"', 'attestation = "keys/nowhere.json"', "keys/nowhere.json"),
         ("start_block = 1", "start_block = 2", "make [[chains.venues]] the same"),
     ],

@@ -345,8 +345,9 @@ async def test_a_nonce_used_elsewhere_costs_a_new_transaction_and_no_more(chain:
 async def test_an_account_without_money_is_named_and_goes_on_once_it_has_some(chain: Anvil, store: MemoryStore) -> None:
     chain.set_balance(SIGNER.address, 0)
     async with opened(chain, store, deadline=30.0) as publisher:
-        with pytest.raises(TransientError, match=f"account {SIGNER.address} on chain 31337 cannot pay"):
+        with pytest.raises(TransientError, match=f"account {SIGNER.address} on chain 31337 cannot pay") as unpaid:
             await publisher.publish(round_number=5, to=BOOK, data=word(5))
+        assert unpaid.value.code == "transmitter_unfunded"
         chain.set_balance(SIGNER.address, ETHER)
         await publisher.publish(round_number=5, to=BOOK, data=word(5))
     assert nonce(chain) == 1

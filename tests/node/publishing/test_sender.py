@@ -138,7 +138,11 @@ async def test_a_transaction_that_the_endpoint_has_or_had_is_no_failure(scripted
 @pytest.mark.parametrize(
     ("message", "code", "said"),
     [
-        ("insufficient funds for gas * price + value: balance 0", "publish_late", f"{ACCOUNT} on chain 1 cannot pay"),
+        (
+            "insufficient funds for gas * price + value: balance 0",
+            "transmitter_unfunded",
+            f"{ACCOUNT} on chain 1 cannot pay",
+        ),
         ("exceeds block gas limit", "endpoint_refused", "exceeds block gas limit"),
         ("transaction type not supported", "endpoint_refused", "not supported"),
     ],
