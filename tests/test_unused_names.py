@@ -20,6 +20,7 @@ USED_BY_OTHERS = {
     "MemoryStore": "the store's twin, held to the same tests: benchmarks and tests of the API run on it",
     "amounts": "the exact amounts of a Uniswap range, which tests hold the contracts and the valuation to",
     "decode_event": "reads events of a deployed contract back, for benchmarks and tests",
+    "flags_of": "the inverse of what is signed, for tests that read bitmaps back",
     "high_water_mark": "what the guard has let out, for tests that look from outside",
     "load_recording": "replays what an operator recorded, as docs/adding-an-adapter.md shows",
     "on_certificate": "input of the round machine from other operators; their transport is not built yet",
@@ -34,6 +35,7 @@ USED_BY_OTHERS = {
 FOUND_BY_FOLDER = {
     "adapters/protocols": {"adapter"},
     "aggregator/venues": {"RULE", "read"},
+    "devnet/protocols": {"settings_table"},
     "adapters/markets": {"source"},
 }
 """What each file of a folder is expected to define."""
