@@ -58,7 +58,9 @@ def check_first_round(rules: AgreementRules, first_round: int, now: float) -> No
         FatalError: (``guard_ahead``) until when nothing could be signed.
     """
     start = rules.slot_start(first_round)
-    if start - max(now, rules.committee.genesis_time) > MOST_AHEAD_SECONDS:
+    # a right clock, too, leaves the rest of its own slot and the next one to wait for
+    longest = max(MOST_AHEAD_SECONDS, 2 * rules.committee.round_interval_seconds)
+    if start - max(now, rules.committee.genesis_time) > longest:
         raise FatalError(
             f"the key signed, or may have signed, for rounds up to {first_round - 1}, whose time comes "
             f"{datetime.fromtimestamp(start, UTC):%Y-%m-%d %H:%M} UTC: a clock was wrong. Start again then, or found a "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from attest.agreement.rules import AgreementRules
 from node.clock_check import MOST_AHEAD_SECONDS, MOST_BEHIND_SECONDS, check_clock, check_first_round
 from riskschema.errors import FatalError, TransientError
 from riskschema.portfolio import BlockReference
@@ -51,6 +53,14 @@ def test_the_newest_of_all_chains_counts() -> None:
 def test_a_first_round_that_comes_soon_is_waited_for(slots: int) -> None:
     now = GENESIS + 1_000 * INTERVAL
     check_first_round(RULES, 1_000 + slots, now)
+
+
+def test_where_slots_last_a_day_a_guard_that_starts_two_slots_ahead_is_waited_for() -> None:
+    day = 86_400
+    daily = AgreementRules.of(msgspec.structs.replace(RULES.committee, round_interval_seconds=day))
+    check_first_round(daily, 1_002, GENESIS + 1_000 * day)
+    with pytest.raises(FatalError, match="a clock was wrong"):
+        check_first_round(daily, 1_003, GENESIS + 1_000 * day)
 
 
 def test_a_first_round_of_next_year_stops_the_node_with_the_ways_out() -> None:
