@@ -62,15 +62,14 @@ class AddressLimits:
 
         Args:
             peer: Who is connected.
-            forwarded_for: What the request says in ``X-Forwarded-For``; believed of trusted peers only.
+            forwarded_for: What the request says in ``X-Forwarded-For``, all its lines joined by commas; believed of
+                trusted peers only.
             now: Seconds of a clock that never goes back.
 
         Raises:
             TooMany: the address asked too often of late.
         """
-        name = self._name(peer)
-        if name is None and forwarded_for is not None:
-            name = self._name(forwarded_for.rpartition(",")[2].strip())  # the last is what our own proxy saw
+        name = self._asker(peer, forwarded_for)
         if name is None:
             return
         most = self._rate * BURST_SECONDS
@@ -82,6 +81,20 @@ class AddressLimits:
             self._left.popitem(last=False)
         if not allowed:
             raise TooMany
+
+    def _asker(self, peer: str | None, forwarded_for: str | None) -> str | None:
+        """Return whom a request counts for: the nearest on its way who is no proxy of ours.
+
+        Each proxy adds at the end whom it saw, so only the words of those behind a trusted one count.
+        """
+        named = [] if forwarded_for is None else forwarded_for.split(",")
+        for text in (peer, *reversed(named)):
+            if _parse(text) is None:
+                return None
+            name = self._name(text)
+            if name is not None:
+                return name
+        return None
 
     def _name(self, peer: str | None) -> str | None:
         """Return under which name an address counts; None where it is trusted or none."""
@@ -96,10 +109,11 @@ class TooMany(Exception):
 
 
 def _parse(peer: str | None) -> IPv4Address | IPv6Address | None:
-    if peer is None or len(peer) > LONGEST_ADDRESS:
+    text = "" if peer is None else peer.strip()
+    if not text or len(text) > LONGEST_ADDRESS:
         return None
     try:
-        address = ip_address(peer.partition("%")[0])
+        address = ip_address(text.partition("%")[0])
     except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None

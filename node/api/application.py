@@ -166,7 +166,9 @@ def _check_address(request: web.Request) -> None:
     if addresses is None:
         return
     try:
-        addresses.ask(request.remote, request.headers.get("X-Forwarded-For"), perf_counter())
+        # a proxy may add a line of its own below those that the stranger sent
+        forwarded_for = ",".join(request.headers.getall("X-Forwarded-For", ())) or None
+        addresses.ask(request.remote, forwarded_for, perf_counter())
     except TooMany:
         detail = "this address asks too often"
         raise Problem(429, "too_many_requests", detail, headers={"Retry-After": "1"}) from None

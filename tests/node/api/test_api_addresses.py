@@ -64,6 +64,15 @@ def test_a_trusted_proxy_is_not_limited_but_those_are_whom_it_names():
     assert allowed(found, 100, 0.0, peer=PROXY, forwarded="203.0.113.8") == 4
 
 
+def test_behind_two_proxies_of_ours_the_stranger_is_limited_and_not_the_proxies():
+    found = AddressLimits(
+        connections=2, requests_per_second=1.0, trusted=[ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8")]
+    )
+    assert allowed(found, 100, 0.0, peer=PROXY, forwarded=f"8.8.8.8, {STRANGER}, 10.0.0.7") == 4
+    assert allowed(found, 100, 0.0, peer=PROXY, forwarded=f"8.8.4.4, {STRANGER}, 10.0.0.7") == 0
+    assert allowed(found, 100, 0.0, peer=PROXY, forwarded="10.0.0.9, 10.0.0.7") == 100, "nobody but ourselves"
+
+
 def test_a_stranger_is_not_believed_who_asks():
     found = limits()
     assert sum(allowed(found, 10, 0.0, forwarded=f"8.8.8.{number}") for number in range(10)) == 4
@@ -129,6 +138,21 @@ async def test_who_asks_too_often_is_told_to_wait_and_others_are_answered(world,
         refused = next(answer for answer in answers if answer.status == 429)
         assert (refused.headers["Retry-After"], json.loads(await refused.read())["code"]) == ("1", "too_many_requests")
         assert (await ask("203.0.113.8")).status == 200
+
+
+async def test_a_line_of_its_own_that_a_proxy_adds_counts_and_not_the_line_of_the_stranger(world, alice):
+    await world.certify(7, alice)
+    async with (
+        serve(limited_app(world, limits(per_second=0.5))) as listening,
+        aiohttp.ClientSession(str(listening)) as client,
+    ):
+        statuses = []
+        for number in range(6):
+            lines = [("X-Forwarded-For", f"8.8.8.{number}"), ("X-Forwarded-For", STRANGER)]
+            async with client.get("/v1/rounds/latest", headers=lines) as response:
+                statuses.append(response.status)
+    assert statuses[:2] == [200, 200]
+    assert 429 in statuses
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there all of 127.0.0.0/8 is loopback")
