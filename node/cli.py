@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -45,6 +47,28 @@ def _print_version(context: click.Context, _parameter: click.Parameter, asked: b
         found = "from a source tree"
     click.echo(f"plimsoll, version {found}")
     context.exit()
+
+
+@contextmanager
+def _ending_in_log(as_json: bool) -> Iterator[None]:
+    """Let the last line of a command that writes a log be one of the log where that is JSON."""
+    try:
+        yield
+    except (PlimsollError, KeyboardInterrupt) as error:
+        if not as_json:
+            raise
+        from node.telemetry import log_end  # noqa: PLC0415
+
+        log_end(error)
+        sys.exit(_status(error) if isinstance(error, PlimsollError) else INTERRUPTED)
+
+
+def _log_is_json(as_json: bool) -> bool:
+    return as_json or not sys.stderr.isatty()
+
+
+def _status(error: PlimsollError) -> int:
+    return MAY_PASS if isinstance(error, TransientError) else FOR_A_PERSON
 
 
 @click.group(
@@ -104,15 +128,19 @@ def run(
     if config is None:
         from node.local.screen import Screen  # noqa: PLC0415
 
-        screen = Screen(plain=as_json)
+        screen = Screen(as_json=as_json)
         screen.say("starting a local chain and a node on it; Ctrl-C stops everything")
         from node.local.start import run_devnet  # noqa: PLC0415 - takes a second: the line is there before
 
-        run_devnet(screen, once=once, data_directory=data_directory, port=port, rpc_port=rpc_port or 0, as_json=as_json)
+        with _ending_in_log(as_json):
+            run_devnet(
+                screen, once=once, data_directory=data_directory, port=port, rpc_port=rpc_port or 0, as_json=as_json
+            )
     else:
         from node.commands.run_node import run_node  # noqa: PLC0415
 
-        run_node(config, once=once, data_directory=data_directory, port=port, as_json=as_json)
+        with _ending_in_log(_log_is_json(as_json)):
+            run_node(config, once=once, data_directory=data_directory, port=port, as_json=as_json)
 
 
 @plimsoll.command(
@@ -142,15 +170,16 @@ def serve(
     """
     from node.commands.serve import serve_api  # noqa: PLC0415
 
-    serve_api(
-        config,
-        data_directory=data_directory,
-        port=port,
-        as_json=as_json,
-        monitoring=monitoring,
-        listener=listener,
-        log_level=log_level,
-    )
+    with _ending_in_log(_log_is_json(as_json)):
+        serve_api(
+            config,
+            data_directory=data_directory,
+            port=port,
+            as_json=as_json,
+            monitoring=monitoring,
+            listener=listener,
+            log_level=log_level,
+        )
 
 
 @plimsoll.command(
@@ -408,7 +437,7 @@ def main() -> None:
         sys.exit(plimsoll(prog_name="plimsoll", standalone_mode=False) or 0)
     except PlimsollError as error:
         click.echo(f"plimsoll: {error.message} [{error.code}]", err=True)
-        sys.exit(MAY_PASS if isinstance(error, TransientError) else FOR_A_PERSON)
+        sys.exit(_status(error))
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

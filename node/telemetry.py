@@ -16,6 +16,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 from node.status import NodeStatus
+from riskschema.errors import PlimsollError
 from riskschema.rounds import RoundStep, StoreSize
 
 REDACTED = "[redacted]"
@@ -33,6 +34,8 @@ _CHATTY_LIBRARIES = ("alembic", "asyncio", "numba", "web3")
 _STEP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _HTTP_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 _GAS_BUCKETS = (50_000, 75_000, 95_000, 125_000, 175_000, 250_000, 500_000, 1_000_000)
+
+_log = structlog.get_logger("node.telemetry")
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # `_created` series would double what is scraped, unread
 
@@ -94,6 +97,14 @@ def configure_logging(*, level: str = "INFO", stream: TextIO | None = None, json
 
 def _log_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     structlog.get_logger("node.defect").critical("ended by a defect", exc_info=(kind, error, trace))
+
+
+def log_end(error: BaseException) -> None:
+    """Write why a command ends as the last line of the log: a refusal, a failure, or Ctrl-C."""
+    if isinstance(error, PlimsollError):
+        _log.error("ended", reason=error.code, detail=error.message)
+    else:
+        _log.warning("interrupted")
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

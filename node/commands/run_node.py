@@ -7,7 +7,6 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import click
@@ -69,7 +68,6 @@ def run_node(config: Path, *, once: bool, data_directory: Path | None, port: int
 
 async def _run(settings: Settings, config: Path, *, once: bool, as_json: bool) -> None:
     stop = StopRequest()
-    say = partial(click.echo, err=True)
     async with stop_on_signals(stop):
         await operate(
             settings,
@@ -77,10 +75,18 @@ async def _run(settings: Settings, config: Path, *, once: bool, as_json: bool) -
             stop,
             once=once,
             as_json=as_json,
-            say=say,
-            on_serving=lambda url, monitoring: say(f"serving {url}, metrics of the rounds at {monitoring}/metrics"),
+            say=_log_progress,
+            on_serving=_log_serving,
             on_round=_log_round,
         )
+
+
+def _log_progress(line: str) -> None:
+    _log.info("progress", detail=line)
+
+
+def _log_serving(url: str, monitoring: str) -> None:
+    _log.info("serving", url=url, metrics=f"{monitoring}/metrics")
 
 
 def _log_round(result: RoundResult) -> None:

@@ -14,7 +14,6 @@ from contextlib import AsyncExitStack, suppress
 from ipaddress import ip_network
 from pathlib import Path
 
-import click
 import structlog
 
 from attest.formats.committee import Committee
@@ -138,7 +137,7 @@ async def _serve(
         )
         listening = await stack.enter_async_context(serve(app, opened))
         if is_alone:
-            click.echo(f"serving {listening}", err=True)
+            _log.info("serving", url=str(listening))
         else:
             _tell(READY)
         await watch(status=status, store=store, committee=committee, clock=clock, monitoring=monitoring)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
+from datetime import UTC, datetime
 from typing import TextIO
 
 CLEAR_LINE = "\x1b[K"
@@ -18,21 +20,25 @@ class Screen:
 
     Args:
         stream: Where to write; standard error, if None.
-        plain: Never a changing line, terminal or not.
+        as_json: Lines of a JSON log, as `node.telemetry` writes them, and never a changing line.
     """
 
-    def __init__(self, stream: TextIO | None = None, *, plain: bool = False) -> None:
+    def __init__(self, stream: TextIO | None = None, *, as_json: bool = False) -> None:
         self._stream = sys.stderr if stream is None else stream
         self._begin = time.monotonic()
         self._status = ""
-        self.is_live = not plain and self._stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._as_json = as_json
+        self.is_live = not as_json and self._stream.isatty() and os.environ.get("TERM") != "dumb"
 
     def say(self, line: str) -> None:
         """Write a line that stays, with the seconds since the beginning."""
-        self.write(f"[{time.monotonic() - self._begin:5.1f} s] {line}")
+        self.write(line if self._as_json else f"[{time.monotonic() - self._begin:5.1f} s] {line}")
 
     def write(self, *lines: str) -> None:
         """Write lines that stay."""
+        if self._as_json:
+            self._put("".join(f"{_record(line)}\n" for line in lines if line))
+            return
         above = "".join(f"{line}{CLEAR_LINE if self.is_live else ''}\n" for line in lines)
         self._put(above + self._drawn())
 
@@ -57,3 +63,10 @@ class Screen:
     def _put(self, text: str) -> None:
         self._stream.write(text)
         self._stream.flush()
+
+
+def _record(line: str) -> str:
+    """Return a line of the log; without structlog, which the first line does not wait for."""
+    timestamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    record = {"detail": line, "event": "progress", "level": "info", "logger": "node.screen", "timestamp": timestamp}
+    return json.dumps(record)

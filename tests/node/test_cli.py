@@ -149,3 +149,25 @@ def test_the_exit_status_says_whether_it_may_pass(tmp_path: Path, settings: str,
     assert (process.returncode, output) == (status, "")
     assert messages.strip().endswith(code)
     assert (status, {75: os.EX_TEMPFAIL, 78: os.EX_CONFIG}[status]) == (status, status)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(("run", "--config", "wrong.toml"), id="run"),
+        pytest.param(("serve", "--config", "wrong.toml"), id="serve"),
+        pytest.param(("run", "--devnet", "--data", "wrong.toml"), id="local chain"),
+    ],
+)
+def test_every_line_of_a_json_log_is_json_also_when_the_start_fails(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text("nonsense = 1")
+    given = [str(wrong) if argument == wrong.name else argument for argument in arguments]
+    with start(*given, "--json") as process:
+        output, messages = process.communicate(timeout=HANG_SECONDS)
+    *before, last = [json.loads(line) for line in messages.splitlines()]
+    assert (process.returncode, output) == (78, "")
+    assert (last["event"], last["level"]) == ("ended", "error")
+    assert last["reason"] in {"invalid_document", "file_unreadable"}
+    assert "wrong.toml" in last["detail"]
+    assert {event["event"] for event in before} <= {"progress"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import subprocess
 import sys
@@ -122,17 +123,21 @@ def test_a_stop_finishes_the_step_and_leaves_a_database_that_continues(running: 
 def operate_until_stopped(network: LocalNode) -> list[int]:
     """Run `plimsoll run` until it certified two more rounds, send SIGTERM; return the certified rounds."""
     known = len(certified_rounds(network))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "node.cli", "run", "--config", str(network.network.config_file), "--port", "0"],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    wait_until(lambda: len(certified_rounds(network)) >= known + 2 or process.poll() is not None)
+    command = [sys.executable, "-m", "node.cli", "run", "--config", str(network.network.config_file), "--port", "0"]
+    log = network.directory / "log"
+
+    def has_worked() -> bool:
+        return len(certified_rounds(network)) >= known + 2 and '"serving"' in log.read_text()
+
+    with log.open("w") as stream:
+        process = subprocess.Popen(command, cwd=ROOT, stderr=stream)
+    wait_until(lambda: has_worked() or process.poll() is not None)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=HANG_SECONDS)
-    assert process.returncode == 0, said
-    assert said.rstrip().endswith("stopped"), said
+    status, said = process.wait(HANG_SECONDS), log.read_text()
+    assert status == 0, said
+    events = [json.loads(line) for line in said.splitlines()]  # those of the serving process too
+    assert {"progress", "serving", "round certified"} <= {event["event"] for event in events}
+    assert events[-1]["detail"] == "stopped"
     assert "Traceback" not in said
     return certified_rounds(network)
 

@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 ROUND_SECONDS = 1
 MARKET_SECONDS_PER_STEP = 900.0
 START_SECONDS = 120.0
-SERVING = re.compile(r"serving (http://[^\s,]+)")
+SERVING = re.compile(r'"url": "(http://[^"]+)", "metrics": ')
 
 
 @dataclass

@@ -253,16 +253,16 @@ async def test_a_process_started_alone_waits_for_the_database_and_says_so(worlds
         async with open_store(tmp_path / "data" / "plimsoll.sqlite") as store:
             world = worlds(store)
             await world.certify(7, alice)
-            url = ""
-            while not url.startswith("serving "):
-                url = await asyncio.to_thread(process.stderr.readline)
+            said = waiting
+            while said["event"] != "serving":
+                said = json.loads(await asyncio.to_thread(process.stderr.readline))
             other = Beside(world, tmp_path)
-            other.url = url.split()[1]
+            other.url = said["url"]
             assert (await other.get("/v1/rounds/latest"))["round"] == 7
             refused = await other.get("/readyz", 503)
         process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(process.wait, HANG_SECONDS) == 0
-        process.stderr.read()
+        assert all(json.loads(line)["event"] for line in process.stderr)
     assert {each["code"] for each in refused["reasons"]} == {"round_overdue", "signer_silent"}
 
 

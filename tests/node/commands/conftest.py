@@ -42,6 +42,10 @@ class Ended:
         assert self.status in {MAY_PASS, FOR_A_PERSON}
         assert self.output == ""
         *lines, why = self.messages.strip().splitlines()
+        if why.startswith("{"):  # `run` and `serve` write a log, which is JSON where there is no terminal
+            ended = json.loads(why)
+            assert ended["event"] == "ended"
+            why = f"plimsoll: {ended['detail']} [{ended['reason']}]"
         assert len(lines) == len(before), self.messages
         assert all(line.endswith(end) for line, end in zip(lines, before, strict=True)), self.messages
         assert why.startswith("plimsoll: ")

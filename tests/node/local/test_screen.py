@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import re
@@ -11,6 +12,7 @@ import struct
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from fcntl import ioctl
 from typing import TextIO
 
@@ -64,13 +66,25 @@ def test_without_a_terminal_only_lines_are_written() -> None:
     assert stream.getvalue() == "one\ntwo\n"
 
 
-@pytest.mark.parametrize(("plain", "term"), [(True, "xterm"), (False, "dumb")])
-def test_a_terminal_that_wants_no_moving_lines_gets_none(
-    plain: bool, term: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TERM", term)
+def test_in_a_json_log_every_line_is_an_object_and_nothing_moves() -> None:
+    with terminal(400) as (stream, seen):
+        screen = Screen(stream, as_json=True)
+        screen.show("changing")
+        screen.write("one", "", "two")
+        screen.say("three")
+        written = b""
+        while written.count(b"\n") < 3:
+            written += os.read(seen, 4096)
+    records = [json.loads(line) for line in written.splitlines()]
+    assert [record["detail"] for record in records] == ["one", "two", "three"]
+    assert all(datetime.fromisoformat(record["timestamp"]).tzinfo is UTC for record in records)
+    assert {(record["event"], record["level"]) for record in records} == {("progress", "info")}
+
+
+def test_a_terminal_that_wants_no_moving_lines_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
     with terminal(80) as (stream, seen):
-        screen = Screen(stream, plain=plain)
+        screen = Screen(stream)
         screen.show("changing")
         screen.write("stays")
         assert os.read(seen, 5) == b"stays"
