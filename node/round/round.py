@@ -36,6 +36,9 @@ from riskschema.ports import PublishedTransaction
 from riskschema.rounds import RoundStep, StoredMessage, StoredReport
 from riskschema.units import Hash32
 
+RETENTION = "retention"
+"""The component that fails where old rounds cannot be deleted."""
+
 
 class RoundResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a finished round did."""
@@ -200,12 +203,22 @@ async def _certify(node: Node, effects: Effects, hours: Sequence[HourRow]) -> Ce
 async def _publish(node: Node, certificate: Certificate, *, until_landed: bool) -> Landing:
     """Hand the report on to the contract, and make room in the store."""
     round_number = certificate.header.round
-    node.metrics.stored(await make_room(node.store, node.config_digest, node.retention, round_number))
+    await _make_room(node, round_number)
     if node.transmitter is None:
         return None
     interval = float(node.rules.committee.round_interval_seconds)  # a clock that went back must not hold up the rounds
     remaining = min(max(0.0, node.rules.slot_start(round_number + 1) - node.clock.now()), interval)
     return await node.transmitter.send(certificate, patience=None if until_landed else remaining)
+
+
+async def _make_room(node: Node, round_number: int) -> None:
+    """Delete what is not kept any more; where that fails it is told, and the report is published all the same."""
+    try:
+        node.metrics.stored(await make_room(node.store, node.config_digest, node.retention, round_number))
+    except TransientError as error:
+        node.status.fail(RETENTION, error.code, at=node.clock.now(), detail=error.message)
+    else:
+        node.status.recover(RETENTION, at=node.clock.now())
 
 
 async def _store(node: Node, send: Send) -> bytes:

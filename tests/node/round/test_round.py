@@ -24,6 +24,7 @@ from node.round.reading import discover_accounts
 from node.round.round import RoundResult
 from riskschema.assessment import Assessment
 from riskschema.codec import decode_json
+from riskschema.errors import TransientError
 from riskschema.flags import Flag
 from riskschema.instruments import protocol_of
 from riskschema.market import AgreedMarket
@@ -92,6 +93,19 @@ async def test_what_was_read_and_agreed_is_stored_as_the_report_commits_to_it(lo
         words = words_of(account)
         committed = positions_commitment(header.config_digest, header.round, words.subject, portfolio)
         assert committed == words.positions_commitment
+
+
+async def test_a_report_is_published_though_old_rounds_cannot_be_deleted(
+    local: LocalNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def prune(*_: object, **__: object) -> int:
+        raise TransientError("database: disk I/O error", code="store_failed")
+
+    async with local.open() as node:
+        monkeypatch.setattr(node.store, "prune", prune)
+        (result,) = await certified_rounds(node, 1)
+        assert [failure.component for failure in node.status.failures(node.clock.now())] == ["retention"]
+    assert local.accepted() == {result.round: result.certificate.report_hash}
 
 
 async def test_every_step_is_announced_once_and_in_order(local: LocalNode) -> None:
