@@ -186,14 +186,18 @@ class Outbox:
             await self._replace(kept)
 
     async def _replace(self, kept: StoredTransaction) -> None:
-        """Offer more for the same nonce; where the cap forbids it, remind the endpoint of the old offer."""
+        """Offer more for the same nonce; where cap or budget forbids it, remind the endpoint of the old offer."""
         previous = Fees(max_fee=kept.max_fee_per_gas, max_priority_fee=kept.max_priority_fee_per_gas)
         caps = self._limits
         fees = replacing_fees(previous, await self._fees(), cap=caps.max_fee_per_gas, tip_cap=caps.max_tip_per_gas)
         if fees is None:
             await self._broadcast(kept)
             return
-        await self._require_budget(kept.round, kept.nonce, payload_of(kept.raw), fees)
+        try:
+            await self._require_budget(kept.round, kept.nonce, payload_of(kept.raw), fees)
+        except TransientError:
+            await self._broadcast(kept)  # the old offer is within the budget: it must not be forgotten meanwhile
+            raise
         _log.info(
             "transaction replaced",
             chain_id=self._chain_id,
@@ -225,7 +229,8 @@ class Outbox:
         )
         await self._store.put_transaction(transaction)
         if self._costs is not None:
-            self._costs[nonce] = (round_number, payload.gas * fees.max_fee)
+            known_round, known_cost = self._costs.get(nonce, (0, 0))
+            self._costs[nonce] = (max(known_round, round_number), max(known_cost, payload.gas * fees.max_fee))
         await self._broadcast(transaction)
 
     async def _broadcast(self, transaction: StoredTransaction) -> None:
@@ -251,8 +256,8 @@ class Outbox:
     async def _require_budget(self, round_number: int, nonce: int, payload: Payload, fees: Fees) -> None:
         """Check that a day's transactions, this one included, cannot cost more than the budget.
 
-        What is signed counts, not what an endpoint says it cost: receipts can lie too. A replacement counts instead of
-        what it replaces.
+        What is signed counts, not what an endpoint says it cost: receipts can lie too. Of the transactions of one nonce
+        the dearest counts: one of them can land, and which one an endpoint may hide.
 
         Raises:
             TransientError: they could.

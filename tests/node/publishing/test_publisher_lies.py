@@ -227,6 +227,46 @@ async def test_a_day_costs_no_more_than_its_budget_whatever_the_endpoint_says(
         await publish(publisher, 1_440 + landed[-1])  # a day later
 
 
+async def test_a_nonce_told_twice_does_not_take_a_dear_transaction_out_of_the_budget(
+    endpoint: Endpoint, store: Store
+) -> None:
+    """The endpoint names the nonce of what has landed again, for a cheap transaction that can never land."""
+    budget = 2 * 10**16
+    limits = {"max_tip_per_gas": 200 * GWEI, "daily_budget": budget, "final_depth": 1, "deadline": 30.0}
+    async with endpoint.open(store, **limits) as publisher:
+        endpoint.lies["eth_maxPriorityFeePerGas"] = lambda: hex(90 * GWEI)
+        await publish(publisher, 5)
+        first = TypedTransaction.from_bytes(HexBytes(endpoint.sent[0])).as_dict()
+        assert budget / 2 < first["gas"] * first["maxFeePerGas"] < budget, "one of them fits, two do not"
+        endpoint.lies["eth_maxPriorityFeePerGas"] = lambda: hex(GWEI // 100)
+        endpoint.lies["eth_getTransactionCount"] = lambda: hex(first["nonce"])
+        with pytest.raises((TransientError, InvalidData)):
+            await publish(publisher, 6)
+        assert len(set(endpoint.sent)) > 1, "it was signed"
+        del endpoint.lies["eth_getTransactionCount"]
+        endpoint.lies["eth_maxPriorityFeePerGas"] = lambda: hex(90 * GWEI)
+        with pytest.raises(TransientError, match="publishing pauses"):
+            await publish(publisher, 7)
+
+
+async def test_a_stuck_transaction_is_sent_again_where_the_budget_allows_no_dearer_one(
+    chain: Anvil, endpoint: Endpoint, store: Store
+) -> None:
+    chain.rpc.request("evm_setAutomine", False)
+    limits = {"max_tip_per_gas": 50 * GWEI, "deadline": 30.0}
+    async with endpoint.open(store, **limits) as publisher:
+        with pytest.raises(TransientError, match="round 5 has not landed"):
+            await publish(publisher, 5)
+    first = TypedTransaction.from_bytes(HexBytes(endpoint.sent[0])).as_dict()
+    exact = first["gas"] * first["maxFeePerGas"]
+    endpoint.sent.clear()
+    async with endpoint.open(store, daily_budget=exact, replace_after=10.0, **limits) as publisher:
+        with pytest.raises(TransientError, match="round 5 has not landed"):
+            await publish(publisher, 5)
+    assert len(endpoint.sent) > 1, "at the start, and when it was stuck: an endpoint may have forgotten it"
+    assert len(set(endpoint.sent)) == 1, "but none costs more"
+
+
 async def publish_many(publisher: ChainPublisher, rounds: Iterable[int], landed: list[int]) -> None:
     for round_number in rounds:
         await publish(publisher, round_number)
