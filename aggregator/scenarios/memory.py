@@ -123,7 +123,10 @@ def _next_regime(item: FactorMemory, volatility: float, group: str, model: Regim
     level = _level(volatility, group, model)
     if level >= item.regime:
         return level, 0
-    below = annual(volatility) < model.leave_below * _thresholds(group, model)[item.regime - 1]
+    thresholds = _thresholds(group, model)
+    if item.regime > len(thresholds):  # the settings name another group since, which has no such regime
+        return level, 0
+    below = annual(volatility) < model.leave_below * thresholds[item.regime - 1]
     hours = item.hours_below + 1 if below else 0
     return (level, 0) if hours >= model.leave_hours else (item.regime, hours)
 

@@ -92,6 +92,13 @@ def test_a_regime_is_kept_between_its_threshold_and_the_level_at_which_it_is_lef
     assert step_memory(turbulent, between, GROUPS, parameters).regime == "turbulent"
 
 
+def test_a_factor_that_is_moved_to_a_group_without_regimes_leaves_its_regime(parameters) -> None:
+    wild = step_memory(None, flat(swings(3.0, 400)), GROUPS, parameters)
+    assert wild.factors[0].regime > 0
+    moved = step_memory(wild, flat(swings(3.0, 401)), {"BTC": "stablecoin"}, parameters)
+    assert (moved.factors[0].regime, moved.regime) == (0, "calm")
+
+
 def test_a_table_with_a_hole_or_other_factors_is_refused(lab, parameters) -> None:
     history = lab.history(["ETH"], 100)
     memory = step_memory(None, history, GROUPS, parameters)
