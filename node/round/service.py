@@ -130,7 +130,7 @@ async def _attempt(node: Node, effects: Effects, *, once: bool) -> RoundResult |
             result = await run_round(node, effects, until_landed=once)
     except TimeoutError:
         error = TransientError(
-            f"round {node.status.round} took longer than {longest:g} s, of late in step {node.status.step}",
+            f"round {node.status.round} took longer than {longest:g} s and was in step {node.status.step}",
             code="deadline",
         )
     except FatalError:
