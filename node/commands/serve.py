@@ -19,7 +19,7 @@ import structlog
 from attest.formats.committee import Committee
 from node.api.addresses import AddressLimits
 from node.api.application import create_app, serve
-from node.api.server import open_listener
+from node.api.server import Listening, open_listener
 from node.api.watching import watch
 from node.clock import SystemClock
 from node.commands.serving_process import READY
@@ -67,13 +67,15 @@ def serve_api(
     """
     configure_logging(level=log_level, json=True if as_json else None)
     os.nice(NICENESS)
-    settings = overridden(load_settings(config), data_directory=data_directory, port=port)
+    written = load_settings(config)
+    settings = overridden(written, data_directory=data_directory, port=port)
     if settings.committee_file is None:
         raise InvalidData("committee_file is missing: whose reports are served", code="invalid_settings")
     directory = config.resolve().parent
     committee = load_committee(directory / settings.committee_file)
     opened = socket.socket(fileno=listener) if listener is not None else None
-    url = monitoring or f"http://{settings.monitoring.host}:{settings.monitoring.port}"
+    # as written: `--port 0` asks for a free port here, the node's monitoring stays where it is
+    url = monitoring or str(Listening(written.monitoring.host, written.monitoring.port))
     with suppress(asyncio.CancelledError):
         asyncio.run(_until_stopped(settings, directory, committee, opened, url))
 

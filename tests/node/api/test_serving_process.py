@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -264,6 +265,28 @@ async def test_a_process_started_alone_waits_for_the_database_and_says_so(worlds
         assert await asyncio.to_thread(process.wait, HANG_SECONDS) == 0
         assert all(json.loads(line)["event"] for line in process.stderr)
     assert {each["code"] for each in refused["reasons"]} == {"round_overdue", "signer_silent"}
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no addresses of version 6")
+async def test_a_process_started_alone_on_any_free_port_finds_the_monitoring_port_also_of_version_6(
+    beside: Beside,
+) -> None:
+    status, opened = beside.world.status, open_listener("::1", 0)
+    monitoring = f'[monitoring]\nhost = "::1"\nport = {opened.getsockname()[1]}\n'
+    with (beside.directory / "plimsoll.toml").open("a") as file:
+        file.write(monitoring)
+    async with serve_monitoring(opened, status=status, metrics=Metrics(status), clock=SystemClock()):
+        with serve_alone(beside.directory) as process:
+            assert process.stderr is not None
+            said = {"event": ""}
+            while said["event"] != "serving":
+                said = json.loads(await asyncio.to_thread(process.stderr.readline))
+            beside.url = said["url"]
+            try:
+                assert (await beside.get("/readyz"))["status"] == "ready"
+            finally:
+                process.send_signal(signal.SIGTERM)
+                await asyncio.to_thread(process.communicate)
 
 
 async def test_a_database_of_a_newer_version_is_not_served(beside: Beside) -> None:
