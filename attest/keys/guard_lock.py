@@ -13,6 +13,8 @@ from attest.keys.secret_files import check_private
 from riskschema.errors import FatalError, PlimsollError, TransientError
 
 _DIGITS = 20
+_MOST = 2**63 - 1
+"""That the guard's own number can be; nobody lives to count so far."""
 _MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
 
 
@@ -56,7 +58,7 @@ class GuardLock:
         except OSError as error:
             raise unwritable(self.path, error) from error
         complete = len(written) == _DIGITS + 1 and written.endswith(b"\n") and written[:_DIGITS].isdigit()
-        return int(written) if complete else None
+        return int(written) if complete and int(written) <= _MOST else None
 
     def write(self, count: int) -> int:
         """Write the number; return the time of the change in nanoseconds. On disk when this returns.

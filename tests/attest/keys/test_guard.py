@@ -241,6 +241,15 @@ def test_a_lost_lock_file_makes_the_marks_uncertain(path: Path) -> None:
         assert guard.enter(CONFIG, 5) == 7
 
 
+def test_a_lock_file_with_a_number_that_no_guard_reaches_counts_as_damaged(path: Path) -> None:
+    with fresh(path) as guard:
+        guard.sign_once(CONFIG, 5, REPORT, lambda: b"first")
+    path.with_name(path.name + ".lock").write_bytes(b"9" * 20 + b"\n")
+    renew_guard(path, ADDRESS)
+    with open_guard(path, ADDRESS) as guard:
+        assert guard.enter(CONFIG, 5) == 7
+
+
 def test_a_guard_made_anew_beside_an_old_lock_file_does_not_pass_for_a_new_key(path: Path) -> None:
     with fresh(path) as guard:
         guard.sign_once(CONFIG, 5, REPORT, lambda: b"first")
