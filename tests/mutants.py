@@ -1,8 +1,9 @@
 """Change the code in one place, see whether a test notices, many times; run by ./test --mutants.
 
-Places are drawn with a seed, so the same sources and the same seed give the same mutants. Each mutant meets the test
-file that mirrors its module first, then that folder, then everything that uses the package; it survives when all pass.
-A line per mutant goes to .cache/mutants.jsonl at once; the table at the end is what docs/mutants.md holds.
+Places are drawn with a seed, so the same sources and the same seed give the same mutants. The tests of an area must
+pass without a mutant first. Each mutant meets the test file that mirrors its module, then that folder, then all that
+use the package; it survives when all pass. A line per mutant goes to .cache/mutants.jsonl at once; the table at the
+end is what docs/mutants.md holds.
 """
 
 from __future__ import annotations
@@ -175,6 +176,14 @@ def make_copy(folder: Path) -> Path:
     return folder
 
 
+def require_green(area: str) -> None:
+    """Stop where the tests of an area fail without a mutant: every mutant would count as killed."""
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        if not passes(make_copy(Path(folder)), AREAS[area]):
+            sys.exit(f"{area}: its tests fail or hang without a mutant: run pytest {' '.join(AREAS[area])}")
+    print("green    ", area, flush=True)
+
+
 def work(waiting: queue.SimpleQueue[Mutant], written: threading.Lock) -> None:
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy = make_copy(Path(folder))
@@ -212,6 +221,8 @@ def main() -> None:
     for area in given.area or AREAS:
         for mutant in drawn(area, given.count, given.seed):
             waiting.put(mutant)
+    for area in given.area or AREAS:
+        require_green(area)
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.unlink(missing_ok=True)
     workers = [threading.Thread(target=partial(work, waiting, threading.Lock())) for _ in range(given.workers)]

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.chains.answers import RpcError, as_revert, failure, is_rate_limit, is_too_many_logs
+from adapters.chains.answers import RpcError, as_revert, failure, is_rate_limit, is_too_many_logs, to_block
+from riskschema.errors import TransientError
 
 ERROR_STRING = "0x08c379a0" + "00" * 31 + "20" + "00" * 31 + "02" + "3435" + "00" * 30
 
@@ -98,6 +99,15 @@ def test_the_returned_bytes_are_found_in_either_place():
 def test_whatever_a_contract_says_after_execution_reverted_stays_a_fact(words):
     assert as_revert(RpcError(3, f"execution reverted: {words}")) is not None
     assert as_revert(RpcError(-32000, f"execution reverted: {words}")) is not None
+
+
+@pytest.mark.parametrize("field", ["number", "timestamp"])
+def test_a_blocks_height_and_time_end_where_other_readers_of_json_lose_whole_numbers(field):
+    block = {"number": "0x1", "timestamp": "0x1", "hash": "0x" + "ab" * 32}
+    assert getattr(to_block({**block, field: hex(2**53)}, 1, "x"), field) == 2**53
+    with pytest.raises(TransientError, match="impossible height or time") as caught:
+        to_block({**block, field: hex(2**53 + 1)}, 1, "x")
+    assert caught.value.code == "endpoint_malformed"
 
 
 @given(

@@ -53,6 +53,13 @@ def test_without_history_every_factor_uses_the_reference_set_and_says_so(lab, pa
     assert found[1].forecast == pytest.approx(hourly(1.0))
 
 
+def test_the_window_of_history_fills_every_block_and_the_warm_up_before_the_first(lab, small_parameters) -> None:
+    window = small_parameters.history_window_hours
+    assert window == 100 * 24 + 168 + 1
+    assert block_count(lab.market(lab.history(["BTC"], window)), small_parameters) == 100
+    assert block_count(lab.market(lab.history(["BTC"], window - 1)), small_parameters) == 99
+
+
 def test_wrapped_assets_stay_with_their_group(lab, parameters) -> None:
     market = lab.market()
     quotes = (*market.quotes, msgspec.structs.replace(market.quote("BTC"), factor="WBTC"))

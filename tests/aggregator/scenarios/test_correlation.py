@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -28,6 +29,16 @@ def test_the_fit_finds_the_correlation_and_shrinks_to_the_mean(parameters) -> No
     assert matrix[0, 1] == pytest.approx(0.5, abs=0.25)
     assert deviations == pytest.approx(np.ones(3), abs=0.4)
     assert (np.diagonal(matrix) == 1).all()
+
+
+def test_shrinkage_goes_toward_the_mean_of_all_pairs(parameters) -> None:
+    moves = np.array([[1.0, 1, 1, 1], [1, 1, 1, -1], [1, 1, -1, -1]])
+    even = msgspec.structs.replace(parameters.correlation, half_life_days=1e12, shrinkage=0.25)
+    matrix, _ = fitted(moves, even)
+    # the pairs have 1/2, 0 and 1/2; their mean is 1/3, a quarter of which is 1/12
+    first_second, first_third, second_third = 11 / 24, 2 / 24, 11 / 24
+    expected = [[1, first_second, first_third], [first_second, 1, second_third], [first_third, second_third, 1]]
+    assert matrix == pytest.approx(np.array(expected), abs=1e-9)
 
 
 def test_one_factor_alone_has_nothing_to_correlate_with(parameters) -> None:

@@ -99,6 +99,14 @@ def test_a_factor_that_is_moved_to_a_group_without_regimes_leaves_its_regime(par
     assert (moved.factors[0].regime, moved.regime) == (0, "calm")
 
 
+def test_the_level_at_which_a_regime_is_left_is_that_of_its_own_threshold(parameters) -> None:
+    """Bitcoin is turbulent from 1.14 and normal from 0.44: at 0.95 it is well below the first, far above the second."""
+    turbulent = step_memory(None, flat(swings(1.3, 600)), GROUPS, parameters)
+    assert turbulent.regime == "turbulent"
+    fallen = flat(swings(1.3, 600) + swings(0.95, 1200))
+    assert step_memory(turbulent, fallen, GROUPS, parameters).regime == "normal"
+
+
 def test_a_table_with_a_hole_or_other_factors_is_refused(lab, parameters) -> None:
     history = lab.history(["ETH"], 100)
     memory = step_memory(None, history, GROUPS, parameters)
