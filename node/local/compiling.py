@@ -65,7 +65,7 @@ async def _follow(process: Process, screen: Screen) -> None:
     """Tell how far the compiler is until it ends."""
     if process.stdout is None:
         raise RuntimeError("the compiler's output is not read")
-    screen.say("compiling the numeric kernels beside the rest: the first time this takes half a minute")
+    screen.say("compiling the numeric kernels beside the rest: the first time this takes up to a minute")
     told = 0
     async for line in process.stdout:
         ready, total = map(int, line.split())
