@@ -19,7 +19,8 @@ import pytest
 import stamina
 
 from devnet.local_chain import Devnet
-from node.cli import FOR_A_PERSON, MAY_PASS, main
+from node.cli import main
+from node.cli.endings import FOR_A_PERSON, MAY_PASS
 from node.local.network import prepare_local_network
 from tests.node.local_node import LocalNode, ManualClock, chain_time, write_cheap_keys
 

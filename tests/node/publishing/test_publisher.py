@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -454,7 +455,8 @@ async def test_an_endpoint_that_goes_away_is_named_without_its_key(chain: Anvil,
             cut()
             with pytest.raises(TransientError) as late:
                 await publisher.publish(round_number=5, to=BOOK, data=word(5))
-    assert f"{address}: no answer in time" in late.value.message
+    # which of the two comes first depends on the client's pauses between its attempts
+    assert re.search(f"{re.escape(address)}: (no answer in time|cannot be reached)", late.value.message)
     assert "secretkey" not in late.value.message
 
 
