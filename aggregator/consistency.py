@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from aggregator.exact.units import PER_MILLE, PER_MILLION, whole_parts
+from riskschema.portfolio import USD
 
 if TYPE_CHECKING:  # the parameters check themselves when they are read
     from aggregator.parameters import ParameterValues
@@ -27,11 +28,28 @@ CERTAIN = PER_MILLION
 
 def violations(values: ParameterValues) -> Iterator[str]:
     """Yield one sentence per rule that is broken, each beginning with the field's path."""
+    yield from _factors(values)
     yield from _shares(values)
     yield from _grades(values)
     yield from _grid(values)
     yield from _volatilities(values)
     yield from _stress(values)
+
+
+def _factors(values: ParameterValues) -> Iterator[str]:
+    named = {factor.name: factor for factor in values.factors}
+    if len(named) != len(values.factors):
+        yield "factors: a name is there twice"
+    if len({factor.stream for factor in values.factors}) != len(values.factors):
+        yield "factors: two share a stream, so they would move as one"
+    for factor in values.factors:
+        below = named.get(factor.underlying or "")
+        if factor.underlying not in (None, USD) and below is None:
+            yield f"factors: {factor.name} is pegged to {factor.underlying}, which is not listed"
+        if below is not None and factor.peg is not None and below.underlying is not None:
+            yield f"factors: {factor.name} has a peg of its own to {below.name}, which has one too"
+        if below is not None and factor.peg is None and below.peg is None:
+            yield f"factors: {factor.name} is exchanged for {below.name}, which has no peg: give it one"
 
 
 def _shares(values: ParameterValues) -> Iterator[str]:

@@ -13,6 +13,7 @@ from msgspec import Meta
 from aggregator.consistency import violations
 from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData
+from riskschema.market import Factor
 from riskschema.units import Hash32
 
 DEFAULT_PATH = Path(__file__).with_name("parameters.toml")
@@ -226,6 +227,8 @@ class ParameterValues(_Section, frozen=True, kw_only=True, forbid_unknown_fields
     """The whole file."""
 
     model_version: Annotated[int, Meta(ge=1, le=2_147_483_647)]
+    factors: tuple[Factor, ...]
+    """The factor list: one list, one order."""
     horizon: Horizon
     paths: Paths
     volatility: Volatility

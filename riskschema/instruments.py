@@ -16,6 +16,9 @@ from riskschema.units import Address, Wad
 FactorId = Annotated[str, Meta(min_length=1, max_length=120)]
 """A risk factor: the asset whose US-dollar price moves (``ETH``), or a CAIP-19 asset id when nobody has mapped it."""
 
+PegKind = Literal["staking", "wrapped_bitcoin", "dollar"]
+"""What keeps a pegged asset at underlying x index, and so how it may fail: validators' queue, custodian, issuer."""
+
 Symbol = Annotated[str, Meta(max_length=32)]
 Decimals = Annotated[int, Meta(ge=0, le=77)]
 ChainId = Annotated[int, Meta(ge=1, le=2**53)]
@@ -45,6 +48,57 @@ class Token(
     factor: FactorId
 
 
+class WrappedToken(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="kind",
+    tag="wrapped_token",
+):
+    """A staked, wrapped or bridged token: underlying x index x peg. Quantity: base units of the wrapper."""
+
+    token: Token
+    underlying: Token
+    index: Wad
+    """Units of the underlying per unit of the token, as the contract says at the pinned block."""
+    peg: PegKind | None = None
+    """How the market price of the token may leave underlying x index; null: as is usual for the underlying's group."""
+
+    def __post_init__(self) -> None:
+        """Refuse a negative index."""
+        _not_negative("index", self.index)
+
+    @property
+    def chain_id(self) -> ChainId:
+        """Return the token's chain."""
+        return self.token.chain_id
+
+    @property
+    def address(self) -> Address:
+        """Return the token's address."""
+        return self.token.address
+
+    @property
+    def symbol(self) -> Symbol:
+        """Return the token's symbol."""
+        return self.token.symbol
+
+    @property
+    def decimals(self) -> Decimals:
+        """Return the token's decimals."""
+        return self.token.decimals
+
+    @property
+    def factor(self) -> FactorId:
+        """Return the token's own factor."""
+        return self.token.factor
+
+
+Asset = Token | WrappedToken
+"""What can be held, lent, owed or pooled."""
+
+
 class Claim(
     msgspec.Struct,
     frozen=True,
@@ -55,7 +109,7 @@ class Claim(
 ):
     """An interest-bearing claim on a token lent to a venue. Quantity: base units of the token at the pinned block."""
 
-    token: Token
+    token: Asset
     venue: VenueId
     market: MarketId = ""
     annual_rate: Wad = msgspec.field(default_factory=Wad.zero)
@@ -76,7 +130,7 @@ class Debt(
 ):
     """A token owed to a venue. Quantity: negative, base units of the token at the pinned block."""
 
-    token: Token
+    token: Asset
     venue: VenueId
     market: MarketId = ""
     annual_rate: Wad = msgspec.field(default_factory=Wad.zero)
@@ -166,8 +220,8 @@ class UniswapV2Share(
 
     chain_id: ChainId
     pool: Address
-    token0: Token
-    token1: Token
+    token0: Asset
+    token1: Asset
     liquidity_per_share: Wad
 
     def __post_init__(self) -> None:
@@ -187,8 +241,8 @@ class UniswapV3Liquidity(
 
     chain_id: ChainId
     pool: Address
-    token0: Token
-    token1: Token
+    token0: Asset
+    token1: Asset
     tick_lower: Tick
     tick_upper: Tick
 
@@ -196,25 +250,6 @@ class UniswapV3Liquidity(
         """Refuse an empty or inverted range."""
         if self.tick_lower >= self.tick_upper:
             raise ValueError(f"tick_lower must be below tick_upper, got {self.tick_lower} and {self.tick_upper}")
-
-
-class WrappedToken(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    tag_field="kind",
-    tag="wrapped_token",
-):
-    """A staked or wrapped token, redeemable for ``index`` of the underlying. Quantity: base units of the wrapper."""
-
-    token: Token
-    underlying: Token
-    index: Wad
-
-    def __post_init__(self) -> None:
-        """Refuse a negative index."""
-        _not_negative("index", self.index)
 
 
 Instrument = Token | Claim | Debt | Perpetual | Future | Option | UniswapV2Share | UniswapV3Liquidity | WrappedToken

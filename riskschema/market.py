@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from riskschema.buffers import Column
 from riskschema.errors import InvalidData
-from riskschema.instruments import FactorId, Timestamp
+from riskschema.instruments import FactorId, PegKind, Timestamp
 from riskschema.units import WAD, Usd, Wad
 
 HISTORY_PRICE_DECIMALS = 12
@@ -29,6 +29,34 @@ UNNAMED_GROUP: Group = "other"
 """Of a factor that no setting puts anywhere: the most cautious."""
 VOLATILE_GROUPS = tuple(group for group in GROUPS if group != "stablecoin")
 """From the largest assets to the smallest."""
+
+
+class Factor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An entry of the factor list: what is known of a factor besides its prices.
+
+    Names are those that tokens follow. The list is the same for all operators and hashed with the parameters, so that
+    nothing about a factor depends on who holds it.
+    """
+
+    name: FactorId
+    group: Group = UNNAMED_GROUP
+    stream: Annotated[int, Meta(ge=0, le=2**31)]
+    """Number of the factor's own noise where it has no history; no two factors share one."""
+    beta: Annotated[float, Meta(ge=0.0, le=10.0)] | None = None
+    """How it moves with its group's leading factor where it has no history; null: as its group."""
+    underlying: FactorId | None = None
+    """What it is worth an index of: ``ETH``, ``USD``; null: it stands for itself."""
+    peg: PegKind | None = None
+    """How its price may leave underlying x index; null with an underlying: exchanged for it at once."""
+    parity: bool = False
+    """One unit is one unit of the underlying by construction, so it may be valued as such where nobody quotes it."""
+
+    def __post_init__(self) -> None:
+        """Refuse a peg to nothing, and what is pegged to itself."""
+        if self.underlying is None and (self.peg is not None or self.parity):
+            raise ValueError(f"factor {self.name}: a peg needs an underlying")
+        if self.underlying == self.name:
+            raise ValueError(f"factor {self.name}: pegged to itself")
 
 
 class FactorQuote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -25,6 +25,10 @@ from riskschema.units import WAD, Address, Amount, Hash32, Wad
 USD = "USD"
 """The numeraire of venues that price in US dollars."""
 
+OracleKind = Literal["market", "exchange_rate", "capped", "fixed"]
+"""What an oracle follows: the market price; underlying x index, blind to the peg; the same with an index that may not
+grow too fast; nothing."""
+
 SiloId = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
@@ -43,6 +47,23 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError(f"quantity of a {kind} must not be negative, got {self.quantity.wire()}")
 
 
+class VenueOracle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a venue's oracle follows, and when it answers anew. Its answer is the `price` of the term."""
+
+    kind: OracleKind = "market"
+    age: Annotated[int, Meta(ge=0, le=2**31)] = 0
+    """Seconds from the oracle's last update to the pinned block."""
+    deviation: Wad | None = None
+    """Relative move of the market that makes it answer anew (0.005 is 0.5 %); null: usual for the factor's group."""
+    heartbeat: Annotated[int, Meta(ge=1, le=2**31)] | None = None
+    """Seconds after which it answers anew anyway; null: usual for the factor's group."""
+
+    def __post_init__(self) -> None:
+        """Refuse a deviation no feed has."""
+        if self.deviation is not None and not 0 <= self.deviation <= WAD:
+            raise ValueError(f"deviation must be between 0 and 1 (0.005 is 0.5 %), got {self.deviation.wire()}")
+
+
 class CollateralTerm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the venue's rule counts one position of the silo (same order as the positions)."""
 
@@ -52,6 +73,8 @@ class CollateralTerm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The venue oracle's answer at the pinned block, per whole token, in the rule's numeraire."""
     liquidation_bonus: Wad = msgspec.field(default_factory=Wad.zero)
     """Extra share of the collateral a liquidator takes."""
+    oracle: VenueOracle | None = None
+    """Null: nothing is known of it, so it is taken to follow the market as the factor's feeds usually do."""
 
     def __post_init__(self) -> None:
         """Refuse what no venue's rule says, above all percentages and basis points where shares are meant."""
@@ -77,6 +100,8 @@ class WeightedCollateral(
 
     numeraire: FactorId
     """``USD``, or the factor in which the venue's oracle quotes (Morpho: the loan asset)."""
+    numeraire_oracle: OracleKind = "market"
+    """How the venue's oracle sees the numeraire: ``fixed`` where it takes a dollar token for a dollar."""
     terms: tuple[CollateralTerm, ...]
     close_factor: Wad = msgspec.field(default_factory=Wad.one)
     """Largest share of a debt that one liquidation repays."""

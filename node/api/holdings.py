@@ -10,6 +10,7 @@ from msgspec import Meta
 from attest.reports.attestation import Document
 from riskschema.assessment import Assessment
 from riskschema.instruments import (
+    Asset,
     Claim,
     Debt,
     FactorId,
@@ -123,19 +124,21 @@ def position_documents(
 def factors_of(instrument: Instrument) -> tuple[FactorId, ...]:
     """Return the factors that an instrument's value follows, sorted."""
     match instrument:
-        case Token():
-            found = {instrument.factor}
+        case Token() | WrappedToken():
+            found = {_followed(instrument)}
         case Claim() | Debt():
-            found = {instrument.token.factor}
-        case WrappedToken():
-            found = {instrument.underlying.factor}
+            found = {_followed(instrument.token)}
         case UniswapV2Share() | UniswapV3Liquidity():
-            found = {instrument.token0.factor, instrument.token1.factor}
+            found = {_followed(instrument.token0), _followed(instrument.token1)}
         case Perpetual() | Future():
             found = {instrument.base, instrument.quote}
         case Option():
             found = {instrument.underlying, instrument.quote}
     return tuple(sorted(found))
+
+
+def _followed(asset: Asset) -> FactorId:
+    return asset.underlying.factor if isinstance(asset, WrappedToken) else asset.factor
 
 
 def _silo_documents(silo: Silo, prices: Mapping[FactorId, AgreedPrice], equity: Usd | None) -> list[PositionDocument]:
@@ -151,19 +154,20 @@ def _is_priced(position: Position, prices: Mapping[FactorId, AgreedPrice]) -> bo
 
 
 def _token_value(position: Position, prices: Mapping[FactorId, AgreedPrice]) -> Usd | None:
-    """Return quantity times price, for what is counted in tokens."""
+    """Return quantity times price, for what is counted in tokens with a price of their own (not of what they wrap)."""
     token = _token(position.instrument)
-    if token is None or isinstance(position.instrument, WrappedToken) or token.factor not in prices:
+    wrapped = isinstance(token, WrappedToken) and token.factor == token.underlying.factor
+    if token is None or wrapped or token.factor not in prices:
         return None
     return Usd(position.quantity * prices[token.factor].price // (10**token.decimals * USD_PER_WAD))
 
 
-def _token(instrument: Instrument) -> Token | None:
+def _token(instrument: Instrument) -> Asset | None:
     """Return the token whose base units are the instrument's quantity."""
     match instrument:
-        case Token():
+        case Token() | WrappedToken():
             return instrument
-        case Claim() | Debt() | WrappedToken():
+        case Claim() | Debt():
             return instrument.token
         case _:
             return None

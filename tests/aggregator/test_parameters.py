@@ -63,6 +63,15 @@ def test_every_number_has_its_reason_beside_it() -> None:
         ("joint_moves = [0, -1, 1, -2, 2, -3, 3]", "joint_moves = []", r"grid\.joint_moves: is empty"),
         ("stablecoin = 0.006", "stablecoin = 0.06", r"volatility\.default_annual\.stablecoin"),
         ("btc = [0.44, 1.14, 2.33]", "btc = [0.44, 0.44, 2.33]", r"regime\.thresholds\.btc"),
+        ('name = "CRV",', 'name = "LDO",', r"factors: a name is there twice"),
+        ("stream = 7 }", "stream = 8 }", r"factors: two share a stream"),
+        ('underlying = "BTC"', 'underlying = "XBT"', r"factors: WBTC is pegged to XBT, which is not listed"),
+        (
+            '"RETH", group = "eth", stream = 43, underlying = "ETH"',
+            '"RETH", group = "eth", stream = 43, underlying = "STETH"',
+            r"factors: RETH has a peg of its own to STETH, which",
+        ),
+        ('underlying = "DAI" }', 'underlying = "ETH" }', r"factors: SDAI is exchanged for ETH, which has no peg"),
         ('name = "may_2021_rebound"', 'name = "may_2021"', r"stress\.crises: a name is there twice"),
     ],
 )

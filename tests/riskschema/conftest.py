@@ -30,6 +30,7 @@ from riskschema.portfolio import (
     Position,
     Silo,
     Unread,
+    VenueOracle,
     WeightedCollateral,
 )
 from riskschema.units import WAD, Address, Amount, FixedPoint, Hash32, Probability, Usd, Wad
@@ -221,6 +222,7 @@ SPECIAL: dict[Any, Callable[[], Strategy]] = {
     UniswapV3Liquidity: ranges,
     WrappedToken: lambda: struct_values(WrappedToken, index=not_negative()),
     CollateralTerm: collateral_terms,
+    VenueOracle: lambda: struct_values(VenueOracle, deviation=st.none() | between(0, WAD)),
     Position: positions,
     Silo: silos,
     Unread: lambda: struct_values(Unread, **places()),

@@ -6,7 +6,7 @@ import pytest
 
 from riskschema.buffers import Column
 from riskschema.errors import InvalidData
-from riskschema.market import FactorQuote, HourlyHistory, MarketState
+from riskschema.market import Factor, FactorQuote, HourlyHistory, MarketState
 from riskschema.units import Usd, Wad
 
 
@@ -88,3 +88,16 @@ def test_a_factor_is_found_or_refused_by_name():
     with pytest.raises(InvalidData, match="no quote of factor 'DOGE'") as refusal:
         market.quote("DOGE")
     assert refusal.value.code == "factor_unknown"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"peg": "staking"}, "STETH: a peg needs an underlying"),
+        ({"parity": True}, "STETH: a peg needs an underlying"),
+        ({"underlying": "STETH"}, "STETH: pegged to itself"),
+    ],
+)
+def test_a_factor_pegged_to_nothing_or_to_itself_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        Factor(name="STETH", stream=1, **change)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riskschema.codec import from_builtins
+from riskschema.codec import decode_json, encode_json, from_builtins
 from riskschema.errors import InvalidData
 from riskschema.instruments import (
     Claim,
@@ -27,6 +27,7 @@ from riskschema.portfolio import (
     Position,
     Silo,
     Unread,
+    VenueOracle,
     WeightedCollateral,
 )
 from riskschema.units import WAD, ZERO_ADDRESS, Address, Amount, Wad
@@ -94,6 +95,7 @@ TERM = CollateralTerm(weight=Wad(1), price=Wad(1))
         (lambda: msgspec.structs.replace(TERM, liquidation_bonus=Wad(500 * WAD)), "liquidation_bonus must be"),
         (lambda: weighted(close_factor=Wad(50 * WAD)), "close_factor must be between 0 and 1"),
         (lambda: MarginFraction(numeraire="USD", fractions=(Wad(-1),), entry_value=Wad(0)), r"fractions\[0\]"),
+        (lambda: VenueOracle(deviation=Wad(5 * WAD)), "deviation must be between 0 and 1"),
         (lambda: silo(health=Wad(-1)), "health must not be negative"),
         (lambda: silo(rule=weighted(terms=(TERM,))), "rule.terms has 1 entries for 0 positions"),
         (lambda: silo(rule=margin(Wad(1))), "rule.fractions has 1 entries for 0 positions"),
@@ -103,6 +105,15 @@ TERM = CollateralTerm(weight=Wad(1), price=Wad(1))
 def test_what_no_venue_can_say_is_refused_by_the_name_of_the_field(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_claims_and_debts_hold_wrapped_tokens_as_they_hold_tokens():
+    wrapper = msgspec.structs.replace(ETH, symbol="wstETH", factor="WSTETH")
+    wrapped = WrappedToken(token=wrapper, underlying=ETH, index=Wad(WAD), peg="staking")
+    lent = Claim(token=wrapped, venue="aave_v3:1:main")
+    assert (lent.token.factor, lent.token.symbol, lent.token.decimals) == ("WSTETH", "wstETH", ETH.decimals)
+    assert (lent.token.address, lent.token.chain_id) == (ETH.address, ETH.chain_id)
+    assert decode_json(encode_json(lent), Claim, what="claim") == lent
 
 
 def option(strike: Wad) -> Option:
