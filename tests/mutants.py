@@ -187,8 +187,11 @@ def require_green(area: str) -> None:
 def work(waiting: queue.SimpleQueue[Mutant], written: threading.Lock) -> None:
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy = make_copy(Path(folder))
-        while not waiting.empty():
-            mutant, begin = waiting.get(), time.monotonic()
+        while True:
+            try:
+                mutant, begin = waiting.get_nowait(), time.monotonic()
+            except queue.Empty:
+                return
             row = {**vars(mutant), "survives": survives(copy, mutant), "seconds": round(time.monotonic() - begin)}
             with written, RESULTS.open("a") as results:
                 results.write(json.dumps(row) + "\n")
