@@ -74,7 +74,7 @@ class AccountReader:
         if row is None:
             return None
         nodes = await self._proof_nodes(connection, key)
-        return next(_unpack(key, row, nodes, lambda each: each == wanted), None)
+        return next(_unpack(key, row, nodes, lambda each: each == wanted), None) if nodes is not None else None
 
     async def page(
         self, connection: AsyncConnection, key: Key, after: Address | None, limit: int | None
@@ -93,18 +93,22 @@ class AccountReader:
         async with connection.stream(query) as rows:
             async for row in rows:
                 nodes = await self._proof_nodes(connection, key)
+                if nodes is None:
+                    return ()
                 found += _unpack(key, row, nodes, lambda each: each > above)
                 if limit is not None and len(found) >= limit:
                     break
         return tuple(found[:limit])
 
-    async def _proof_nodes(self, connection: AsyncConnection, key: Key) -> ProofNodes:
+    async def _proof_nodes(self, connection: AsyncConnection, key: Key) -> ProofNodes | None:
         known = self._nodes.get(key)
         if known is None:
             query = select(PROOF_NODES.c.nodes).where(
                 PROOF_NODES.c.config_digest == key[0], PROOF_NODES.c.round == key[1]
             )
-            packed = (await connection.execute(query)).scalar_one()
+            packed = (await connection.execute(query)).scalar_one_or_none()
+            if packed is None:  # the round was pruned after its chunk was read
+                return None
             with _whole(key):
                 known = unpack_nodes(bytes(packed))
             self._nodes[key] = known

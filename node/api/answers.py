@@ -208,8 +208,7 @@ class Answers:
             report = await self._read(self._store.report(self._network, round_number))
             kept = certified_report(report) if report is not None else None
             if kept is None:
-                detail = f"no certified report of round {round_number} is kept here"
-                raise Problem(404, "round_unknown", detail, round_number=round_number)
+                raise _round_unknown(round_number)
             self._remember(kept)
         return kept
 
@@ -242,6 +241,9 @@ class Answers:
         round_number = certified.report.round
         account = await self._read(self._store.account(self._network, round_number, subject))
         if account is None:
+            if await self._read(self._store.report(self._network, round_number)) is None:  # pruned since it was kept
+                self._reports.pop(round_number, None)
+                raise _round_unknown(round_number)
             venues = ", ".join(rule.venue for rule in self._committee.venues)
             detail = (
                 f"{subject} is not in the report of round {round_number}: no event of these venues names it, "
@@ -279,3 +281,8 @@ class Answers:
         )
         self._cache.put(key, answer)
         return answer
+
+
+def _round_unknown(round_number: int) -> Problem:
+    detail = f"no certified report of round {round_number} is kept here"
+    return Problem(404, "round_unknown", detail, round_number=round_number)

@@ -28,6 +28,7 @@ ANSWERS_PER_SECOND = 50
 """Of all connections together; whoever asks more often waits."""
 ASK_SECONDS = 5.0
 MAX_STATUS_BYTES = 1 << 20
+READ_BYTES = 1 << 16
 CANNOT_SAY = "signer_silent"
 
 
@@ -88,9 +89,11 @@ async def ask_status(session: aiohttp.ClientSession, url: str) -> StatusDocument
     try:
         async with session.get(f"{url}/status", timeout=timeout) as response:
             response.raise_for_status()
-            if (response.content_length or 0) > MAX_STATUS_BYTES:
-                raise TransientError(f"{url}/status: longer than {MAX_STATUS_BYTES} bytes", code=CANNOT_SAY)
-            body = await response.read()
+            body = b""
+            async for part in response.content.iter_chunked(READ_BYTES):
+                body += part
+                if len(body) > MAX_STATUS_BYTES:
+                    raise TransientError(f"{url}/status: longer than {MAX_STATUS_BYTES} bytes", code=CANNOT_SAY)
         return decode_json(body, StatusDocument, what=f"{url}/status")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise TransientError(f"{url}/status: {error or 'no answer in time'}", code=CANNOT_SAY) from error

@@ -107,10 +107,11 @@ def open_listener(host: str, port: int, *, setting: str = "--port") -> socket.so
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((host, port))
         opened.listen()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a name with a label of more than 63 letters has no encoding
         opened.close()
+        why = (error.strerror if isinstance(error, OSError) else None) or error
         raise InvalidData(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another port with {setting}, or "
+            f"cannot listen on {host}:{port}: {why}; choose another port with {setting}, or "
             f"{setting} 0 for any free one",
             code="invalid_settings",
         ) from error

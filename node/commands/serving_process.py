@@ -121,6 +121,9 @@ class _Keeper:
             except TimeoutError:
                 process.kill()
                 return f"silent for {SILENT_SECONDS:g} s"
+            except ValueError:  # longer than the stream keeps
+                process.kill()
+                return "wrote a line that has no end"
             if not line:
                 return f"exit status {await process.wait()}"
             if line == READY:

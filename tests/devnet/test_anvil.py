@@ -102,7 +102,7 @@ def test_a_revert_puts_back_balances_time_and_blocks(chain: Devnet) -> None:
 
 
 def test_the_command_prints_where_the_chain_is_and_stops_cleanly_when_told_to(devnet: Devnet) -> None:
-    command = [sys.executable, "-m", "devnet", "--port", "0", "--json"]
+    command = [sys.executable, "-m", "node.cli", "devnet", "--json"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROJECT_ROOT
     ) as child:

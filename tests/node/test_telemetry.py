@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from node.cli.endings import INTERRUPTED, ending_in_log
 from node.status import NodeStatus
 from node.telemetry import _CHATTY_LIBRARIES, REDACTED, Metrics, configure_logging, redact, redact_urls
 from riskschema.rounds import RoundStep, StoreSize
@@ -236,3 +237,12 @@ def test_warnings_forgotten_tasks_and_the_last_traceback_are_json_too() -> None:
     assert events[3]["event"] == "ended by a defect"
     assert "RuntimeError" in events[3]["exception"]
     assert "secret" not in done.stderr
+
+
+def test_an_interrupt_is_the_last_line_of_a_json_log_and_130() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    with pytest.raises(SystemExit) as ended, ending_in_log(as_json=True):
+        raise KeyboardInterrupt
+    assert ended.value.code == INTERRUPTED
+    assert json.loads(stream.getvalue().splitlines()[-1])["event"] == "interrupted"

@@ -53,6 +53,16 @@ async def test_an_account_is_told_with_assessment_leaf_proof_and_certificate(sto
     assert body["valid_until"] == body["observed_at"] + 3600
 
 
+async def test_a_round_that_was_pruned_since_it_was_asked_for_is_unknown_and_not_its_accounts(stored_world, alice, bob):
+    await stored_world.certify(7, alice, bob)
+    await stored_world.certify(8, alice, bob)
+    async with stored_world.client() as client:
+        assert (await client.get(f"/v1/accounts/{alice}?round=7")).status == 200
+        await stored_world.store.prune(stored_world.config_digest, below_round=8)
+        response = await client.get(f"/v1/accounts/{bob}?round=7")
+        assert (response.status, (await response.json())["code"]) == (404, "round_unknown")
+
+
 async def test_a_stranger_checks_what_the_api_answers_without_asking_it_again(stored_world, alice, bob, carol):
     certificate = await stored_world.certify(7, alice, bob, carol, score=321)
 

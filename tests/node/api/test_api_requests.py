@@ -3,6 +3,7 @@
 import asyncio
 import json
 import resource
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -202,7 +203,18 @@ async def test_a_client_that_takes_nothing_of_its_answers_is_dropped(world, monk
 
 
 async def test_a_client_that_takes_its_answers_slowly_gets_them_all(world, monkeypatch):
-    monkeypatch.setattr(server, "STALLED_SECONDS", 0.5)
+    """Each time it takes something the wait for it ends, however long all of it takes."""
+    limit = 3_600.5
+    monkeypatch.setattr(server, "STALLED_SECONDS", limit)
+    loop, waits = asyncio.get_running_loop(), list[asyncio.TimerHandle]()
+    start = loop.call_later
+
+    def call_later(delay: float, *arguments: Any, **options: Any) -> asyncio.TimerHandle:
+        timer = start(delay, *arguments, **options)
+        waits.extend([timer] * (delay == limit))
+        return timer
+
+    monkeypatch.setattr(loop, "call_later", call_later)
     asked = 300
     async with serve(world.app()) as listening:
         reader, writer = await asyncio.open_connection(listening.host, listening.port, limit=1_000)
@@ -214,6 +226,8 @@ async def test_a_client_that_takes_its_answers_slowly_gets_them_all(world, monke
             await asyncio.sleep(0.002)
         writer.close()
     assert taken.count(b"HTTP/1.1 200 OK") == asked + 1
+    assert len(waits) > 1
+    assert all(timer.cancelled() for timer in waits)
 
 
 class SlowStore(MemoryStore):

@@ -17,8 +17,10 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
-from node.api.monitoring import serve_monitoring
+from node.api.monitoring import MAX_STATUS_BYTES, ask_status, serve_monitoring
 from node.api.server import listening_at, open_listener
 from node.clock import SystemClock
 from node.commands import serving_process as supervisor
@@ -158,6 +160,24 @@ async def test_a_process_that_hangs_is_killed_and_started_again(beside: Beside, 
         os.kill(first, signal.SIGSTOP)
         assert (await beside.get("/v1/rounds/latest"))["round"] == 7
         assert await beside.pid() != first
+
+
+ENDLESS = 'import os, sys, time; os.write(1, b"x" * (1 << 20)); time.sleep(3600)'
+
+
+async def test_a_process_that_writes_a_line_without_end_is_ended_and_started_again(beside: Beside, monkeypatch) -> None:
+    started: list[int] = []
+    start = asyncio.create_subprocess_exec
+
+    async def start_the_first_wrongly(*command: str, **arguments: Any) -> asyncio.subprocess.Process:
+        process = await start(*((sys.executable, "-c", ENDLESS) if not started else command), **arguments)
+        started.append(process.pid)
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start_the_first_wrongly)
+    async with beside.running():
+        assert (await beside.get("/v1/rounds/latest"))["round"] == 7
+    assert len(started) == 2
 
 
 @pytest.mark.skipif(not PROC.exists(), reason="finds the process in /proc")
@@ -323,6 +343,32 @@ async def test_monitoring_makes_its_answers_once_a_second_and_not_once_a_request
         async with client.get("/metrics") as response:
             assert response.status == 200
     assert len(made) == 2
+
+
+async def test_a_status_without_end_is_read_no_further_than_its_limit() -> None:
+    sent = [0]
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()  # chunked: it says no length beforehand
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(b" " * 65_536)
+                sent[0] += 65_536
+        except ConnectionError:
+            return response
+
+    app = web.Application()
+    app.router.add_get("/status", stream)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        with pytest.raises(TransientError, match=f"longer than {MAX_STATUS_BYTES} bytes"):
+            await ask_status(session, str(server.make_url("")).rstrip("/"))
+    assert sent[0] < 16 * MAX_STATUS_BYTES
+
+
+def test_a_host_name_that_cannot_be_one_is_refused_with_the_setting_to_change() -> None:
+    with pytest.raises(InvalidData, match=r"cannot listen on .*choose another port with --port"):
+        open_listener("a" * 64 + ".example", 0)
 
 
 DUMPS = """
