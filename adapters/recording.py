@@ -16,11 +16,13 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from adapters.discovery import discover
 from riskschema.codec import MAX_DOCUMENT_BYTES, decode_json, encode_json
 from riskschema.errors import FatalError, InvalidData
+from riskschema.holders import Log
 from riskschema.instruments import protocol_of
 from riskschema.portfolio import BlockReference, VenueReading
-from riskschema.ports import Call, CallResult, CallReverted, CallSuccess, Log, PinnedReader, ProtocolAdapter
+from riskschema.ports import Call, CallResult, CallReverted, CallSuccess, PinnedReader, ProtocolAdapter
 from riskschema.units import Address, Amount, Hash32
 
 FORMAT: Final = 1
@@ -52,6 +54,8 @@ class RecordedLog(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     topics: tuple[Hash32, ...]
     data: HexBytes
     block_number: int
+    index: int = 0
+    block_hash: Hash32 = Hash32(bytes(32))
 
 
 class RecordedQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -224,7 +228,9 @@ async def record(
     recorder = RecordingReader(reader)
     reading = await adapter.read(recorder, accounts)
     if start_block is not None:
-        await adapter.discover(recorder, start_block=start_block)
+        found = await discover(adapter, recorder, start_block=start_block)
+        await adapter.books(recorder, found.known)
+        await adapter.holdings(recorder, found.known, found.holders)
     recording = recorder.recording(
         protocol=protocol_of(adapter.venue), deployment=deployment or {}, accounts=accounts, assets=assets
     )
@@ -320,7 +326,12 @@ def _recorded_query(query: _Query, logs: tuple[Log, ...]) -> RecordedQuery:
         from_block=from_block,
         logs=tuple(
             RecordedLog(
-                address=log.address, topics=log.topics, data="0x" + log.data.hex(), block_number=log.block_number
+                address=log.address,
+                topics=log.topics,
+                data="0x" + log.data.hex(),
+                block_number=log.block_number,
+                index=log.index,
+                block_hash=log.block_hash,
             )
             for log in logs
         ),
@@ -334,7 +345,14 @@ def _result(recorded: RecordedCall) -> CallResult:
 
 
 def _log(recorded: RecordedLog) -> Log:
-    return Log(recorded.address, recorded.topics, _bytes(recorded.data), recorded.block_number)
+    return Log(
+        recorded.address,
+        recorded.topics,
+        _bytes(recorded.data),
+        recorded.block_number,
+        recorded.index,
+        recorded.block_hash,
+    )
 
 
 def _bytes(text: str) -> bytes:

@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery
 from riskschema.instruments import FactorId, VenueId
 from riskschema.market import MarketReading
 from riskschema.portfolio import BlockReference, VenueReading
@@ -55,15 +56,6 @@ class CallReverted(msgspec.Struct, frozen=True):
 
 
 CallResult = CallSuccess | CallReverted
-
-
-class Log(msgspec.Struct, frozen=True):
-    """An event log."""
-
-    address: Address
-    topics: tuple[Hash32, ...]
-    data: bytes
-    block_number: int
 
 
 class PinnedReader(Protocol):
@@ -133,8 +125,31 @@ class ProtocolAdapter(Protocol):
         """The deployment's name; it begins with the protocol's, which is the file's: ``aave_v3:1:0x2f39…``."""
         ...
 
-    async def discover(self, reader: PinnedReader, *, start_block: int) -> frozenset[Address]:
-        """Return every account that ever opened a position, from logs."""
+    def log_query(self, known: Known) -> LogQuery:
+        """Return which logs are needed, given what earlier logs said; without addresses: none.
+
+        Pure. What is known only grows, and so do the addresses; the topics never change.
+        """
+        ...
+
+    def fold(self, known: Known, logs: Sequence[Log]) -> Fold:
+        """Return what logs say: what is known after them, and whose holdings they touch.
+
+        Pure; folding two runs of logs one after the other is folding both together. A log that means nothing here is
+        passed over.
+
+        Args:
+            known: After the logs before.
+            logs: In the order of the chain.
+        """
+        ...
+
+    async def books(self, reader: PinnedReader, known: Known) -> tuple[Book, ...]:
+        """Return the venue's books at the pinned block: their totals, and what a unit is worth."""
+        ...
+
+    async def holdings(self, reader: PinnedReader, known: Known, holders: Sequence[Holder]) -> tuple[int | None, ...]:
+        """Return the units of each holder at the pinned block; None where the contract refuses to tell."""
         ...
 
     async def read(self, reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:

@@ -23,8 +23,9 @@ from typing import Any
 import msgspec
 
 from riskschema.errors import TransientError
+from riskschema.holders import Log
 from riskschema.portfolio import BlockReference
-from riskschema.ports import CallReverted, Log
+from riskschema.ports import CallReverted
 from riskschema.units import Address, Hash32
 
 REVERT_CODES = frozenset({3, -32015})
@@ -165,6 +166,8 @@ def to_log(value: object, where: str) -> Log:
         topics=tuple(_hash32(topic, where) for topic in value["topics"]),
         data=to_bytes(value.get("data"), where),
         block_number=to_quantity(value.get("blockNumber"), where),
+        index=to_quantity(value.get("logIndex"), where),
+        block_hash=_hash32(value.get("blockHash"), where),
     )
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from adapters.chains.answers import RpcAnswer, failure, is_too_many_logs, malformed, to_log
 from adapters.chains.transport import Transport
-from riskschema.ports import Log
+from riskschema.holders import Log
 from riskschema.units import Address, Hash32
 
 MAX_LOGS = 500_000
@@ -77,4 +77,4 @@ def _accepted(answer: RpcAnswer, where: str, wanted: LogFilter, blocks: range) -
     for log in logs:
         if log.block_number not in blocks or not wanted.accepts(log):
             raise malformed(where, f"answered a log of {log.address} at {log.block_number} that was not asked for")
-    return sorted(logs, key=lambda log: log.block_number)
+    return sorted(logs, key=lambda log: log.place)

@@ -12,8 +12,9 @@ from adapters.chains.answers import RpcAnswer, as_revert, failure, to_block, to_
 from adapters.chains.logs import LogFilter, read_logs
 from adapters.chains.transport import BoundedProvider, Transport
 from riskschema.errors import FatalError, TransientError
+from riskschema.holders import Log
 from riskschema.portfolio import BlockReference
-from riskschema.ports import Call, CallResult, CallSuccess, Log
+from riskschema.ports import Call, CallResult, CallSuccess
 from riskschema.units import Address, Hash32
 
 Finality = Literal["latest", "safe", "finalized"]

@@ -15,6 +15,7 @@ import msgspec
 from adapters.abi import Answer, ContractRefusal, Function, Question, address_topic, ask, event_topic, known
 from adapters.places import Place
 from adapters.tokens import factor_of, read_tokens
+from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch
 from riskschema.instruments import Claim, Debt, Token, VenueId
 from riskschema.portfolio import USD, CollateralTerm, Position, Silo, Unread, VenueReading, WeightedCollateral
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
@@ -51,11 +52,23 @@ _EMODE = Function("getEModeCategoryData(uint8)", "((uint16,uint16,uint16,address
 _EMODE_BITMAP = Function("getEModeCategoryCollateralBitmap(uint8)", "(uint256)")
 _BALANCE = Function("balanceOf(address)", "(uint256)")
 
-_SUPPLY_EVENT = event_topic("Supply(address,address,address,uint256,uint16)")
-_BORROW_EVENT = event_topic("Borrow(address,address,address,uint256,uint8,uint256,uint16)")
+_SCALED_TOTAL = Function("scaledTotalSupply()", "(uint256)")
+_SCALED_BALANCE = Function("scaledBalanceOf(address)", "(uint256)")
+_PRINCIPAL = Function("principalBalanceOf(address)", "(uint256)")
+_INCOME = Function("getReserveNormalizedIncome(address)", "(uint256)")
+_OWED = Function("getReserveNormalizedVariableDebt(address)", "(uint256)")
+
 _PROXY_EVENT = event_topic("ProxyCreated(bytes32,address,address)")
-_POOL_ID = Hash32(b"POOL".ljust(32, b"\0"))
+_RESERVE_EVENT = event_topic("ReserveInitialized(address,address,address,address,address)")
 _TRANSFER_EVENT = event_topic("Transfer(address,address,uint256)")
+_TOPICS = ((_PROXY_EVENT, _RESERVE_EVENT, _TRANSFER_EVENT),)
+_POOL, _CONFIGURATOR = "pool", "configurator"
+_PROXIES = {
+    Hash32(b"POOL".ljust(32, b"\0")): _POOL,
+    Hash32(b"POOL_CONFIGURATOR".ljust(32, b"\0")): _CONFIGURATOR,
+}
+_SUPPLY, _VARIABLE, _STABLE = "supply", "debt", "stable_debt"
+"""Kinds of books: a book is called by its kind and the token that keeps it, ``supply:0x…``."""
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -147,21 +160,54 @@ class AaveV3:
         """The deployment's name."""
         return self._place.venue
 
-    async def discover(self, reader: PinnedReader, *, start_block: int) -> frozenset[Address]:
-        """Return every account that ever got interest-bearing tokens: supplied for, or sent (no debt begins without).
+    def log_query(self, known: Known) -> LogQuery:
+        """Ask the provider for the pool and its configurator, that for the reserves, and their tokens for transfers."""
+        named = [address for name, address in known.items() if name in (_POOL, _CONFIGURATOR)]
+        tokens = [Address(name.partition(":")[2]) for name in known if ":" in name]
+        return LogQuery(tuple(dict.fromkeys([self._provider, *named, *tokens])), _TOPICS)
 
-        While the pool does not tell its tokens, its own events say who supplied or borrowed.
-        """
-        try:
-            market = await read_market(reader, self._provider, self._assets)
-            emitters, events = [reserve.a_token for reserve in market.reserves], [_TRANSFER_EVENT]
-        except ContractRefusal:
-            topics = [[_PROXY_EVENT], [_POOL_ID]]
-            created = await reader.logs(addresses=[self._provider], topics=topics, from_block=start_block)
-            emitters, events = [address_topic(log.topics[2]) for log in created], [_SUPPLY_EVENT, _BORROW_EVENT]
-        logs = await reader.logs(addresses=emitters, topics=[events], from_block=start_block)
-        # receiver and onBehalfOf are both the second indexed argument
-        return frozenset({address_topic(log.topics[2]) for log in logs if len(log.topics) >= 3} - {ZERO_ADDRESS})
+    def fold(self, known: Known, logs: Sequence[Log]) -> Fold:
+        """Take tokens from what the provider and the configurator say, and holders from every transfer."""
+        found, touches = dict(known), list[Touch]()
+        books = {name.partition(":")[2]: name for name in found if ":" in name}
+        for log in logs:
+            if log.address in books:
+                if log.topics[0] == _TRANSFER_EVENT and len(log.topics) == 3:
+                    name = books[log.address]
+                    for topic in log.topics[1:]:
+                        touches.append(Touch(name, address_topic(topic), log.block_number, log.index))
+            elif log.address == self._provider:
+                found.update(_proxy(log))
+            elif log.address == found.get(_CONFIGURATOR) and log.topics[0] == _RESERVE_EVENT:
+                tokens = _reserve_tokens(log)
+                found.update(tokens)
+                books.update({name.partition(":")[2]: name for name in tokens})
+        return Fold(found, touches)
+
+    async def books(self, reader: PinnedReader, known: Known) -> tuple[Book, ...]:
+        """Return one book per interest-bearing and debt token; only stable debt has no total of what is held."""
+        pool = known.get(_POOL, ZERO_ADDRESS)
+        kept = [(name, Address(name.partition(":")[2]), asset) for name, asset in sorted(known.items()) if ":" in name]
+        totals = await ask(reader, [(_SCALED_TOTAL, token, ()) for _, token, _ in kept])
+        indexes = await ask(reader, [(_index(name), pool, (asset,)) for name, _, asset in kept])
+        tokens = await read_tokens(reader, [asset for _, _, asset in kept], self._assets)
+        return tuple(
+            _book(name, total, index, tokens[asset])
+            for (name, _, asset), total, index in zip(kept, totals, indexes, strict=True)
+        )
+
+    async def holdings(self, reader: PinnedReader, known: Known, holders: Sequence[Holder]) -> tuple[int | None, ...]:
+        """Return scaled balances; of stable debt what was borrowed, interest up to the last change included."""
+        functions = {_STABLE: _PRINCIPAL}
+        parts = [holder.book.partition(":") for holder in holders]
+        answers = await ask(
+            reader,
+            [
+                (functions.get(kind, _SCALED_BALANCE), Address(token), (holder.account,))
+                for (kind, _, token), holder in zip(parts, holders, strict=True)
+            ],
+        )
+        return tuple(None if isinstance(answer, ContractRefusal) else answer[0] for answer in answers)
 
     async def read(self, reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
         """Read one silo per account that holds or owes anything; what the contracts refuse is in `unread`."""
@@ -199,6 +245,44 @@ class AaveV3:
         close_factor = CLOSE_FACTOR if halved else Wad(WAD)
         rule = WeightedCollateral(numeraire=market.numeraire, terms=terms, close_factor=close_factor)
         return self._place.silo(account, positions=positions, rule=rule, health=held.health)
+
+
+def _proxy(log: Log) -> dict[str, Address]:
+    """Return the pool or its configurator, where the provider says that it made one."""
+    if log.topics[0] != _PROXY_EVENT or len(log.topics) != 4 or log.topics[1] not in _PROXIES:
+        return {}
+    return {_PROXIES[log.topics[1]]: address_topic(log.topics[2])}
+
+
+def _reserve_tokens(log: Log) -> dict[str, Address]:
+    """Return the books of a new reserve (``ReserveInitialized``), each with the asset."""
+    if len(log.topics) != 3 or len(log.data) < 64:
+        return {}
+    asset = address_topic(log.topics[1])
+    stable, variable = (Address("0x" + log.data[at + 12 : at + 32].hex()) for at in (0, 32))
+    tokens = {_SUPPLY: address_topic(log.topics[2]), _VARIABLE: variable, _STABLE: stable}
+    return {f"{kind}:{token}": asset for kind, token in tokens.items() if token != ZERO_ADDRESS}
+
+
+def _index(book: str) -> Function:
+    return _INCOME if book.startswith(f"{_SUPPLY}:") else _OWED
+
+
+def _book(name: str, total: Answer, index: Answer, token: Token | ContractRefusal) -> Book:
+    """Return a book: scaled units grow with the index of their reserve (ray)."""
+    kind = name.partition(":")[0]
+    book = Book(name=name, owed=kind != _SUPPLY)
+    if kind != _STABLE:
+        told = {"refusal": total.code} if isinstance(total, ContractRefusal) else {"total": total[0]}
+        book = msgspec.structs.replace(book, **told)
+    if isinstance(index, ContractRefusal) or isinstance(token, ContractRefusal):
+        return book
+    return msgspec.structs.replace(
+        book,
+        factor=token.factor,
+        numerator=10**27 if kind == _STABLE else index[0],
+        denominator=10 ** (27 + token.decimals),
+    )
 
 
 async def read_market(reader: PinnedReader, provider: Address, assets: AssetFactors) -> Market:

@@ -19,10 +19,11 @@ from msgspec import Meta
 from adapters.abi import Answer, ContractRefusal, Function, Question, address_topic, ask, event_topic, known
 from adapters.places import Place
 from adapters.tokens import read_tokens
+from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch
 from riskschema.instruments import Instrument, Token, UniswapV3Liquidity, VenueId
 from riskschema.portfolio import NoLiquidation, Position, Silo, Unread, VenueReading
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
-from riskschema.units import ZERO_ADDRESS, Address, Amount
+from riskschema.units import ZERO_ADDRESS, Address, Amount, Hash32
 
 PROTOCOL = "uniswap_v3"
 
@@ -33,6 +34,7 @@ Q96, Q128, Q256 = 2**96, 2**128, 2**256
 
 _FACTORY = Function("factory()", "(address)")
 _COUNT = Function("balanceOf(address)", "(uint256)")
+_TOTAL = Function("totalSupply()", "(uint256)")
 _TOKEN_ID = Function("tokenOfOwnerByIndex(address,uint256)", "(uint256)")
 _POSITION = Function(
     "positions(uint256)",
@@ -45,6 +47,8 @@ _TICK = Function("ticks(int24)", "(uint128,int128,uint256,uint256)")
 _POOL_POSITION = Function("positions(bytes32)", "(uint128,uint256,uint256,uint128,uint128)")
 
 _TRANSFER_EVENT = event_topic("Transfer(address,address,uint256)")
+_NOBODY = Hash32(bytes(32))
+_NFTS = "nfts"
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -184,11 +188,34 @@ class UniswapV3:
         """The deployment's name."""
         return self._place.venue
 
-    async def discover(self, reader: PinnedReader, *, start_block: int) -> frozenset[Address]:
-        """Return every account that ever received a position."""
-        logs = await reader.logs(addresses=[self._npm], topics=[[_TRANSFER_EVENT]], from_block=start_block)
-        receivers = {address_topic(log.topics[2]) for log in logs if len(log.topics) == 4}
-        return frozenset(receivers - {ZERO_ADDRESS})
+    def log_query(self, known: Known) -> LogQuery:
+        """Ask the position manager for transfers of NFTs."""
+        return LogQuery((self._npm,), ((_TRANSFER_EVENT,),))
+
+    def fold(self, known: Known, logs: Sequence[Log]) -> Fold:
+        """Take both sides of every transfer; the zero address, which cannot own an NFT, stands for mint and burn."""
+        return Fold(
+            known,
+            [
+                Touch(_NFTS, address_topic(topic), log.block_number, log.index)
+                for log in logs
+                if len(log.topics) == 4
+                for topic in log.topics[1:3]
+                if topic != _NOBODY
+            ],
+        )
+
+    async def books(self, reader: PinnedReader, known: Known) -> tuple[Book, ...]:
+        """Return the one book, in NFTs, which are worth what only their reading tells."""
+        [total] = await ask(reader, [(_TOTAL, self._npm, ())])
+        if isinstance(total, ContractRefusal):
+            return (Book(name=_NFTS, refusal=total.code),)
+        return (Book(name=_NFTS, total=total[0]),)
+
+    async def holdings(self, reader: PinnedReader, known: Known, holders: Sequence[Holder]) -> tuple[int | None, ...]:
+        """Return how many NFTs each account has."""
+        answers = await ask(reader, [(_COUNT, self._npm, (holder.account,)) for holder in holders])
+        return tuple(None if isinstance(answer, ContractRefusal) else answer[0] for answer in answers)
 
     async def read(self, reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
         """Read one silo per account that holds liquidity or uncollected tokens; refusals are `unread`, per NFT."""

@@ -11,6 +11,7 @@ from msgspec import Meta
 from adapters.abi import Answer, ContractRefusal, Function, ask, known
 from adapters.places import Place
 from adapters.tokens import factor_of, read_tokens
+from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery
 from riskschema.instruments import Symbol, Token, VenueId
 from riskschema.portfolio import NoLiquidation, Position, Silo, Unread, VenueReading
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
@@ -54,9 +55,21 @@ class Wallet:
         """The deployment's name."""
         return self._place.venue
 
-    async def discover(self, reader: PinnedReader, *, start_block: int) -> frozenset[Address]:
-        """Return nobody: everyone has a wallet, so it is no reason to look at an account."""
-        return frozenset()
+    def log_query(self, known: Known) -> LogQuery:
+        """Ask for nothing: everyone has a wallet, so it is no reason to look at an account."""
+        return LogQuery(())
+
+    def fold(self, known: Known, logs: Sequence[Log]) -> Fold:
+        """Name nobody."""
+        return Fold(known)
+
+    async def books(self, reader: PinnedReader, known: Known) -> tuple[Book, ...]:
+        """Return none."""
+        return ()
+
+    async def holdings(self, reader: PinnedReader, known: Known, holders: Sequence[Holder]) -> tuple[int | None, ...]:
+        """Tell nothing about holders that no book of this venue has."""
+        return (None,) * len(holders)
 
     async def read(self, reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
         """Read one silo per account that holds anything; a token that refuses is `unread`, the others are kept."""

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from adapters.chains import open_chain
+from adapters.discovery import discover
 from adapters.protocols import discover_protocols
 from node.round.parallel import in_parallel
 from node.settings import Chain, rpc_url
@@ -131,9 +132,7 @@ async def discover_accounts(
         limit: Most accounts of all.
     """
     readable = [venue for venue in venues if venue.chain_id in readers]
-    found = await in_parallel(
-        venue.adapter.discover(readers[venue.chain_id], start_block=venue.start_block) for venue in readable
-    )
+    found = await in_parallel(_holders(venue, readers[venue.chain_id]) for venue in readable)
     named = {
         account
         for venue, accounts in zip(readable, found, strict=True)
@@ -142,6 +141,13 @@ async def discover_accounts(
     first = sorted(set(requested))[:limit]
     others = sorted(named.difference(first))[: limit - len(first)]
     return tuple(sorted((*first, *others)))
+
+
+async def _holders(venue: ConfiguredVenue, reader: PinnedReader) -> set[Address]:
+    """Return the accounts that have something in a book of the venue; or may have, where the contract refuses."""
+    found = await discover(venue.adapter, reader, start_block=venue.start_block)
+    units = await venue.adapter.holdings(reader, found.known, found.holders)
+    return {holder.account for holder, held in zip(found.holders, units, strict=True) if held != 0}
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from adapters.discovery import discover, fold_logs
 from adapters.protocols import load_protocol
 from adapters.recording import RecordingReader, ReplayReader, load_recording, record
 from riskschema.codec import decode_json, encode_json, from_builtins
 from riskschema.errors import InvalidData, TransientError
+from riskschema.holders import Known, Log, LogQuery, Touch
 from riskschema.instruments import Token, chain_of, protocol_of
 from riskschema.portfolio import BlockReference, NoLiquidation, Portfolio, Silo, WeightedCollateral
 from riskschema.ports import (
@@ -22,7 +24,6 @@ from riskschema.ports import (
     CallResult,
     CallReverted,
     CallSuccess,
-    Log,
     PinnedReader,
     ProtocolAdapter,
 )
@@ -189,17 +190,83 @@ class AdapterContract:
         assert (reading.silos, reading.unread) == ((), ())
 
     async def test_who_can_be_liquidated_is_discovered(self, ground: Ground, adapter: ProtocolAdapter) -> None:
-        found = await adapter.discover(ground.reader, start_block=ground.start_block)
+        found = await discover(adapter, ground.reader, start_block=ground.start_block)
         silos = (await adapter.read(ground.reader, ground.accounts)).silos
-        if found:
-            assert {silo.account for silo in silos} <= found
-            assert ZERO_ADDRESS not in found
+        if found.accounts:
+            assert {silo.account for silo in silos} <= found.accounts
         else:  # balances alone are no reason to look at an account: everyone has some
             assert all(isinstance(silo.rule, NoLiquidation) for silo in silos)
 
+    async def test_the_holdings_of_all_who_are_named_sum_to_the_totals_of_the_contracts(
+        self, ground: Ground, adapter: ProtocolAdapter
+    ) -> None:
+        found = await discover(adapter, ground.reader, start_block=ground.start_block)
+        books = await adapter.books(ground.reader, found.known)
+        units = await adapter.holdings(ground.reader, found.known, found.holders)
+
+        assert {book.refusal for book in books} <= {""}
+        assert {holder.book for holder in found.holders} <= {book.name for book in books}
+        assert len({book.name for book in books}) == len(books)
+        sums = dict.fromkeys((book.name for book in books), 0)
+        for holder, held in zip(found.holders, units, strict=True):
+            assert held is not None
+            sums[holder.book] += held
+        for book in books:
+            assert book.total in {None, sums[book.name]}
+            assert book.tokens(sums[book.name]) >= 0
+
+    async def test_logs_in_pieces_say_what_they_say_together(self, ground: Ground, adapter: ProtocolAdapter) -> None:
+        logs = await logs_read(adapter, ground)
+        whole = adapter.fold({}, logs)
+        for pieces in (1, 2, 7):
+            known: Known = {}
+            touches: list[Touch] = []
+            for at in range(0, len(logs), pieces):
+                fold = adapter.fold(known, logs[at : at + pieces])
+                assert set(adapter.log_query(known).addresses) <= set(adapter.log_query(fold.known).addresses)
+                assert adapter.log_query(known).topics == adapter.log_query(fold.known).topics
+                known, touches = fold.known, [*touches, *fold.touches]
+            assert (known, touches) == (dict(whole.known), list(whole.touches))
+
+    async def test_one_query_is_enough_where_logs_name_no_further_contract(
+        self, ground: Ground, adapter: ProtocolAdapter
+    ) -> None:
+        found = await discover(adapter, ground.reader, start_block=ground.start_block)
+        asked: list[LogQuery] = []
+
+        async def nothing(query: LogQuery) -> Sequence[Log]:
+            asked.append(query)
+            return ()
+
+        again = await fold_logs(adapter, found.known, nothing)
+        assert again.known == found.known
+        assert len(asked) <= 1
+
+    async def test_who_holds_is_named_though_every_contract_reverts_but_then_not_counted(
+        self, ground: Ground, adapter: ProtocolAdapter
+    ) -> None:
+        true = await discover(adapter, ground.reader, start_block=ground.start_block)
+        found = await discover(adapter, Reverting(ground.reader), start_block=ground.start_block)
+        assert found == true
+        books = await adapter.books(Reverting(ground.reader), found.known)
+        assert {book.total for book in books} <= {None}
+        for book, sound in zip(books, await adapter.books(ground.reader, found.known), strict=True):
+            assert bool(book.refusal) == (sound.total is not None)
+        units = await adapter.holdings(Reverting(ground.reader), found.known, found.holders)
+        assert set(units) <= {None}
+
     async def test_a_failing_endpoint_is_never_a_reading(self, ground: Ground, adapter: ProtocolAdapter) -> None:
+        failing = Failing(ground.reader.block)
         with pytest.raises(TransientError):
-            await adapter.read(Failing(ground.reader.block), ground.accounts)
+            await adapter.read(failing, ground.accounts)
+        found = await discover(adapter, ground.reader, start_block=ground.start_block)
+        if found.holders:
+            with pytest.raises(TransientError):
+                await discover(adapter, failing, start_block=ground.start_block)
+            with pytest.raises(TransientError):
+                await adapter.books(failing, found.known)
+            with pytest.raises(TransientError):
+                await adapter.holdings(failing, found.known, found.holders)
 
     async def test_reverting_contracts_are_unread_for_every_account(
         self, ground: Ground, adapter: ProtocolAdapter
@@ -253,6 +320,19 @@ class AdapterContract:
                 assert account in named or quantities(found.get(account, [])) == quantities(silos)
             refused += bool(named)
         assert refused > 10
+
+
+async def logs_read(adapter: ProtocolAdapter, ground: Ground) -> list[Log]:
+    """Return all logs of the venue, in the order of the chain."""
+    logs: list[Log] = []
+
+    async def read(query: LogQuery) -> Sequence[Log]:
+        found = await ground.reader.logs(addresses=query.addresses, topics=query.topics, from_block=ground.start_block)
+        logs.extend(found)
+        return found
+
+    await fold_logs(adapter, {}, read)
+    return sorted(logs, key=lambda log: log.place)
 
 
 async def replayed_calls(ground: Ground) -> tuple[ReplayReader, int]:

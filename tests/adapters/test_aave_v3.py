@@ -6,6 +6,7 @@ import pytest
 from eth_hash.auto import keccak
 
 from adapters.chains import PinnedChain
+from adapters.discovery import discover
 from adapters.protocols.aave_v3 import Deployment, adapter
 from devnet.local_chain import Devnet
 from devnet.prices import crash
@@ -145,7 +146,7 @@ async def test_an_account_without_anything_has_no_silo(aave, pin, user):
 async def test_every_seeded_account_is_discovered(aave, pin, everyone):
     reading = await read(aave, pin, everyone)
 
-    found = await aave.discover(await pin(), start_block=0)
+    found = (await discover(aave, await pin(), start_block=0)).accounts
     assert {silo.account for silo in reading.silos} <= found
 
 
@@ -164,7 +165,7 @@ async def test_accounts_of_a_reverting_pool_are_still_discovered(chain, aave, pi
     holders = {silo.account for silo in (await read(aave, pin, everyone)).silos}
     chain.anvil.rpc.request("anvil_setCode", getattr(chain.deployment.aave, broken), REVERT)
 
-    assert holders <= await aave.discover(await pin(), start_block=0)
+    assert holders <= (await discover(aave, await pin(), start_block=0)).accounts
 
 
 async def test_a_missing_contract_is_said_to_be_missing(chain, aave, pin, everyone):

@@ -11,14 +11,16 @@ from eth_abi.abi import encode
 
 import adapters.protocols
 from adapters.abi import Function, event_topic
+from adapters.discovery import discover
 from adapters.protocols import discover_protocols, load_protocol, protocol_names
 from adapters.recording import ReplayReader, read_recording, record
 from devnet.local_chain import Devnet
 from devnet.prices import crash
 from devnet.protocols import deployed_protocols, settings_table
 from riskschema.errors import InvalidData
+from riskschema.holders import Log
 from riskschema.portfolio import BlockReference
-from riskschema.ports import Call, CallResult, CallSuccess, Log
+from riskschema.ports import Call, CallResult, CallSuccess
 from riskschema.units import WAD, Address, Hash32
 from tests.adapters.adapter_contract import ASSETS, NOBODY, AdapterContract, Ground
 from tests.adapters.conftest import Pin
@@ -65,7 +67,7 @@ class TestOnTheLocalChain(AdapterContract):
 
     async def test_nobody_is_discovered_after_the_pinned_block(self, ground: Ground) -> None:
         after = ground.reader.block.number + 1
-        assert await ground.adapter().discover(ground.reader, start_block=after) == frozenset()
+        assert not (await discover(ground.adapter(), ground.reader, start_block=after)).touches
 
     async def test_a_recording_replays_bit_for_bit_after_a_crash(
         self, ground: Ground, chain: Devnet, pin: Pin, tmp_path: Path
@@ -110,10 +112,15 @@ class Shop:
         self, *, addresses: Sequence[Address], topics: Sequence[Sequence[Hash32]], from_block: int
     ) -> tuple[Log, ...]:
         pawned = event_topic("Pawned(address)")
-        return tuple(Log(SHOP, (pawned, Hash32(bytes(12) + account.to_bytes())), b"", 3) for account in PAWNERS)
+        return tuple(
+            Log(SHOP, (pawned, Hash32(bytes(12) + account.to_bytes())), b"", 3, at)
+            for at, account in enumerate(PAWNERS)
+        )
 
     def _answer(self, call: Call) -> bytes:
+        owed = sum(1_000 * WAD for number in range(len(PAWNERS)) if number % 3)
         answers = {
+            Function("owed()", "(uint256)").call(SHOP): encode(["uint256"], [owed]),
             Function("tokens()", "(address,address)").call(SHOP): encode(["address"] * 2, [GOLD, DOLLAR]),
             Function("prices()", "(uint256,uint256)").call(SHOP): encode(["uint256"] * 2, [2_000 * WAD, WAD]),
         }

@@ -366,7 +366,14 @@ TOPICS = [Hash32(bytes([number]) * 32) for number in range(1, 6)]
 
 
 def log(**changed: Any) -> dict[str, Any]:
-    plain = {"address": str(SOMEWHERE), "topics": TOPICS[:2], "data": "0x01", "blockNumber": "0x5"}
+    plain = {
+        "address": str(SOMEWHERE),
+        "topics": TOPICS[:2],
+        "data": "0x01",
+        "blockNumber": "0x5",
+        "logIndex": "0x0",
+        "blockHash": "0x" + "bb" * 32,
+    }
     return plain | changed
 
 

@@ -13,13 +13,21 @@ import pytest
 from adapters.chains.logs import LogFilter, read_logs
 from adapters.chains.transport import BoundedProvider, Transport
 from riskschema.errors import TransientError
-from riskschema.ports import Log
+from riskschema.holders import Log
 from riskschema.units import Address, Hash32
 from tests.adapters.fault_proxy import fault_proxy, http
 
 EMITTER = Address("0x" + "e1" * 20)
 TOPICS = [Hash32("0x" + each * 32) for each in ("a1", "b2", "c3")]
-LOG = {"address": EMITTER, "topics": TOPICS[:2], "data": "0x01", "blockNumber": "0x10"}
+LOG = {
+    "address": EMITTER,
+    "topics": TOPICS[:2],
+    "data": "0x01",
+    "blockNumber": "0x10",
+    "logIndex": "0x3",
+    "blockHash": "0x" + "bb" * 32,
+}
+BLOCK = Hash32("0x" + "bb" * 32)
 WANTED = LogFilter([EMITTER], [[TOPICS[0]], [TOPICS[1], TOPICS[2]]])
 
 
@@ -44,7 +52,7 @@ async def logs_of(result: Any) -> AsyncIterator[Transport]:
 async def test_logs_with_the_topics_that_were_asked_for_are_taken(topics: list[Hash32]) -> None:
     async with logs_of([LOG | {"topics": topics}]) as transport:
         (log,) = await read_logs(transport, WANTED, first=16, last=16, span=10)
-    assert log == Log(address=EMITTER, topics=tuple(topics), data=b"\x01", block_number=16)
+    assert log == Log(address=EMITTER, topics=tuple(topics), data=b"\x01", block_number=16, index=3, block_hash=BLOCK)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +90,8 @@ async def test_logs_that_nobody_asked_for_are_refused(change: dict[str, Any]) ->
         [LOG | {"data": None}],
         [LOG | {"data": "0x1"}],
         [LOG | {"blockNumber": None}],
+        [LOG | {"logIndex": None}],
+        [LOG | {"blockHash": "0x12"}],
     ],
 )
 async def test_what_is_no_list_of_logs_is_a_local_failure(result: Any) -> None:

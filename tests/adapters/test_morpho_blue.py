@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.abi import ContractRefusal
+from adapters.discovery import discover
 from adapters.protocols.morpho_blue import Deployment, Totals, accrue, adapter
 from devnet.local_chain import Devnet
 from devnet.prices import crash
@@ -157,7 +158,7 @@ async def test_a_liquidation_is_read_as_the_contract_left_it(chain, morpho, pin,
 async def test_every_seeded_account_is_discovered(morpho, pin, everyone):
     reading = await morpho.read(await pin(), everyone)
 
-    found = await morpho.discover(await pin(), start_block=0)
+    found = (await discover(morpho, await pin(), start_block=0)).accounts
     assert {silo.account for silo in reading.silos} <= found
     assert len(found) >= 8
 

@@ -16,8 +16,9 @@ from adapters.recording import (
     write_recording,
 )
 from riskschema.errors import FatalError, InvalidData
+from riskschema.holders import Log
 from riskschema.portfolio import BlockReference
-from riskschema.ports import Call, CallReverted, CallSuccess, Log
+from riskschema.ports import Call, CallReverted, CallSuccess
 from riskschema.units import Address, Amount, Hash32
 
 ADDRESSES = st.binary(min_size=20, max_size=20).map(lambda raw: Address("0x" + raw.hex()))
@@ -55,7 +56,14 @@ async def recorded(scripted: Scripted) -> Recording:
 RESULTS = st.one_of(
     st.binary(max_size=70).map(CallSuccess), st.binary(max_size=70).map(lambda data: CallReverted(data, "reverted"))
 )
-LOGS = st.builds(Log, ADDRESSES, st.lists(HASHES, max_size=4).map(tuple), st.binary(max_size=70), st.integers(0, 2**40))
+LOGS = st.builds(
+    Log,
+    ADDRESSES,
+    st.lists(HASHES, max_size=4).map(tuple),
+    st.binary(max_size=70),
+    *[st.integers(0, 2**40)] * 2,
+    HASHES,
+)
 
 
 @given(

@@ -9,16 +9,18 @@ import msgspec
 from adapters.abi import ContractRefusal, Function, address_topic, ask, event_topic, known
 from adapters.places import Place
 from adapters.tokens import read_tokens
+from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch
 from riskschema.instruments import Claim, Debt, Token, VenueId
 from riskschema.portfolio import CollateralTerm, Position, Silo, VenueReading, WeightedCollateral
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
-from riskschema.units import WAD, ZERO_ADDRESS, Address, Amount, Wad
+from riskschema.units import WAD, Address, Amount, Wad
 
 PROTOCOL = "pawn_shop"
 
 _TOKENS = Function("tokens()", "(address,address)")
 _PRICES = Function("prices()", "(uint256,uint256)")
 _PAWN = Function("pawnOf(address)", "(uint256,uint256)")
+_OWED = Function("owed()", "(uint256)")
 _PAWNED = event_topic("Pawned(address)")
 _THRESHOLD = Wad(8 * WAD // 10)
 _LARGEST = 2**127
@@ -46,10 +48,25 @@ class PawnShop:
         """The deployment's name."""
         return self._place.venue
 
-    async def discover(self, reader: PinnedReader, *, start_block: int) -> frozenset[Address]:
-        """Return everyone who ever pawned something."""
-        logs = await reader.logs(addresses=[self._shop], topics=[[_PAWNED]], from_block=start_block)
-        return frozenset(address_topic(log.topics[1]) for log in logs) - {ZERO_ADDRESS}
+    def log_query(self, known: Known) -> LogQuery:
+        """Ask the shop who pawned."""
+        return LogQuery((self._shop,), ((_PAWNED,),))
+
+    def fold(self, known: Known, logs: Sequence[Log]) -> Fold:
+        """Take everyone who ever pawned something."""
+        return Fold(known, [Touch("pawns", address_topic(log.topics[1]), log.block_number, log.index) for log in logs])
+
+    async def books(self, reader: PinnedReader, known: Known) -> tuple[Book, ...]:
+        """Return the debts, of which the shop tells the sum."""
+        [sum_] = await ask(reader, [(_OWED, self._shop, ())])
+        if isinstance(sum_, ContractRefusal):
+            return (Book(name="pawns", owed=True, refusal=sum_.code),)
+        return (Book(name="pawns", owed=True, total=sum_[0], factor="USD", denominator=WAD, numerator=1),)
+
+    async def holdings(self, reader: PinnedReader, known: Known, holders: Sequence[Holder]) -> tuple[int | None, ...]:
+        """Return what each owes."""
+        answers = await ask(reader, [(_PAWN, self._shop, (holder.account,)) for holder in holders])
+        return tuple(None if isinstance(answer, ContractRefusal) else answer[1] for answer in answers)
 
     async def read(self, reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
         """Read one silo per account."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.discovery import discover
 from adapters.protocols import load_protocol
 from adapters.recording import load_recording, read_recording
 from devnet.protocols import deployed_protocols
@@ -43,8 +44,8 @@ def test_a_recording_replays_to_the_reading_of_the_chain(
     assert sorted(encode_json(silo) for silo in replayed.silos) == sorted(encode_json(silo) for silo in silos)
     assert replayed.unread == ()
     start_block = network.devnet.deployment.start_block
-    found = asyncio.run(adapter.discover(load_recording(output), start_block=start_block))
-    assert bool(found) == bool(recording.queries)
+    found = asyncio.run(discover(adapter, load_recording(output), start_block=start_block))
+    assert bool(found.accounts) == bool(recording.queries)
 
 
 def test_what_was_written_is_told_in_a_line(

@@ -12,6 +12,7 @@ from node.round.parallel import in_parallel
 from node.round.reading import ConfiguredVenue, Reading, configured_venues, discover_accounts, read_portfolios
 from node.settings import Chain
 from riskschema.errors import InvalidData, TransientError
+from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch
 from riskschema.instruments import protocol_of, venue_id
 from riskschema.portfolio import BlockReference, NoLiquidation, Portfolio, Silo, Unread, VenueReading
 from riskschema.ports import PinnedReader
@@ -30,6 +31,10 @@ class Pinned:
     def __init__(self, chain_id: int) -> None:
         self.block = BlockReference(chain_id=chain_id, number=5, hash=Hash32(bytes(32)), timestamp=1_700_000_000)
 
+    async def logs(self, *, from_block: int, **_query: Any) -> tuple[Log, ...]:
+        assert from_block == 3
+        return (Log(account(self.block.chain_id), (), b"", from_block),)
+
 
 class Venue:
     """A protocol that names some accounts and reverts for some."""
@@ -43,9 +48,17 @@ class Venue:
         self.reverting = {account(number) for number in reverting}
         self.failing = failing
 
-    async def discover(self, _reader: PinnedReader, *, start_block: int) -> frozenset[Address]:
-        assert start_block == 3
-        return frozenset(map(account, self.named))
+    def log_query(self, _known: Known) -> LogQuery:
+        return LogQuery((account(self.chain_id),))
+
+    def fold(self, known: Known, logs: Sequence[Log]) -> Fold:
+        return Fold(known, [Touch("all", account(number), 3, number) for _ in logs for number in self.named])
+
+    async def books(self, _reader: PinnedReader, _known: Known) -> tuple[Book, ...]:
+        return (Book(name="all"),)
+
+    async def holdings(self, _reader: PinnedReader, _known: Known, holders: Sequence[Holder]) -> tuple[int | None, ...]:
+        return (1,) * len(holders)
 
     async def read(self, _reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
         if self.failing:
