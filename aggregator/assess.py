@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from itertools import compress
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from aggregator.exact.buffers import view8, view32, view64
-from aggregator.exact.units import PER_MILLION, Coarseness, value_unit, whole_parts
+from aggregator.exact.units import FULL_WEIGHT, PER_MILLION, Coarseness, whole_parts
 from aggregator.margin.add_ons import AddOn, factor_add_on
 from aggregator.margin.base_requirement import MEMBERS
 from aggregator.margin.equity import silo_equity
@@ -19,6 +17,7 @@ from aggregator.margin.unified import MarginResult, account_margins, silo_debts
 from aggregator.parameters import Parameters
 from aggregator.probability.score import touch_probability, verdict
 from aggregator.probability.touch import TouchResult, account_touches
+from aggregator.probability.weights import Weights, joint_probability, silo_weights
 from aggregator.valuation.arrays import arrays_digest_chunks, build_arrays
 from aggregator.valuation.money import dollars, usd_ceiling, usd_from_dollars
 from aggregator.valuation.positions import (
@@ -34,7 +33,7 @@ from riskschema.assessment import Assessment, LiquidationPrice, SiloAssessment
 from riskschema.flags import Flag
 from riskschema.market import MarketState
 from riskschema.portfolio import Portfolio
-from riskschema.units import WAD, Probability, Usd, Wad
+from riskschema.units import Probability, Usd, Wad
 
 
 class AssessmentBatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +53,7 @@ class Measures(msgspec.Struct, frozen=True, kw_only=True):
 
     margins: MarginResult
     touches: TouchResult
-    counted: NDArray[np.int8]
+    weights: Weights
 
 
 class _Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,22 +103,10 @@ def assess(portfolios: Sequence[Portfolio], market: MarketState, parameters: Par
 
 def measure(table: PositionTable, arrays: RiskArrays, parameters: Parameters) -> Measures:
     """Return the columns of a position table: the whole numerical work of an assessment."""
-    counted = counted_silos(table, silo_debts(table, arrays), parameters)
-    touches = account_touches(table, arrays, counted, parameters)
+    weights = silo_weights(table, silo_debts(table, arrays), parameters.probability)
+    touches = account_touches(table, arrays, weights, parameters)
     margins = account_margins(table, arrays, touches.touched, parameters)
-    return Measures(margins=margins, touches=touches, counted=counted)
-
-
-def counted_silos(table: PositionTable, debts: NDArray[np.int64], parameters: Parameters) -> NDArray[np.int8]:
-    """Return 1 for each silo that owes at least max(100 USD, .1 % of its account's debts): dust does not decide."""
-    account_silos, unit = view64(table.account_silos), value_unit(view32(table.account_coarseness))
-    per_account = np.diff(account_silos)
-    owed = debts.astype(np.float64) * np.repeat(unit, per_account)
-    total = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(debts)])
-    sums = (total[account_silos[1:]] - total[account_silos[:-1]]).astype(np.float64) * unit
-    model = parameters.probability
-    least = np.maximum(model.minimum_debt_usd, model.minimum_debt_share * sums)
-    return np.asarray(owed >= np.repeat(least, per_account), dtype=np.int8)
+    return Measures(margins=margins, touches=touches, weights=weights)
 
 
 def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessment:
@@ -131,9 +118,16 @@ def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessme
     added = sum(_total(item) for item in add_ons)
     base, net = int(margins.unified[index]), int(margins.net[index])
     initial = Usd(usd_ceiling(base, coarse) + added)
-    liquidatable = any(item.silo.health is not None and item.silo.health < WAD for item in account.silos)
-    chance = touch_probability(
-        int(touches.touches[index]), float(touches.multiplier[index]), context.arrays.blocks, parameters.probability
+    weights = context.measures.weights[first:last].tolist()
+    liquidatable = any(
+        item.liquidatable and weight == FULL_WEIGHT for item, weight in zip(account.silos, weights, strict=True)
+    )
+    chance = joint_probability(
+        weights,
+        touches.joint_touches[first:last].tolist(),
+        touches.joint_multiplier[first:last].tolist(),
+        context.arrays.blocks,
+        parameters.probability,
     )
     floor = max((_unfollowed_floor(item, parameters) for item in account.silos), default=0)
     result = verdict(chance, liquidatable=liquidatable, floor_ppm=floor, model=parameters.probability)
@@ -182,9 +176,8 @@ def _silo_assessment(silo: int, item: ReadSilo, coarse: Coarseness, context: _Co
         context.arrays.blocks,
         parameters.probability,
     )
-    liquidatable = health is not None and health < WAD
     floor = _unfollowed_floor(item, parameters)
-    result = verdict(chance, liquidatable=liquidatable, floor_ppm=floor, model=parameters.probability)
+    result = verdict(chance, liquidatable=item.liquidatable, floor_ppm=floor, model=parameters.probability)
     add_ons = _add_ons(margins.silo_gross[silo].tolist(), coarse, context)
     base = usd_ceiling(int(margins.silo_base[silo]), coarse)
     return SiloAssessment(
@@ -271,5 +264,5 @@ def _maintenance(initial: Usd, parameters: Parameters) -> Usd:
     return Usd(-(-initial * share // PER_MILLION))
 
 
-def _share(count: int, blocks: int) -> Probability:
-    return Probability(-(-count * PER_MILLION // blocks))
+def _share(weighted: int, blocks: int) -> Probability:
+    return Probability(-(-weighted * PER_MILLION // (blocks * FULL_WEIGHT)))

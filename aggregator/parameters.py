@@ -212,8 +212,7 @@ class ProbabilityModel(_Section, frozen=True, kw_only=True, forbid_unknown_field
     score_decades: Annotated[int, Meta(ge=1, le=12)]
     published_floor_ppm: PartsPerMillion
     unfollowed_floor_ppm: PartsPerMillion
-    minimum_debt_usd: Positive
-    minimum_debt_share: Share
+    full_weight_debt_usd: Positive
     grades: Grades
 
 

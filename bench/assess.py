@@ -133,7 +133,7 @@ def timed(function: Callable[[], T]) -> tuple[T, float]:
     return result, time.perf_counter() - start
 
 
-def plain_numpy(table: PositionTable, arrays: RiskArrays, counted: np.ndarray) -> float:
+def plain_numpy(table: PositionTable, arrays: RiskArrays, weights: np.ndarray) -> float:
     """Seconds for the same margins and touches in float64: matrix products and partitions, no explanation."""
     start = time.perf_counter()
     held, columns = book(table), layout(arrays, load_parameters())
@@ -160,7 +160,7 @@ def plain_numpy(table: PositionTable, arrays: RiskArrays, counted: np.ndarray) -
     per_account = np.add.reduceat(quantities, held.account_silos[:-1], axis=0)
     for first in range(0, accounts, 1000):
         base(per_account[first : first + 1000])
-    terms, rules = rule_book(table, counted), rule_rows(arrays)
+    terms, rules = rule_book(table, weights), rule_rows(arrays)
     weights = np.zeros((silos, rules.mantissas.shape[0]))
     np.add.at(weights, (np.repeat(np.arange(silos), np.diff(terms.silo_terms)), terms.rows), terms.lots.astype(float))
     low, high = rules.lowest.astype(np.float64), rules.highest.astype(np.float64)
@@ -183,7 +183,7 @@ def main(accounts: int, output: Path | None) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     _, thousand = timed(lambda: assess(portfolios[:1000], state, parameters))
     _, everything = timed(lambda: assess(portfolios, state, parameters))
-    reference = plain_numpy(table, arrays, found.counted)
+    reference = plain_numpy(table, arrays, found.weights)
     results = {
         "accounts": accounts,
         "positions": len(view32(table.rows)),

@@ -87,6 +87,10 @@ class PositionTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """int32 (silos,): equal for the silos of an account that share their collateral."""
     silo_chains: Column
     """int32 (silos,)."""
+    silo_liquidatable: Column
+    """int32 (silos,): 1 where the venue's own health is below 1."""
+    silo_unpriced_debts: Column
+    """int32 (silos,): 1 where something owed has no price."""
     rows: Column
     """int32 (positions,): market row."""
     lots: Column

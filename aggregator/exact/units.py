@@ -52,6 +52,8 @@ USD_UNIT = 10**8
 """Dollar amounts are published in units of 10^-8."""
 PER_MILLE = 1_000
 PER_MILLION = 1_000_000
+FULL_WEIGHT = 10_000
+"""Of a silo that decides its account's probability by itself: the finest part, .0001, is where the score begins."""
 
 
 def lot_exponent(reference: float) -> LotExponent:

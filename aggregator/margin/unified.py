@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from aggregator.exact.compilation import compiled
 from aggregator.exact.sums import column_values, product
-from aggregator.exact.units import PER_MILLE
+from aggregator.exact.units import FULL_WEIGHT, PER_MILLE
 from aggregator.margin.base_requirement import (
     DELTA_FLOOR,
     GRID,
@@ -38,6 +38,7 @@ from aggregator.valuation.books import Book, Layout, MarketRows, book, layout, m
 from riskschema.arrays import PositionTable, RiskArrays
 
 Ints = NDArray[np.int64]
+Int16s = NDArray[np.int16]
 
 SILO, GROUP, CHAIN, ALL = 0, 1, 2, 3
 LEVELS = 4
@@ -63,8 +64,8 @@ class Work(NamedTuple):
     columns: Layout
     tree: Tree
     tail: Tail
-    touched: NDArray[np.int8]
-    """Shape (accounts, blocks): 1 where a silo of the account is liquidated on the path."""
+    touched: Int16s
+    """Shape (accounts, blocks): largest weight of the account's silos that are liquidated on the path."""
     result: MarginResult
 
 
@@ -123,15 +124,17 @@ def clear(level: int, tree: Tree) -> None:
 
 
 @compiled
-def standing(level: int, touched: NDArray[np.int8], work: Work) -> int:
-    """Return the share of the node's tail paths on which no silo is liquidated, in parts per thousand."""
+def standing(level: int, touched: Int16s, work: Work) -> int:
+    """Return the share of the node's tail paths on which no silo is liquidated, in parts per thousand.
+
+    A path on which only silos of little weight are liquidated counts in part.
+    """
     # The fitted set alone has dates: its columns are the paths that liquidations were looked for on.
     start, size, kept = variant_start(0, work.columns), tail_size(work.columns), 0
     fill_tail(work.tree.values[level], start, work.columns, work.tail)
     for index in range(size):
-        if not touched[work.tail.columns[index] - start]:
-            kept += 1
-    return PER_MILLE * kept // size
+        kept += FULL_WEIGHT - touched[work.tail.columns[index] - start]
+    return PER_MILLE * kept // (size * FULL_WEIGHT)
 
 
 @compiled
@@ -209,7 +212,7 @@ def allocate(account: int, whole: Requirement, work: Work) -> None:
 
 
 @compiled
-def margins(held: Book, rows: MarketRows, columns: Layout, touched: NDArray[np.int8], result: MarginResult) -> None:
+def margins(held: Book, rows: MarketRows, columns: Layout, touched: Int16s, result: MarginResult) -> None:
     """Work through all accounts; `result` holds zeros and receives everything."""
     width, factors, size = rows.mantissas.shape[1], result.silo_gross.shape[1], tail_size(columns)
     tree = Tree(
@@ -254,15 +257,13 @@ def silo_debts(table: PositionTable, arrays: RiskArrays) -> Ints:
     return debts
 
 
-def account_margins(
-    table: PositionTable, arrays: RiskArrays, touched: NDArray[np.int8], parameters: Parameters
-) -> MarginResult:
+def account_margins(table: PositionTable, arrays: RiskArrays, touched: Int16s, parameters: Parameters) -> MarginResult:
     """Return the margin columns of all accounts of `table`.
 
     Args:
         table: The accounts.
         arrays: The round's arrays.
-        touched: Shape (accounts, blocks): 1 where a silo of the account is liquidated on the path.
+        touched: Shape (accounts, blocks): largest weight of the account's silos that are liquidated on the path.
         parameters: The parameter file.
     """
     held = book(table)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aggregator.exact.compilation import compiled
 from aggregator.exact.sums import fold
@@ -19,25 +18,25 @@ from aggregator.probability.liquidation import walk
 from aggregator.probability.score import safe_multiplier
 from aggregator.probability.stretch import NEVER, multiplier, path_stretch, surplus_now
 from aggregator.scenarios.columns import PATH_COLUMNS
-from aggregator.valuation.books import Floats, Int8s, Int32s, Ints, RuleBook, RuleRows, rule_book, rule_rows
+from aggregator.valuation.books import Floats, Int16s, Int32s, Ints, RuleBook, RuleRows, rule_book, rule_rows
 from riskschema.arrays import PositionTable, RiskArrays
 
 
 class TouchResult(NamedTuple):
     """Columns per account and per silo."""
 
-    touches: Ints
-    """Paths on which any counted silo of the account touches."""
     insolvencies: Ints
-    """Paths that leave a counted silo with debt and no collateral."""
-    multiplier: Floats
-    """Factor on the moves at which the wanted rank of paths touches; below 1 when so many touch already."""
+    """Sum over paths of the largest weight of a silo that is left with debt and no collateral."""
     loss: Floats
     """Sum over paths of what liquidations cost the holder, in dollars."""
     silo_touches: Ints
     silo_multiplier: Floats
-    touched: Int8s
-    """Shape (accounts, blocks): 1 where a counted silo touches on the path."""
+    """Factor on the moves at which the wanted rank of paths touches; below 1 when so many touch already."""
+    joint_touches: Ints
+    """Per silo: paths on which any silo of its account touches that weighs at least as much."""
+    joint_multiplier: Floats
+    touched: Int16s
+    """Shape (accounts, blocks): the largest weight of a silo that touches on the path."""
 
 
 class Wanted(NamedTuple):
@@ -57,9 +56,19 @@ class Paths(NamedTuple):
     low: Ints
     stretch: Floats
     joint: Floats
-    touched: Int8s
-    insolvent: Int8s
+    touched: Int16s
+    insolvent: Int16s
     ranked: Floats
+
+
+class Work(NamedTuple):
+    """What the kernels of one batch read and write."""
+
+    held: RuleBook
+    rows: RuleRows
+    wanted: Wanted
+    paths: Paths
+    result: TouchResult
 
 
 @compiled
@@ -121,20 +130,68 @@ def stretch_paths(silo: int, held: RuleBook, rows: RuleRows, wanted: Wanted, pat
 @compiled
 def touch_silo(silo: int, held: RuleBook, rows: RuleRows, wanted: Wanted, paths: Paths) -> tuple[int, float]:
     """Return a silo's touches and what they cost in dollars over all paths; mark them in `paths`."""
-    found, lost = 0, 0.0
+    found, lost, weight = 0, 0.0, held.weights[silo]
     stretch_paths(silo, held, rows, wanted, paths)
     for b in range(paths.bound.size):
-        if paths.bound[b] < 0:
+        if held.liquidatable[silo]:
+            paths.stretch[b] = 0.0
+        if held.liquidatable[silo] or paths.bound[b] < 0:
             found += 1
             outcome = walk(silo, 1 + b * PATH_COLUMNS, held, rows, wanted.repayments)
             lost += outcome.loss * held.value_units[silo]
-            if held.counted[silo]:
-                paths.touched[b] = 1
-                if outcome.insolvent:
-                    paths.insolvent[b] = 1
-        if held.counted[silo]:
+            paths.touched[b] = max(paths.touched[b], weight)
+            if outcome.insolvent:
+                paths.insolvent[b] = max(paths.insolvent[b], weight)
+        if weight:
             paths.joint[b] = min(paths.joint[b], paths.stretch[b])
     return found, lost
+
+
+@compiled
+def heaviest_first(first: int, last: int, weights: Int16s) -> Ints:
+    """Return the silos from `first` to before `last`, those of the largest weight first."""
+    order = np.arange(first, last)
+    for place in range(1, order.size):
+        silo, hole = order[place], place
+        while hole > 0 and weights[order[hole - 1]] < weights[silo]:
+            order[hole] = order[hole - 1]
+            hole -= 1
+        order[hole] = silo
+    return order
+
+
+@compiled
+def note_set(silos: Ints, work: Work) -> None:
+    """Write what the silos so far touch together, as the columns of `silos`: the lightest of them."""
+    touched = np.count_nonzero(work.paths.touched)
+    joint = min(smallest(work.paths.joint, work.paths.ranked), work.wanted.far)
+    for silo in silos:
+        work.result.joint_touches[silo] = touched
+        work.result.joint_multiplier[silo] = joint
+
+
+@compiled
+def touch_account(account: int, work: Work) -> None:
+    """Fill one account's columns, from its heaviest silos on: each set of silos is the one before and more."""
+    held, paths, result = work.held, work.paths, work.result
+    paths.joint[:] = NEVER
+    paths.touched[:] = 0
+    paths.insolvent[:] = 0
+    order, begin = heaviest_first(held.account_silos[account], held.account_silos[account + 1], held.weights), 0
+    for place in range(order.size):
+        silo = order[place]
+        result.silo_multiplier[silo] = work.wanted.far
+        if held.liquidatable[silo] or held.silo_terms[silo] < held.silo_terms[silo + 1]:
+            found, lost = touch_silo(silo, held, work.rows, work.wanted, paths)
+            result.silo_touches[silo] = found
+            result.loss[account] += lost
+            result.silo_multiplier[silo] = min(smallest(paths.stretch, paths.ranked), work.wanted.far)
+        if place + 1 == order.size or held.weights[order[place + 1]] < held.weights[silo]:
+            note_set(order[begin : place + 1], work)
+            begin = place + 1
+    result.touched[account] = paths.touched
+    for b in range(paths.insolvent.size):
+        result.insolvencies[account] += paths.insolvent[b]
 
 
 @compiled
@@ -153,49 +210,34 @@ def touches(held: RuleBook, rows: RuleRows, wanted: Wanted, result: TouchResult)
         np.zeros(blocks, dtype=np.int64),
         np.zeros(blocks),
         np.zeros(blocks),
-        np.zeros(blocks, dtype=np.int8),
-        np.zeros(blocks, dtype=np.int8),
+        np.zeros(blocks, dtype=np.int16),
+        np.zeros(blocks, dtype=np.int16),
         np.zeros(wanted.rank),
     )
+    work = Work(held, rows, wanted, paths, result)
     for account in range(held.account_silos.size - 1):
-        paths.joint[:] = NEVER
-        paths.touched[:] = 0
-        paths.insolvent[:] = 0
-        for silo in range(held.account_silos[account], held.account_silos[account + 1]):
-            result.silo_multiplier[silo] = NEVER
-            if held.silo_terms[silo] < held.silo_terms[silo + 1]:
-                found, lost = touch_silo(silo, held, rows, wanted, paths)
-                result.silo_touches[silo] = found
-                result.loss[account] += lost
-                result.silo_multiplier[silo] = smallest(paths.stretch, paths.ranked)
-        result.touched[account] = paths.touched
-        for b in range(blocks):
-            result.touches[account] += paths.touched[b]
-            result.insolvencies[account] += paths.insolvent[b]
-        result.multiplier[account] = smallest(paths.joint, paths.ranked)
+        touch_account(account, work)
 
 
-def account_touches(
-    table: PositionTable, arrays: RiskArrays, counted: NDArray[np.int8], parameters: Parameters
-) -> TouchResult:
+def account_touches(table: PositionTable, arrays: RiskArrays, weights: Int16s, parameters: Parameters) -> TouchResult:
     """Return touches, multipliers and losses of all accounts of `table`.
 
     Args:
         table: The accounts.
         arrays: The round's arrays.
-        counted: Per silo: 1 where its debt is large enough to decide the account's probability.
+        weights: Per silo: how much it decides about its account's probability, in parts per ten thousand.
         parameters: The parameter file.
     """
-    held = rule_book(table, counted)
+    held = rule_book(table, weights)
     accounts, silos = held.account_silos.size - 1, held.silo_terms.size - 1
     result = TouchResult(
-        touches=np.zeros(accounts, dtype=np.int64),
         insolvencies=np.zeros(accounts, dtype=np.int64),
-        multiplier=np.zeros(accounts),
         loss=np.zeros(accounts),
         silo_touches=np.zeros(silos, dtype=np.int64),
         silo_multiplier=np.zeros(silos),
-        touched=np.zeros((accounts, arrays.blocks), dtype=np.int8),
+        joint_touches=np.zeros(silos, dtype=np.int64),
+        joint_multiplier=np.zeros(silos),
+        touched=np.zeros((accounts, arrays.blocks), dtype=np.int16),
     )
     model = parameters.probability
     far = safe_multiplier(arrays.blocks, model)

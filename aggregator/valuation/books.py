@@ -13,7 +13,7 @@ from aggregator.parameters import Parameters
 from aggregator.scenarios.columns import PATH_COLUMNS
 from riskschema.arrays import PositionTable, RiskArrays
 
-Int8s = NDArray[np.int8]
+Int16s = NDArray[np.int16]
 Int32s = NDArray[np.int32]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -58,8 +58,10 @@ class RuleBook(NamedTuple):
 
     account_silos: Ints
     silo_terms: Ints
-    counted: Int8s
-    """1 where a silo's debt is large enough to decide its account's probability."""
+    weights: Int16s
+    """How much each silo decides about its account's probability, in parts per ten thousand."""
+    liquidatable: Int32s
+    """1 where the venue says that a silo can be liquidated now: it touches every path."""
     close_factors: Int32s
     value_units: Floats
     """Dollars that one unit of account value is."""
@@ -114,12 +116,13 @@ def layout(arrays: RiskArrays, parameters: Parameters) -> Layout:
     )
 
 
-def rule_book(table: PositionTable, counted: Int8s) -> RuleBook:
-    """Return the rule terms of `table`; `counted` marks the silos that can decide a score."""
+def rule_book(table: PositionTable, weights: Int16s) -> RuleBook:
+    """Return the rule terms of `table`; `weights` say how much each silo decides about its account's score."""
     return RuleBook(
         account_silos=view64(table.account_silos),
         silo_terms=view64(table.silo_terms),
-        counted=counted,
+        weights=weights,
+        liquidatable=view32(table.silo_liquidatable),
         close_factors=view32(table.close_factors),
         value_units=value_unit(view32(table.rule_coarseness)),
         rows=view32(table.term_rows),

@@ -37,6 +37,13 @@ class ReadSilo(msgspec.Struct, frozen=True, kw_only=True):
     """Something owed has no price, or the rule is not known: the silo must not look safe."""
     unsettled: bool = False
     """What its contracts are measured against is not known: their moves count, their notional is no equity."""
+    unpriced_debt: bool = False
+    """Something owed has no price: nobody knows how much it is."""
+
+    @property
+    def liquidatable(self) -> bool:
+        """Whether the venue itself says so, now."""
+        return self.silo.health is not None and self.silo.health < WAD
 
     @property
     def worth(self) -> tuple[bool, ...]:
@@ -77,6 +84,9 @@ def _read_account(portfolio: Portfolio, quoted: frozenset[str]) -> ReadAccount:
         if rule is None:
             unread.append(_unread(silo, "rule_not_implemented", f"no rule for {_rule_name(silo)}"))
             flags.add(Flag.VENUE_UNREAD)
+        if rule is not None and not rule.terms and _owes(silo):
+            unread.append(_unread(silo, "rule_not_implemented", "a debt under a rule that liquidates nothing"))
+            flags.add(Flag.VENUE_UNREAD)
         silos.append(_read_silo(silo, rule, quoted))
     return ReadAccount(
         portfolio=portfolio,
@@ -95,7 +105,14 @@ def _read_silo(silo: Silo, rule: LinearRule | None, quoted: frozenset[str]) -> R
         holdings += rule.settlement if not unsettled else ()
         kept = tuple(term for term in rule.terms if _priced_term(term, quoted))
         rule = msgspec.structs.replace(rule, terms=kept) if kept else None
-    return ReadSilo(silo=silo, holdings=tuple(holdings), rule=rule, unfollowed=unfollowed, unsettled=unsettled)
+    return ReadSilo(
+        silo=silo,
+        holdings=tuple(holdings),
+        rule=rule,
+        unfollowed=unfollowed,
+        unsettled=unsettled,
+        unpriced_debt=any(p.quantity < 0 and not _priced(p.instrument, quoted) for p in silo.positions),
+    )
 
 
 def _unfollowed(silo: Silo, rule: LinearRule | None, quoted: frozenset[str]) -> bool:
@@ -105,7 +122,13 @@ def _unfollowed(silo: Silo, rule: LinearRule | None, quoted: frozenset[str]) -> 
         return True
     if rule is None:
         return silo.health is not None or any(p.quantity < 0 or isinstance(p.instrument, CONTRACTS) for p in held)
+    if not rule.terms and _owes(silo):
+        return True
     return any(term.weighted < 0 and not _priced_term(term, quoted) for term in rule.terms)
+
+
+def _owes(silo: Silo) -> bool:
+    return any(p.quantity < 0 for p in silo.positions)
 
 
 def _unsettled(silo: Silo, rule: LinearRule | None, quoted: frozenset[str]) -> bool:
@@ -205,6 +228,8 @@ class _TableBuilder:
                 columns["lots"].append(to_lots(quantity, exponent, coarse, up=self._negative[row]))
             columns["silo_groups"].append(groups.setdefault(_sharing(silo.silo), len(groups)))
             columns["silo_chains"].append(chains.index(silo.silo.chain_id))
+            columns["silo_liquidatable"].append(int(silo.liquidatable))
+            columns["silo_unpriced_debts"].append(int(silo.unpriced_debt))
             self._terms(silo)
 
     def _terms(self, silo: ReadSilo) -> None:
@@ -255,6 +280,8 @@ _DTYPES: dict[str, DType] = {
     "silo_positions": "int64",
     "silo_groups": "int32",
     "silo_chains": "int32",
+    "silo_liquidatable": "int32",
+    "silo_unpriced_debts": "int32",
     "rows": "int32",
     "lots": "int64",
     "silo_terms": "int64",

@@ -73,8 +73,8 @@ class Account:
         blend = (model["forecast_share"] * mean + (1 - model["forecast_share"]) * worst_stress for mean in means[:3])
         return float(max(*blend, worst_grid, floor, model["long_run_floor"] * means[3]))
 
-    def touched_paths(self) -> set[int]:
-        """Return the paths on which a silo is liquidatable that owes enough to count."""
+    def touched_paths(self) -> Counter[int]:
+        """Return how much the silos weigh that are liquidatable on each path: by what they owe, 1 from 100 dollars."""
         owed = {
             silo: sum(
                 max(-(self.columns["lots"][p] * self.market[self.columns["rows"][p]][0] >> 24), 0) * self.unit
@@ -82,18 +82,18 @@ class Account:
             )
             for silo in self.silos
         }
-        model = MODEL["probability"]
-        least = max(model["minimum_debt_usd"], model["minimum_debt_share"] * sum(owed.values()))
-        found = set[int]()
-        for silo in (silo for silo in self.silos if owed[silo] >= least):
+        found = Counter[int]()
+        for silo in self.silos:
+            weight = math.floor(10_000 * min(owed[silo] / MODEL["probability"]["full_weight_debt_usd"], 1))
+            now = self.columns["silo_liquidatable"][silo]
             terms = [
                 (self.columns["term_lots"][p], self.rule[self.columns["term_rows"][p]])
                 for p in range(*self.columns["silo_terms"][silo : silo + 2])
             ]
             for path in range(self.arrays.blocks):
                 steps = range(1 + 72 * path, 73 + 72 * path)
-                if any(sum(lots * line[step] >> 24 for lots, line in terms) < 0 for step in steps):
-                    found.add(path)
+                if now or any(sum(lots * line[step] >> 24 for lots, line in terms) < 0 for step in steps):
+                    found[path] = max(found[path], weight)
         return found
 
     def joined(self, children: list[tuple[Node, float]], credit: float) -> tuple[Node, float]:
@@ -102,7 +102,7 @@ class Account:
         for other, more in others:
             node, required = node.plus(other), required + more
         ranked = sorted(enumerate(self.losses(node, 0)), key=lambda pair: -pair[1])[: self.arrays.blocks // 100]
-        standing = sum(path not in self.touched for path, _ in ranked) * 1000 // len(ranked) / 1000
+        standing = sum(10_000 - self.touched[path] for path, _ in ranked) * 1000 // (10_000 * len(ranked)) / 1000
         saved = max(required - self.base(node), 0) if others else 0
         return node, required - min(credit, standing) * saved
 

@@ -76,8 +76,8 @@ def test_an_empty_portfolio_is_all_zeros(lab, parameters) -> None:
     assert found.explanation == ()
 
 
-def test_dust_debt_does_not_decide_the_score(lab, parameters) -> None:
-    dust = lab.lending({"ETH": 0.051, "USDC": -80}, protocol="morpho_blue")
+def test_dust_debt_does_not_decide_the_score_but_its_silo_says_how_near_it_is(lab, parameters) -> None:
+    dust = lab.lending({"ETH": 0.0000051, "USDC": -0.008}, protocol="morpho_blue")
     found = one(lab.portfolio(dust, lab.wallet({"ETH": 10})), lab.market(), parameters)
     assert found.score == 0
     assert found.silos[0].liquidation_probability > 100_000

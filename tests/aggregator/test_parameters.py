@@ -20,7 +20,7 @@ from riskschema.instruments import Option
 
 def test_the_hash_is_that_of_the_files_bytes(parameters) -> None:
     assert parameters.hash == "0x" + hashlib.sha256(DEFAULT_PATH.read_bytes()).hexdigest()
-    assert parameters.model_version == 1
+    assert parameters.model_version == 2
 
 
 def test_another_file_has_another_hash(tmp_path: Path, parameters) -> None:
@@ -41,7 +41,7 @@ def test_every_number_has_its_reason_beside_it() -> None:
         ("forecast_share = 0.75", "", "forecast_share"),
         ("forecast_share = 0.75", "forecast_share = 1.5", r"shortfall\.forecast_share"),
         ("forecast_share = 0.75", "forecast_share = nan", r"shortfall\.forecast_share"),
-        ("model_version = 1", "model_version = 'one'", "model_version"),
+        ("model_version = 2", "model_version = 'one'", "model_version"),
         ("[horizon]", "[horizon", "line"),
         ("tail_shares = [0.24, ", "tail_shares = [", r"grid\.tail_shares.* differ in length"),
         ("forecast_share = 0.75", "forecast_share = 0.7505", r"shortfall\.forecast_share: 0\.7505 .* rounded silently"),

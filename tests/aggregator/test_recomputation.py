@@ -23,6 +23,11 @@ PORTFOLIOS: dict[str, list[tuple[dict[str, float], dict[str, Any]]]] = {
         ({"ETH": 10.0, "USDC": -15_900.0}, {"protocol": "a"}),
         ({"USDC": 20_000.0, "ETH": -7.9}, {"protocol": "b"}),
     ],
+    "a hedge whose small part is liquidated": [
+        ({"ETH": 0.05, "USDC": -79.5}, {"protocol": "a"}),
+        ({"USDC": 55.0, "ETH": -0.0219}, {"protocol": "b", "health": 0.99}),
+        ({"USDC": 500.0, "ETH": -0.02}, {"protocol": "c"}),
+    ],
     "every level at once": [
         (LONG, {"protocol": "a", "cross_margin_group": "g"}),
         ({"BTC": 1.0, "ETH": -3.0}, {"protocol": "a", "cross_margin_group": "g"}),

@@ -44,7 +44,7 @@ def multiplier() -> float:
     market = decode_json(FILES[1].read_bytes(), MarketState, what="market")
     parameters = load_parameters()
     batch = assess((portfolio,), market, parameters)
-    return float(measure(batch.positions, batch.arrays, parameters).touches.multiplier[0])
+    return float(measure(batch.positions, batch.arrays, parameters).touches.joint_multiplier.min())
 
 
 @pytest.fixture(scope="module")

@@ -183,19 +183,22 @@ class PlainMargin:
         part = (self._tail - whole) * ordered[whole]
         return (sum(ordered[:whole]) + part) / self._tail
 
-    def _standing(self, node: Node, touched: set[int]) -> Fraction:
+    def _standing(self, node: Node, touched: dict[int, int]) -> Fraction:
         """Share of the tail's paths on which no silo is liquidated, in whole parts per thousand."""
         losses = self._losses(node, FITTED)
         tail = sorted(range(len(losses)), key=lambda block: (-losses[block], block))[: math.ceil(self._tail)]
-        return Fraction(1_000 * sum(block not in touched for block in tail) // len(tail), 1_000)
+        kept = sum(10_000 - touched.get(block, 0) for block in tail)
+        return Fraction(1_000 * kept // (10_000 * len(tail)), 1_000)
 
-    def _touched(self, silos: Sequence[int]) -> set[int]:
-        """Return the paths on which a silo that owes enough to count is liquidatable at any step."""
-        model, columns = self._model["probability"], self._columns
-        owed = {silo: self._owed(silo) for silo in silos}
-        least = max(model["minimum_debt_usd"], model["minimum_debt_share"] * sum(owed.values()))
-        touched: set[int] = set()
-        for silo in (silo for silo in silos if owed[silo] >= least):
+    def _touched(self, silos: Sequence[int]) -> dict[int, int]:
+        """Return the paths on which a silo is liquidatable at any step, with the largest weight of such a silo."""
+        columns = self._columns
+        touched: dict[int, int] = {}
+        for silo, weight in ((silo, self._weight(silo)) for silo in silos):
+            if not weight:
+                continue
+            if columns["silo_liquidatable"][silo]:
+                touched.update({block: max(weight, touched.get(block, 0)) for block in range(self._arrays.blocks)})
             terms = range(*columns["silo_terms"][silo : silo + 2])
             sums = [0] * (1 + self._arrays.blocks * STEPS)
             for place in terms:
@@ -204,8 +207,14 @@ class PlainMargin:
             for block in range(self._arrays.blocks if terms else 0):
                 begin = 1 + block * STEPS
                 if min(sums[begin : begin + STEPS]) < 0:
-                    touched.add(block)
+                    touched[block] = max(weight, touched.get(block, 0))
         return touched
+
+    def _weight(self, silo: int) -> int:
+        """Return how much a silo decides, in parts per ten thousand: all where its debt has no price."""
+        if self._columns["silo_unpriced_debts"][silo]:
+            return 10_000
+        return min(math.floor(10_000 * self._owed(silo) / self._model["probability"]["full_weight_debt_usd"]), 10_000)
 
     def _owed(self, silo: int) -> Fraction:
         columns = self._columns

@@ -31,7 +31,8 @@ def book(lots: list[int], *, gross: list[int] | None = None, bonus: int = 50_000
     return RuleBook(
         account_silos=frozen([0, 1]),
         silo_terms=frozen([0, len(lots)]),
-        counted=np.ones(1, dtype=np.int8),
+        weights=np.full(1, 10_000, dtype=np.int16),
+        liquidatable=frozen([0], np.int32),
         close_factors=frozen([close], np.int32),
         value_units=np.array([2.0**-29]),
         rows=frozen(range(len(lots)), np.int32),
@@ -56,13 +57,13 @@ def rows(seed: int, count: int, volatility: float = 0.01, drift: float = 0.0) ->
 
 def result(accounts: int = 1, silos: int = 1) -> touch.TouchResult:
     return touch.TouchResult(
-        touches=np.zeros(accounts, dtype=np.int64),
         insolvencies=np.zeros(accounts, dtype=np.int64),
-        multiplier=np.zeros(accounts),
         loss=np.zeros(accounts),
         silo_touches=np.zeros(silos, dtype=np.int64),
         silo_multiplier=np.zeros(silos),
-        touched=np.zeros((accounts, BLOCKS), dtype=np.int8),
+        joint_touches=np.zeros(silos, dtype=np.int64),
+        joint_multiplier=np.zeros(silos),
+        touched=np.zeros((accounts, BLOCKS), dtype=np.int16),
     )
 
 
@@ -101,8 +102,8 @@ def test_the_early_exit_and_the_rank_are_exact(seed: int, loan: float, other: fl
     found = result()
     touch.touches(held, table, Wanted(rank=10, repayments=64, far=NEVER), found)
     touches, multiplier = exhaustive(held, table, 10)
-    assert found.touches[0] == found.silo_touches[0] == found.touched.sum() == touches
-    assert found.multiplier[0] == found.silo_multiplier[0] == pytest.approx(multiplier, rel=1e-6)
+    assert found.joint_touches[0] == found.silo_touches[0] == np.count_nonzero(found.touched) == touches
+    assert found.joint_multiplier[0] == found.silo_multiplier[0] == pytest.approx(multiplier, rel=1e-6)
 
 
 def test_multipliers_beyond_the_safe_one_are_not_told_apart_but_stay_beyond_it() -> None:
@@ -111,7 +112,7 @@ def test_multipliers_beyond_the_safe_one_are_not_told_apart_but_stay_beyond_it()
     exact, rough = result(), result()
     touch.touches(held, table, Wanted(rank=10, repayments=64, far=NEVER), exact)
     touch.touches(held, table, Wanted(rank=10, repayments=64, far=2.0), rough)
-    assert exact.multiplier[0] > rough.multiplier[0] >= 2.0
+    assert exact.joint_multiplier[0] > rough.joint_multiplier[0] == 2.0
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.4, 1.0), st.floats(0.01, 4.0))
@@ -122,25 +123,25 @@ def test_more_collateral_never_brings_a_touch_nearer(seed: int, loan: float, mor
     before, after = result(), result()
     touch.touches(book(lots), table, Wanted(rank=10, repayments=64, far=NEVER), before)
     touch.touches(book([lots[0], int(more * 2**40), lots[2]]), table, Wanted(rank=10, repayments=64, far=NEVER), after)
-    assert after.touches[0] <= before.touches[0]
-    assert after.multiplier[0] >= before.multiplier[0] * (1 - 1e-6)
+    assert after.joint_touches[0] <= before.joint_touches[0]
+    assert after.joint_multiplier[0] >= before.joint_multiplier[0] * (1 - 1e-6)
 
 
 def test_a_silo_without_terms_never_touches() -> None:
     held = book([])
     found = result()
     touch.touches(held, rows(1, 1), Wanted(rank=10, repayments=64, far=NEVER), found)
-    assert found.touches[0] == 0
-    assert found.multiplier[0] == NEVER
+    assert found.joint_touches[0] == 0
+    assert found.joint_multiplier[0] == NEVER
 
 
-def test_a_silo_too_small_to_count_does_not_decide_the_account() -> None:
-    held = book([2**40, -(2**41)])._replace(counted=np.zeros(1, dtype=np.int8))
+def test_a_silo_without_weight_does_not_decide_the_account() -> None:
+    held = book([2**40, -(2**41)])._replace(weights=np.zeros(1, dtype=np.int16))
     found = result()
     touch.touches(held, rows(1, 2), Wanted(rank=10, repayments=64, far=NEVER), found)
-    assert found.touches[0] == 0
+    assert found.joint_touches[0] == 0
     assert found.silo_touches[0] == BLOCKS
-    assert found.multiplier[0] == NEVER
+    assert found.joint_multiplier[0] == NEVER
 
 
 def test_collateral_that_only_rises_never_touches() -> None:
@@ -244,7 +245,7 @@ def test_a_silo_of_300_terms_touches_as_its_sum_does() -> None:
     sums = np.array([int(cell) for cell in held.lots], dtype=object) @ table.mantissas.astype(object)
     touches = int((sums[1:].reshape(BLOCKS, PATH_COLUMNS).min(axis=1) < 0).sum())
     assert 0 < touches < BLOCKS
-    assert found.touches[0] == touches
+    assert found.joint_touches[0] == touches
 
 
 def test_a_silo_whose_sum_is_exactly_zero_is_not_liquidated() -> None:
