@@ -122,6 +122,11 @@ _ALL = (
         "A report is certified whose state this node does not hold; restore the database, or wait for a peer's.",
     ),
     Reason("quorum_missing", "too few signatures", "Fewer operators signed than the quorum asks."),
+    Reason(
+        "broker_unreachable",
+        "broker not reached",
+        "Check the broker and what [network] says of it; rounds go on by the others, and it is tried again.",
+    ),
     Reason("malformed", "malformed", "The bytes do not decode as the format says."),
     Reason(
         "leader_silent", "leader silent", "The round's leader sent no proposal in time; the next round has the next."

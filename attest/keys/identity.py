@@ -1,5 +1,6 @@
 """The identity key of an operator: Ed25519 over every message to peers."""
 
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -19,6 +20,10 @@ class IdentityKey:
     def sign(self, message: bytes) -> bytes:
         """Return the 64-byte signature (RFC 8032: the same message gives the same bytes)."""
         return self._private.sign(message)
+
+    def certify(self, builder: x509.CertificateBuilder) -> x509.Certificate:
+        """Sign a certificate of this key."""
+        return builder.sign(self._private, None)
 
     def __repr__(self) -> str:
         return f"IdentityKey(public_key=0x{self.public_key.hex()})"

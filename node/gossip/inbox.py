@@ -1,0 +1,61 @@
+"""What came in and was not looked at yet: bounded for each sender, who take turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from node.gossip.transport import Arrival
+
+MAX_WAITING = 64
+MAX_WAITING_BYTES = 8 * 1024 * 1024
+"""For each sender; beyond, the newest is dropped: an honest sender repeats what matters."""
+
+
+class _Waiting:
+    def __init__(self) -> None:
+        self.arrivals: deque[Arrival] = deque()
+        self.bytes = 0
+
+
+class Inbox:
+    """A queue for each sender, emptied in turns."""
+
+    def __init__(self) -> None:
+        self._senders: dict[int, _Waiting] = {}
+        self._turns: deque[int] = deque()
+        self._filled = asyncio.Event()
+        self._defect: BaseException | None = None
+
+    def put(self, arrival: Arrival) -> bool:
+        """Keep a payload; say whether there was room."""
+        waiting = self._senders.setdefault(arrival.sender, _Waiting())
+        size = len(arrival.payload)
+        if len(waiting.arrivals) >= MAX_WAITING or waiting.bytes + size > MAX_WAITING_BYTES:
+            return False
+        if not waiting.arrivals:
+            self._turns.append(arrival.sender)
+        waiting.arrivals.append(arrival)
+        waiting.bytes += size
+        self._filled.set()
+        return True
+
+    async def get(self) -> Arrival:
+        """Wait for a payload; the sender that was served longest ago comes first."""
+        while not self._turns:
+            if self._defect is not None:
+                raise self._defect
+            self._filled.clear()
+            await self._filled.wait()
+        sender = self._turns.popleft()
+        waiting = self._senders[sender]
+        arrival = waiting.arrivals.popleft()
+        waiting.bytes -= len(arrival.payload)
+        if waiting.arrivals:
+            self._turns.append(sender)
+        return arrival
+
+    def fail(self, defect: BaseException) -> None:
+        """Let whoever waits know that nothing more will come, and why."""
+        self._defect = defect
+        self._filled.set()

@@ -1,0 +1,41 @@
+"""Payloads that were heard lately, by hash: what comes by several brokers, or again, is taken once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from hashlib import blake2b
+
+MAX_REMEMBERED = 8_192
+DIGEST_BYTES = 16
+
+
+class Repetition:
+    """Remembers for a while, and so much.
+
+    Not for ever: what was refused because it came too early is heard again when its sender repeats it.
+
+    Args:
+        seconds: How long.
+        clock: Seconds that only go forward.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._seen: OrderedDict[bytes, float] = OrderedDict()
+
+    def is_news(self, sender: int, payload: bytes) -> bool:
+        """Say whether this was not heard lately from this sender, and remember it."""
+        now = self._clock()
+        while self._seen and (len(self._seen) >= MAX_REMEMBERED or self._oldest <= now - self._seconds):
+            self._seen.popitem(last=False)
+        digest = blake2b(payload, digest_size=DIGEST_BYTES, salt=sender.to_bytes(16, "big")).digest()
+        if digest in self._seen:
+            return False
+        self._seen[digest] = now
+        return True
+
+    @property
+    def _oldest(self) -> float:
+        return next(iter(self._seen.values()))

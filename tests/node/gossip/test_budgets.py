@@ -1,0 +1,90 @@
+"""Whoever floods spends its own budget at one connection, and nobody keeps another waiting."""
+
+from __future__ import annotations
+
+from node.gossip.budgets import BYTES_PER_SLOT, MESSAGES_PER_SLOT, SLOTS_SAVED, Budgets
+from node.gossip.inbox import MAX_WAITING, MAX_WAITING_BYTES, Inbox
+from node.gossip.repetition import MAX_REMEMBERED, Repetition
+from node.gossip.transport import Arrival, Channel
+
+INTERVAL = 10.0
+SAVED = MESSAGES_PER_SLOT * SLOTS_SAVED
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def spent(budgets: Budgets, connection: str, sender: int, *, size: int = 1, tries: int = 1_000) -> int:
+    return sum(budgets.spend(connection, sender, size) for _ in range(tries))
+
+
+def test_a_sender_may_send_so_much_by_one_connection_and_as_much_by_another() -> None:
+    budgets = Budgets(INTERVAL, Clock())
+    assert spent(budgets, "first", 1) == SAVED
+    assert spent(budgets, "first", 1) == 0
+    assert spent(budgets, "second", 1) == SAVED
+    assert spent(budgets, "first", 2) == SAVED
+
+
+def test_a_budget_comes_back_with_time_and_is_never_more_than_saved() -> None:
+    clock = Clock()
+    budgets = Budgets(INTERVAL, clock)
+    spent(budgets, "first", 1)
+    clock.now += INTERVAL
+    assert spent(budgets, "first", 1) == MESSAGES_PER_SLOT
+    clock.now += 1_000 * INTERVAL
+    assert spent(budgets, "first", 1) == SAVED
+
+
+def test_large_payloads_spend_the_budget_of_bytes() -> None:
+    budgets = Budgets(INTERVAL, Clock())
+    assert spent(budgets, "first", 1, size=BYTES_PER_SLOT) == SLOTS_SAVED
+    assert budgets.spend("first", 1, 0)  # it was refused for its size alone
+
+
+def arrival(sender: int, payload: bytes = b"x") -> Arrival:
+    return Arrival(sender=sender, channel=Channel.MESSAGE, payload=payload)
+
+
+async def test_senders_take_turns_however_many_payloads_one_of_them_has() -> None:
+    inbox = Inbox()
+    for number in range(5):
+        inbox.put(arrival(1, b"%d" % number))
+    inbox.put(arrival(2))
+    inbox.put(arrival(3))
+    assert [(await inbox.get()).sender for _ in range(7)] == [1, 2, 3, 1, 1, 1, 1]
+
+
+async def test_what_waits_is_bounded_for_each_sender_in_number_and_bytes() -> None:
+    inbox = Inbox()
+    assert sum(inbox.put(arrival(1)) for _ in range(1_000)) == MAX_WAITING
+    large = bytes(MAX_WAITING_BYTES // 3)
+    assert sum(inbox.put(arrival(2, large)) for _ in range(10)) == 3
+    assert inbox.put(arrival(3))
+    for _ in range(MAX_WAITING + 3 + 1):
+        await inbox.get()
+    assert inbox.put(arrival(1))
+    assert inbox.put(arrival(2, large))
+
+
+def test_a_payload_is_news_once_in_a_while() -> None:
+    clock = Clock()
+    heard = Repetition(1.0, clock)
+    assert heard.is_news(1, b"a")
+    assert not heard.is_news(1, b"a")
+    assert heard.is_news(2, b"a")  # by another sender: whoever copies does not silence the author
+    assert heard.is_news(1, b"b")
+    clock.now += 1.1
+    assert heard.is_news(1, b"a")  # repeated by its sender: perhaps it came too early the first time
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    heard = Repetition(1e9, Clock())
+    for number in range(2 * MAX_REMEMBERED):
+        assert heard.is_news(1, b"%d" % number)
+    assert len(heard._seen) <= MAX_REMEMBERED
