@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from pyarrow import parquet
 
-LARGE = ("BNB", "SOL", "XRP", "ADA", "DOGE", "LINK", "LTC", "DOT", "MATIC", "UNI", "BCH", "TRX")
+from backtest.population import LARGE
+
 CRISES = (
     ("march_2020", "2020-03-11", "2020-03-14"),
     ("may_2021", "2021-05-17", "2021-05-24"),

@@ -1,0 +1,1 @@
+"""What the engine said on past days against what came next: walk-forward tests of margin and probability. No I/O."""

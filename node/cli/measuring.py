@@ -1,0 +1,64 @@
+"""How good the model is: backtests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from node.cli.options import PATH, example, json_option
+
+
+@click.group(short_help="Compare what the engine said on past days with what came next.")
+def backtest() -> None:
+    """Walk forward through past days: forecasts from the hours before, outcomes from the hours after."""
+
+
+def _walking(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        json_option,
+        click.option("--report", type=PATH, help="Write FILE.json and FILE.md; other endings are replaced."),
+        click.option("--parameters", type=PATH, help="Parameter file. Default: the package's own."),
+        click.option(
+            "--population", type=PATH, help="Accounts, as JSON. Default: populations/accounts.json in --data."
+        ),
+        click.option("--every", type=click.IntRange(1, 365), default=1, help="Take one day in so many. Default: 1."),
+        click.option("--to", "until", metavar="YYYY-MM-DD", help="Stop before this day. Default: the end of the data."),
+        click.option("--from", "since", metavar="YYYY-MM-DD", help="First day. Default: after a year of history."),
+        click.option(
+            "--data", type=PATH, required=True, help="Directory with *_1h_{close,high,low}_*.parquet, or its parent."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _run(
+    kind: Any, *, data: Path, population: Path | None, parameters: Path | None, report: Path | None, **rest: Any
+) -> None:
+    from node.commands.backtest import backtest as run_backtest  # noqa: PLC0415
+
+    run_backtest(kind, data, population_file=population, parameters_file=parameters, report_file=report, **rest)
+
+
+@backtest.command("var", epilog=example("plimsoll backtest var --data prices --report var.md"))
+@_walking
+def backtest_var(**options: Any) -> None:
+    """Test the distribution of one day's losses: violations, independence, size of the tail, quantile loss."""
+    _run("var", **options)
+
+
+@backtest.command("score", epilog=example("plimsoll backtest score --data prices --from 2022-01-01"))
+@_walking
+def backtest_score(**options: Any) -> None:
+    """Test the probability of liquidation: reliability, log loss, bias by regime."""
+    _run("score", **options)
+
+
+@backtest.command("margin", epilog=example("plimsoll backtest margin --data prices --every 7"))
+@_walking
+def backtest_margin(**options: Any) -> None:
+    """Test the requirement: breaches, cost against fixed percentages, movement."""
+    _run("margin", **options)
