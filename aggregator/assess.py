@@ -70,8 +70,8 @@ class _Context(msgspec.Struct, frozen=True, kw_only=True):
 def assess(portfolios: Sequence[Portfolio], market: MarketState, parameters: Parameters) -> AssessmentBatch:
     """Return margin, probability, score and explanation of every portfolio.
 
-    The same inputs give the same bytes on every machine, in any order of accounts. What others hold enters an account's
-    result only through the set of factors of the batch: the grid and the correlation stress are made for all of them.
+    The same inputs give the same bytes on every machine, in any order of accounts and whoever else is among them: an
+    account's result follows from the market, the parameters and what it holds.
 
     Args:
         portfolios: What was read of each subject.
@@ -149,7 +149,7 @@ def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessme
         net_margin=Usd(usd_ceiling(net, coarse) + added),
         static_margin=usd_from_dollars(_static(gross, coarse, context)),
         worst_grid_loss=usd_ceiling(int(margins.worst_grid_loss[index]), coarse),
-        worst_scenario=context.arrays.grid[int(margins.worst_grid[index])],
+        worst_scenario=_scenario_name(int(margins.worst_grid[index]), context.arrays),
         min_health=min(healths, default=None),
         silos=silos,
         explanation=explain(
@@ -165,6 +165,13 @@ def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessme
         unread=account.unread,
         blocks=account.portfolio.blocks,
     )
+
+
+def _scenario_name(place: int, arrays: RiskArrays) -> str:
+    if place < len(arrays.grid):
+        return arrays.grid[place]
+    factor, side = divmod(place - len(arrays.grid), 2)
+    return f"{arrays.factors[factor].factor} alone {'+' if side else '-'}R"
 
 
 def _silo_assessment(silo: int, item: ReadSilo, coarse: Coarseness, context: _Context) -> SiloAssessment:

@@ -131,7 +131,6 @@ class Grid(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     smallest_volatility_factor: Share
     smallest_volatility: Positive
     minimum_shocked_volatility: Positive
-    largest_factors: Annotated[int, Meta(ge=0, le=64)]
     tail_moves: tuple[Move, ...]
     tail_shares: tuple[Share, ...]
     stablecoin_breaks: tuple[Move, ...]

@@ -68,9 +68,10 @@ class RiskArrays(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Sorted by factor."""
     market: RowTable
     exposure_factors: Column
-    """int32 (market rows, 2): index into `factors`, -1 for none."""
+    """int32 (market rows, 4): index into `factors`, -1 for none."""
     exposures: Column
-    """int32 (market rows, 2): change of the mantissa per unit of relative price change of that factor."""
+    """int32 (market rows, 4, 3): change of the mantissa per unit of relative price change of that factor, when that
+    factor alone falls by its range, and when it alone rises by it."""
     rule: RowTable
 
 

@@ -32,7 +32,7 @@ class Tail(NamedTuple):
 
 
 class Requirement(NamedTuple):
-    """A base requirement, what decided it, and the worst grid column."""
+    """A base requirement, what decided it, and the worst scenario: of the grid, or after it of one factor alone."""
 
     amount: int
     member: int
@@ -89,6 +89,17 @@ def worst_loss(values: Ints, start: int, count: int) -> tuple[int, int]:
 
 
 @compiled
+def worst_alone(deltas: Ints) -> tuple[int, int]:
+    """Return the largest loss when one factor alone moves by its range, and its place: 2·factor, +1 for a rise."""
+    largest, place = 0, 0
+    for factor in range(deltas.shape[0]):
+        for side in range(2):
+            if -deltas[factor, 1 + side] > largest:
+                largest, place = -deltas[factor, 1 + side], 2 * factor + side
+    return largest, place
+
+
+@compiled
 def thousandths(share: int, amount: int) -> int:
     """Return share/1000 of a non-negative amount, rounded up, without overflow."""
     # Divided first, so that the product of a share and any amount fits.
@@ -105,8 +116,8 @@ def variant_start(variant: int, layout: Layout) -> int:
 def delta_floor(deltas: Ints, gross: int, layout: Layout) -> int:
     """Return the margin that no scenario can net away: a share of net delta and one of what is hedged in a factor."""
     net = 0
-    for factor in range(deltas.size):
-        net += abs(deltas[factor])
+    for factor in range(deltas.shape[0]):
+        net += abs(deltas[factor, 0])
     return thousandths(layout.net, net) + thousandths(layout.hedged, max(gross - net, 0))
 
 
@@ -116,12 +127,15 @@ def requirement(values: Ints, deltas: Ints, gross: int, layout: Layout, tail: Ta
 
     Args:
         values: Value per column; the first is now.
-        deltas: Net delta per factor.
+        deltas: Per factor: net delta, and change in value when it alone falls or rises by its range.
         gross: Sum of the sizes of the positions' deltas.
         layout: Column layout and weights.
         tail: Scratch.
     """
     grid_loss, grid_place = worst_loss(values, 1, layout.grid)
+    alone_loss, alone_place = worst_alone(deltas)
+    if alone_loss > grid_loss:
+        grid_loss, grid_place = alone_loss, layout.grid + alone_place
     stress_loss, _ = worst_loss(values, 1 + layout.grid, layout.stress)
     # Stress is blended into each variant before the maximum is taken: a max of sums stays sub-additive, as each sum is.
     stressed = thousandths(PER_MILLE - layout.forecast_share, stress_loss)
@@ -169,10 +183,22 @@ def tail_part(lots: int, row: int, rows: MarketRows, tail: Tail, layout: Layout)
 def floor_part(lots: int, row: int, rows: MarketRows, deltas: Ints, layout: Layout) -> int:
     """Return one position's part of the delta floor."""
     part = 0
-    for slot in range(2):
+    for slot in range(rows.places.shape[1]):
         place = rows.places[row, slot]
         if place >= 0:
-            delta = product(lots, rows.exposures[row, slot])
-            aligned = delta if deltas[place] > 0 else -delta
+            delta = product(lots, rows.exposures[row, slot, 0])
+            aligned = delta if deltas[place, 0] > 0 else -delta
             part += ((layout.net - layout.hedged) * aligned + layout.hedged * abs(delta)) // PER_MILLE
     return part
+
+
+@compiled
+def grid_part(lots: int, row: int, rows: MarketRows, grid_place: int, layout: Layout) -> int:
+    """Return one position's part of the worst scenario's loss."""
+    if grid_place < layout.grid:
+        return product(lots, rows.mantissas[row, 0]) - product(lots, rows.mantissas[row, 1 + grid_place])
+    factor, side = (grid_place - layout.grid) // 2, (grid_place - layout.grid) % 2
+    for slot in range(rows.places.shape[1]):
+        if rows.places[row, slot] == factor:
+            return -product(lots, rows.exposures[row, slot, 1 + side])
+    return 0

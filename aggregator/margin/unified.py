@@ -25,6 +25,7 @@ from aggregator.margin.base_requirement import (
     Tail,
     fill_tail,
     floor_part,
+    grid_part,
     offset,
     requirement,
     tail_mean,
@@ -50,6 +51,7 @@ class Tree(NamedTuple):
     values: Ints
     low: Ints
     deltas: Ints
+    """Shape (levels, factors, 3): net delta, and the change when the factor alone falls or rises by its range."""
     gross: Ints
     parts: Ints
     """Sum of the children's requirements."""
@@ -77,7 +79,7 @@ class MarginResult(NamedTuple):
     net: Ints
     worst_grid_loss: Ints
     worst_grid: Ints
-    """Place among the grid columns."""
+    """Place among the grid columns; after them two per factor: it alone falls, it alone rises."""
     member: Ints
     """Place in MEMBERS: what decides the base of the whole account."""
     silo_base: Ints
@@ -97,11 +99,13 @@ def open_silo(silo: int, work: Work) -> None:
     column_values(held.rows[begin:end], held.lots[begin:end], rows.mantissas, tree.values[SILO], tree.low)
     for p in range(begin, end):
         row, lots = held.rows[p], held.lots[p]
-        for slot in range(2):
+        for slot in range(rows.places.shape[1]):
             place = rows.places[row, slot]
             if place >= 0:
-                delta = product(lots, rows.exposures[row, slot])
-                tree.deltas[SILO, place] += delta
+                delta = product(lots, rows.exposures[row, slot, 0])
+                tree.deltas[SILO, place, 0] += delta
+                tree.deltas[SILO, place, 1] += product(lots, rows.exposures[row, slot, 1])
+                tree.deltas[SILO, place, 2] += product(lots, rows.exposures[row, slot, 2])
                 tree.gross[SILO] += abs(delta)
                 result.silo_gross[silo, place] += abs(delta)
 
@@ -154,7 +158,8 @@ def close(level: int, account: int, credit: int, work: Work) -> None:
     for c in range(tree.low.size):
         tree.values[parent, c] += tree.values[level, c]
     for factor in range(tree.deltas.shape[1]):
-        tree.deltas[parent, factor] += tree.deltas[level, factor]
+        for change in range(3):
+            tree.deltas[parent, factor, change] += tree.deltas[level, factor, change]
     tree.gross[parent] += tree.gross[level]
     tree.parts[parent] += unified
     tree.children[parent] += 1
@@ -201,7 +206,7 @@ def allocate(account: int, whole: Requirement, work: Work) -> None:
         row, lots = held.rows[p], held.lots[p]
         now = product(lots, rows.mantissas[row, 0])
         if whole.member == GRID:
-            result.decided[p] = now - product(lots, rows.mantissas[row, 1 + whole.grid_place])
+            result.decided[p] = grid_part(lots, row, rows, whole.grid_place, columns)
         elif whole.member == DELTA_FLOOR:
             result.decided[p] = floor_part(lots, row, rows, work.tree.deltas[ALL], columns)
         elif tailed:
@@ -218,7 +223,7 @@ def margins(held: Book, rows: MarketRows, columns: Layout, touched: Int16s, resu
     tree = Tree(
         np.zeros((LEVELS, width), dtype=np.int64),
         np.zeros(width, dtype=np.int64),
-        np.zeros((LEVELS, factors), dtype=np.int64),
+        np.zeros((LEVELS, factors, 3), dtype=np.int64),
         np.zeros(LEVELS, dtype=np.int64),
         np.zeros(LEVELS, dtype=np.int64),
         np.zeros(LEVELS, dtype=np.int64),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 
 import msgspec
 import numpy as np
@@ -85,17 +85,24 @@ class _Scenario(msgspec.Struct, frozen=True):
     counted: float = 1.0
 
 
-def build_columns(factors: list[FactorBlocks], parameters: Parameters) -> MarketColumns:
-    """Return all columns for the given factors, which are sorted by name."""
+def build_columns(factors: list[FactorBlocks], needed: Collection[str], parameters: Parameters) -> MarketColumns:
+    """Return the columns of the needed factors.
+
+    Args:
+        factors: Every factor of the market, sorted by name: correlations are among all of them, whoever holds what.
+        needed: Names of those that rows ask for.
+        parameters: The parameter file.
+    """
     grid = _grid(factors, parameters)
     stress = [
         _Scenario(crisis.name, tuple(crisis.of(item.quote.group) for item in factors))
         for crisis in parameters.stress.crises
     ]
     blocks = factors[0].standardised.shape[0] if factors else parameters.paths.maximum_blocks
-    paths = _path_columns(factors, blocks, parameters.paths.largest_log_move)
+    asked = [item for item in factors if item.quote.factor in needed]
+    paths = _path_columns(asked, blocks, parameters.paths.largest_log_move)
     return MarketColumns(
-        market=_market_columns(factors, grid + stress, blocks, paths.closes, parameters),
+        market=_market_columns(factors, grid + stress, blocks, paths, parameters),
         paths=paths,
         grid=tuple(item.name for item in grid),
         stress=tuple(item.name for item in stress),
@@ -106,6 +113,32 @@ def build_columns(factors: list[FactorBlocks], parameters: Parameters) -> Market
 def scenario_range(item: FactorBlocks, grid: Grid) -> float:
     """Return the range R of a factor: the larger of its floor and z standard deviations of a day."""
     return max(grid.range_floor.of(item.quote.group), grid.z * item.forecast * math.sqrt(HOURS))
+
+
+def alone_columns(factors: list[FactorBlocks], grid: Grid) -> Columns:
+    """Return columns in which one factor alone falls, or rises, by its range, and nothing else happens.
+
+    Two per factor after the base, in their order: an account asks only for those of the factors it is exposed to.
+    """
+    count = 1 + 2 * len(factors)
+    ratios = {}
+    for index, item in enumerate(factors):
+        reach = scenario_range(item, grid)
+        line = np.ones(count)
+        line[1 + 2 * index : 3 + 2 * index] = [1.0 - min(reach, grid.largest_fall), 1.0 + reach]
+        ratios[item.quote.factor] = line
+    zeros = np.zeros(count)
+    return Columns(
+        ratios=ratios,
+        volatilities={item.quote.factor: implied_volatility(item) for item in factors},
+        hours=zeros,
+        volatility_shock=zeros,
+        skew=zeros,
+        staking_discount=zeros,
+        counted=np.ones(count),
+        closes=dict.fromkeys(ratios, np.ones((0, HOURS))),
+        along_paths=False,
+    )
 
 
 def _grid(factors: list[FactorBlocks], parameters: Parameters) -> list[_Scenario]:
@@ -126,10 +159,6 @@ def _grid(factors: list[FactorBlocks], parameters: Parameters) -> list[_Scenario
     for move, counted in zip(grid.tail_moves, grid.tail_shares, strict=True):
         moves = tuple(0.0 if group == "stablecoin" else move for group in groups)
         scenarios.append(_Scenario(f"tail {move:+.0%}", moves, volatility=up, counted=counted))
-    for index in _largest(groups)[: grid.largest_factors]:
-        for sign in (-1.0, 1.0):
-            alone = tuple(max(sign * ranges[i], lowest) if i == index else 0.0 for i in range(len(factors)))
-            scenarios.append(_Scenario(f"{factors[index].quote.factor} alone {sign:+.0f} R", alone))
     for group in VOLATILE_GROUPS:
         against = tuple(
             max(-r, lowest) if g == group else (0.0 if g == "stablecoin" else r / grid.against_others_divisor)
@@ -144,11 +173,6 @@ def _grid(factors: list[FactorBlocks], parameters: Parameters) -> list[_Scenario
     return scenarios
 
 
-def _largest(groups: Sequence[str]) -> list[int]:
-    order: dict[str, int] = {group: place for place, group in enumerate(VOLATILE_GROUPS)}
-    return sorted((i for i, group in enumerate(groups) if group in order), key=lambda i: (order[groups[i]], i))
-
-
 def _exponential(values: Floats, scale: float, largest: float) -> Floats:
     reach = largest / scale
     flat = np.clip(values, -reach, reach).reshape(-1)
@@ -161,7 +185,7 @@ def _market_columns(
     factors: list[FactorBlocks],
     scenarios: list[_Scenario],
     blocks: int,
-    closes: dict[str, Floats],
+    paths: Columns,
     parameters: Parameters,
 ) -> Columns:
     named, count = len(scenarios), 1 + len(scenarios) + SETS * blocks
@@ -172,6 +196,8 @@ def _market_columns(
         stressed = toward_target(ends, list(groups), parameters.correlation)
         broken = block_broken(ends, list(groups))
     for index, item in enumerate(factors):
+        if item.quote.factor not in paths.ratios:  # nobody asks for it
+            continue
         line = np.ones(count)
         line[1 : 1 + named] = [1.0 + scenario.moves[index] for scenario in scenarios]
         sets = line[1 + named :].reshape(SETS, blocks)
@@ -189,13 +215,13 @@ def _market_columns(
     hours[0] = 0.0
     return Columns(
         ratios=ratios,
-        volatilities={item.quote.factor: implied_volatility(item) for item in factors},
+        volatilities=paths.volatilities,
         hours=hours,
         volatility_shock=_named(scenarios, count, "volatility"),
         skew=_named(scenarios, count, "skew"),
         staking_discount=_named(scenarios, count, "discount"),
         counted=_named(scenarios, count, "counted", default=1.0),
-        closes=closes,
+        closes=paths.closes,
         along_paths=False,
     )
 

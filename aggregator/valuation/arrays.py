@@ -14,7 +14,7 @@ from aggregator.exact.units import MANTISSA_LIMIT, USD_UNIT, LotExponent, in_man
 from aggregator.parameters import Parameters
 from aggregator.rule_terms import RowInstrument, RuleTerm
 from aggregator.scenarios.blocks import FactorBlocks, factor_blocks
-from aggregator.scenarios.columns import HOURS, MarketColumns, build_columns, scenario_range
+from aggregator.scenarios.columns import HOURS, MarketColumns, alone_columns, build_columns, scenario_range
 from aggregator.valuation.pricing import Pricer, UnitValues, decimals, needed_factors, unit_values
 from riskschema.arrays import FactorTerms, RiskArrays, RowTable
 from riskschema.codec import encode_json
@@ -24,6 +24,9 @@ from riskschema.portfolio import USD
 from riskschema.units import WAD, Wad
 
 Floats = NDArray[np.float64]
+
+EXPOSURE_SLOTS = 4
+"""Factors that one row may follow: a pool of two pegged assets has two underlyings and two pegs."""
 
 
 class RuleRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,14 +73,19 @@ def build_arrays(
     names = {name for item in held.values() for name in needed_factors(item, quoted)}
     names |= {name for row in ruled.values() for name in needed_factors(row.instrument, quoted)}
     names |= {row.numeraire for row in ruled.values() if row.numeraire != USD}
-    factors = factor_blocks(market, sorted(names), parameters)
-    columns = build_columns(factors, parameters)
+    # Of all factors, held or not: what an account's columns are may not depend on who else is in the round.
+    everything = factor_blocks(market, sorted(quoted), parameters)
+    columns = build_columns(everything, names, parameters)
+    factors = [item for item in everything if item.quote.factor in names]
     prices = {item.quote.factor: item.quote.price / WAD for item in factors}
     pricer = Pricer(prices=prices, columns=columns.market, as_of=market.as_of, grid=parameters.grid)
     values = [unit_values(item, pricer) for item in held.values()]
     market_rows, exponents = _row_table(tuple(held), values, columns.market.count)
     order = {item.quote.factor: index for index, item in enumerate(factors)}
-    places, exposures = _exposures(values, exponents, order)
+    places = _places(values, order)
+    exposures = _exposures(
+        values, list(held.values()), exponents, pricer, {item.quote.factor: item for item in factors}
+    )
     paths = msgspec.structs.replace(pricer, columns=columns.paths)
     rule_values = (_rule_values(row, paths) for row in ruled.values())  # one at a time: a row is 600 kB before rounding
     return RiskArrays(
@@ -134,17 +142,35 @@ def _row_table(keys: tuple[str, ...], values: Iterable[UnitValues], width: int) 
     return table, exponents
 
 
+def _places(values: list[UnitValues], order: dict[str, int]) -> NDArray[np.int32]:
+    places = np.full((len(values), EXPOSURE_SLOTS), -1, dtype=np.int32)
+    for index, item in enumerate(values):
+        places[index, : len(item.exposures)] = [order[name] for name, _ in item.exposures]
+    return places
+
+
 def _exposures(
-    values: list[UnitValues], exponents: list[LotExponent], order: dict[str, int]
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    places = np.full((len(values), 2), -1, dtype=np.int32)
-    exposures = np.zeros((len(values), 2), dtype=np.int32)
-    for index, (item, exponent) in enumerate(zip(values, exponents, strict=True)):
-        for slot, (name, value) in enumerate(item.exposures):
-            scaled = in_mantissas(np.float64(value), exponent)
-            places[index, slot] = order[name]
-            exposures[index, slot] = int(np.clip(scaled, -MANTISSA_LIMIT, MANTISSA_LIMIT))
-    return places, exposures
+    values: list[UnitValues],
+    instruments: list[RowInstrument],
+    exponents: list[LotExponent],
+    pricer: Pricer,
+    factors: dict[str, FactorBlocks],
+) -> NDArray[np.int32]:
+    """Return the changes of each row: per unit of relative move of a factor, and when it alone moves by its range."""
+    exposures = np.zeros((len(values), EXPOSURE_SLOTS, 3), dtype=np.int32)
+    pricers: dict[tuple[str, ...], Pricer] = {}
+    for index, (item, instrument, exponent) in enumerate(zip(values, instruments, exponents, strict=True)):
+        names = tuple(name for name, _ in item.exposures)
+        if names not in pricers:
+            columns = alone_columns([factors[name] for name in names], pricer.grid)
+            pricers[names] = msgspec.structs.replace(pricer, columns=columns)
+        if names:
+            found = unit_values(instrument, pricers[names]).values
+            changes = (found[1:] - found[0]).reshape(-1, 2)
+            each = np.column_stack([[value for _, value in item.exposures], changes])
+            scaled = in_mantissas(each, exponent)
+            exposures[index, : len(names)] = np.clip(scaled, -MANTISSA_LIMIT, MANTISSA_LIMIT).astype(np.int32)
+    return exposures
 
 
 def _terms(item: FactorBlocks, columns: MarketColumns, parameters: Parameters) -> FactorTerms:
@@ -190,8 +216,8 @@ def arrays_digest_chunks(arrays: RiskArrays) -> list[bytes]:
         arrays,
         market=_without_rows(arrays.market),
         rule=_without_rows(arrays.rule),
-        exposure_factors=column(np.zeros((0, 2), dtype=np.int32), "int32"),
-        exposures=column(np.zeros((0, 2), dtype=np.int32), "int32"),
+        exposure_factors=column(np.zeros((0, EXPOSURE_SLOTS), dtype=np.int32), "int32"),
+        exposures=column(np.zeros((0, EXPOSURE_SLOTS, 3), dtype=np.int32), "int32"),
     )
     places, exposures = view32(arrays.exposure_factors), view32(arrays.exposures)
     tails = [places[index].tobytes() + exposures[index].tobytes() for index in range(len(arrays.market.keys))]

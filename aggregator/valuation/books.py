@@ -36,6 +36,7 @@ class MarketRows(NamedTuple):
     mantissas: MantissaArray
     places: Int32s
     exposures: MantissaArray
+    """Shape (rows, slots, 3): per unit of relative move, and when the factor alone falls or rises by its range."""
 
 
 class Layout(NamedTuple):

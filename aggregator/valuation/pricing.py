@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import lru_cache, singledispatch
 
 import msgspec
@@ -209,7 +210,7 @@ def _option(instrument: Option, pricer: Pricer) -> UnitValues:
     return UnitValues(
         values=values,
         reference=float(lines[instrument.underlying][0]) / 1e18,
-        exposures=tuple((name, value) for name, value in pairs if name != USD),
+        exposures=_merged(pairs),
     )
 
 
@@ -255,8 +256,16 @@ def _two_sided(
     instrument: UniswapV2Share | UniswapV3Liquidity, values: Floats, first: float, second: float
 ) -> UnitValues:
     sides = ((instrument.token0.factor, first), (instrument.token1.factor, second))
-    exposures = tuple((name, value) for name, value in sides if name != USD)
-    return UnitValues(values=values, reference=float(values[0]), exposures=exposures)
+    return UnitValues(values=values, reference=float(values[0]), exposures=_merged(sides))
+
+
+def _merged(exposures: Iterable[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
+    """Return one exposure per factor, dollars left out."""
+    sums: dict[str, float] = {}
+    for name, value in exposures:
+        if name != USD:
+            sums[name] = sums.get(name, 0.0) + value
+    return tuple(sums.items())
 
 
 @lru_cache(maxsize=65536)

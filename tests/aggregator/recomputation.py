@@ -13,17 +13,18 @@ MODEL = tomllib.loads((Path(__file__).parents[2] / "aggregator" / "parameters.to
 
 
 class Node(NamedTuple):
-    """A silo, or several: value per column, net delta per factor, and gross delta per factor."""
+    """A silo, or several: value per column; per factor net and gross delta, what its own move changes."""
 
     values: list[int]
     net: Counter[int]
     gross: Counter[int]
+    alone: Counter[tuple[int, int]]
 
     def plus(self, other: Node) -> Node:
-        net, gross = (Counter(mine) for mine in self[1:])
-        net.update(other.net)
-        gross.update(other.gross)
-        return Node([a + b for a, b in zip(self.values, other.values, strict=True)], net, gross)
+        mine: Any = [Counter(each) for each in self[1:]]
+        for sums, more in zip(mine, other[1:], strict=True):
+            sums.update(more)
+        return Node([a + b for a, b in zip(self.values, other.values, strict=True)], *mine)
 
 
 def ints(column: Any) -> tuple[int, ...]:
@@ -32,7 +33,7 @@ def ints(column: Any) -> tuple[int, ...]:
 
 
 def lines(column: Any) -> list[tuple[int, ...]]:
-    flat, width = ints(column), column.shape[1]
+    flat, width = ints(column), math.prod(column.shape[1:])
     return [flat[begin : begin + width] for begin in range(0, len(flat), width)]
 
 
@@ -51,13 +52,16 @@ class Account:
         held = range(*self.columns["silo_positions"][silo : silo + 2])
         places, exposures = lines(self.arrays.exposure_factors), lines(self.arrays.exposures)
         sums, net, gross = [0] * self.arrays.market.mantissas.shape[1], Counter[int](), Counter[int]()
+        alone = Counter[tuple[int, int]]()
         for row, lots in ((self.columns["rows"][place], self.columns["lots"][place]) for place in held):
             sums = [total + lots * mantissa for total, mantissa in zip(sums, self.market[row], strict=True)]
-            for factor, exposure in zip(places[row], exposures[row], strict=True):
+            for slot, factor in enumerate(places[row]):
                 if factor >= 0:
-                    net[factor] += lots * exposure >> 24
-                    gross[factor] += abs(lots * exposure >> 24)
-        return Node([total >> 24 for total in sums], net, gross)
+                    delta, *changes = (lots * exposure >> 24 for exposure in exposures[row][3 * slot : 3 * slot + 3])
+                    net[factor] += delta
+                    gross[factor] += abs(delta)
+                    alone.update({(factor, side): change for side, change in enumerate(changes)})
+        return Node([total >> 24 for total in sums], net, gross, alone)
 
     def losses(self, node: Node, variant: int) -> list[int]:
         begin = 1 + len(self.arrays.grid) + len(self.arrays.stress) + variant * self.arrays.blocks
@@ -71,7 +75,7 @@ class Account:
         net = sum(abs(delta) for delta in node.net.values())
         floor = MODEL["delta_floor"]["net"] * net + MODEL["delta_floor"]["hedged"] * (node.gross.total() - net)
         blend = (model["forecast_share"] * mean + (1 - model["forecast_share"]) * worst_stress for mean in means[:3])
-        return float(max(*blend, worst_grid, floor, model["long_run_floor"] * means[3]))
+        return float(max(*blend, worst_grid, -min(node.alone.values()), floor, model["long_run_floor"] * means[3]))
 
     def touched_paths(self) -> Counter[int]:
         """Return how much the silos weigh that are liquidatable on each path: by what they owe, 1 from 100 dollars."""

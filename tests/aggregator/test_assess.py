@@ -13,7 +13,7 @@ from aggregator.valuation.arrays import arrays_digest_chunks
 from riskschema.buffers import Column
 from riskschema.codec import encode_json
 from riskschema.instruments import Option, Perpetual, Token, UniswapV3Liquidity
-from riskschema.portfolio import MarginFraction, PortfolioMargin, Position, Unread
+from riskschema.portfolio import MarginFraction, Portfolio, PortfolioMargin, Position, Unread
 from riskschema.units import WAD, Amount, Wad
 
 
@@ -92,13 +92,38 @@ def test_the_order_of_accounts_and_silos_does_not_matter(lab, parameters, borrow
     assert arrays_digest_chunks(forward.arrays) == arrays_digest_chunks(backward.arrays)
 
 
-def test_an_account_is_assessed_alike_alone_and_among_others(lab, parameters, borrower) -> None:
-    other = lab.portfolio(lab.lending({"CRV": 10_000, "DAI": -2000}), number=7)
-    alone = one(borrower, lab.market(), parameters)
-    among = assess([other, borrower], lab.market(), parameters).assessments[1]
-    assert alone.equity == among.equity
-    assert alone.liquidation_probability == among.liquidation_probability
-    assert alone.worst_grid_loss == among.worst_grid_loss
+@given(st.data())
+@settings(max_examples=20)
+def test_what_strangers_hold_changes_no_byte_of_an_accounts_assessment(lab, small_parameters, data) -> None:
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    accounts = [random_account(lab, random, number) for number in range(1, 7)]
+    market = data.draw(st.sampled_from([lab.market(), lab.market(lab.history(["BTC", "ETH", "LINK"], 24 * 60))]))
+    together = assess(accounts, market, small_parameters).assessments
+    chosen = random.permutation(6)[: data.draw(st.integers(1, 5))]
+    fewer = assess([accounts[place] for place in chosen], market, small_parameters).assessments
+    assert [encode_json(found) for found in fewer] == [encode_json(together[place]) for place in chosen]
+
+
+def random_account(lab, random: np.random.Generator, number: int) -> Portfolio:
+    """Return an account of a few silos over some of the factors, at times with a short option."""
+    names = list(lab.assets)
+    silos = []
+    for place in range(random.integers(1, 4)):
+        backing, owed = random.permutation(names)[: random.integers(1, 4)], random.choice(names)
+        ledger = {str(name): float(random.uniform(100, 10_000)) / lab.assets[name][2] for name in backing}
+        ledger[str(owed)] = -float(random.uniform(10, 300)) / lab.assets[owed][2]
+        silos.append(lab.lending(ledger, protocol=f"p{place}", chain_id=int(random.integers(1, 3))))
+    short = Option(
+        venue="options:1:main",
+        market="m",
+        underlying=str(random.choice(names)),
+        quote="USD",
+        right="put",
+        strike=lab.wad(random.integers(1, 3000)),
+        expiry=1_700_000_000 + 30 * 86_400,
+    )
+    extra = [Position(instrument=short, quantity=Amount(-(10**16)))] if random.random() < 0.3 else []
+    return lab.portfolio(*silos, lab.wallet({str(random.choice(names)): 1}, extra=extra), number=number)
 
 
 def test_two_runs_give_the_same_bytes(lab, parameters, borrower) -> None:

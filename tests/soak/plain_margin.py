@@ -23,6 +23,8 @@ STEPS = 72
 LETTERS = {"int8": "b", "int32": "i", "int64": "q"}
 PARAMETERS = Path(__file__).parents[2] / "aggregator" / "parameters.toml"
 FITTED, LONG_RUN = 0, 3
+SLOTS, FALL, RISE = 4, 1, 2
+"""Factors a row may follow; which of their numbers are the changes when the factor alone falls or rises."""
 
 
 def integers(column: Column) -> array[int]:
@@ -46,14 +48,17 @@ class Node:
     values: list[int]
     deltas: dict[int, Fraction]
     gross: Fraction
+    alone: dict[tuple[int, int], Fraction]
+    """By factor and side."""
 
     def __add__(self, other: Node) -> Node:
-        deltas = {
-            key: self.deltas.get(key, Fraction(0)) + other.deltas.get(key, Fraction(0))
-            for key in self.deltas | other.deltas
-        }
         values = [one + another for one, another in zip(self.values, other.values, strict=True)]
-        return Node(values, deltas, self.gross + other.gross)
+        deltas, alone = _summed(self.deltas, other.deltas), _summed(self.alone, other.alone)
+        return Node(values, deltas, self.gross + other.gross, alone)
+
+
+def _summed(first: dict[Any, Fraction], second: dict[Any, Fraction]) -> dict[Any, Fraction]:
+    return {key: first.get(key, Fraction(0)) + second.get(key, Fraction(0)) for key in first | second}
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ class PlainMargin:
             array_equity=whole.values[0] * unit,
             positions=len(held),
             lots=sum(abs(columns["lots"][place]) for place in held),
-            worst_grid_loss=self._worst(whole, 1, self._first_stress) * unit,
+            worst_grid_loss=self._worst_scenario(whole) * unit,
             silo_bases=[bases[silo] * unit for silo in silos],
             siloed=sum(bases.values(), Fraction(0)) * unit,
             unified=unified * unit,
@@ -140,13 +145,17 @@ class PlainMargin:
         for factor, delta in self._slots(held):
             deltas[factor] = deltas.get(factor, Fraction(0)) + delta
             gross += abs(delta)
-        return Node(_weighted(lines, len(self._market[0])), deltas, gross)
+        alone: dict[tuple[int, int], Fraction] = {}
+        for side in FALL, RISE:
+            for factor, moved in self._slots(held, side):
+                alone[factor, side] = alone.get((factor, side), Fraction(0)) + moved
+        return Node(_weighted(lines, len(self._market[0])), deltas, gross, alone)
 
-    def _slots(self, held: Sequence[int]) -> list[tuple[int, Fraction]]:
+    def _slots(self, held: Sequence[int], change: int = 0) -> list[tuple[int, Fraction]]:
         rows, lots = self._columns["rows"], self._columns["lots"]
-        slots = [(2 * rows[place] + side, lots[place]) for place in held for side in (0, 1)]
+        slots = [(SLOTS * rows[place] + slot, lots[place]) for place in held for slot in range(SLOTS)]
         return [
-            (self._places[slot], Fraction(lot * self._exposures[slot], 2**24))
+            (self._places[slot], Fraction(lot * self._exposures[3 * slot + change], 2**24))
             for slot, lot in slots
             if self._places[slot] >= 0
         ]
@@ -165,9 +174,12 @@ class PlainMargin:
         return max(
             *(weight * tail + (1 - weight) * stress for tail in tails[:LONG_RUN]),
             shortfall["long_run_floor"] * tails[LONG_RUN],
-            Fraction(self._worst(node, 1, self._first_stress)),
+            self._worst_scenario(node),
             floor["net"] * net + floor["hedged"] * (node.gross - net),
         )
+
+    def _worst_scenario(self, node: Node) -> Fraction:
+        return max(Fraction(self._worst(node, 1, self._first_stress)), -min(node.alone.values(), default=Fraction(0)))
 
     def _worst(self, node: Node, begin: int, end: int) -> int:
         return max(0, node.values[0] - min(node.values[begin:end], default=node.values[0]))

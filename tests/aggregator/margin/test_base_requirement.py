@@ -42,8 +42,8 @@ def tail() -> req.Tail:
 def draw(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
     random = np.random.default_rng(seed)
     values = random.integers(-(2**40), 2**40, size=WIDTH)
-    deltas = random.integers(-(2**40), 2**40, size=FACTORS)
-    return values, deltas, int(np.abs(deltas).sum() + random.integers(0, 2**40))
+    deltas = random.integers(-(2**40), 2**40, size=(FACTORS, 3))
+    return values, deltas, int(np.abs(deltas[:, 0]).sum() + random.integers(0, 2**40))
 
 
 def amount(values: np.ndarray, deltas: np.ndarray, gross: int) -> int:
@@ -78,14 +78,14 @@ def test_the_requirement_is_never_negative_and_names_what_decided(seed: int) -> 
 def test_each_member_can_decide() -> None:
     seen = set()
     for index in range(len(req.MEMBERS)):
-        values, deltas, gross = np.zeros(WIDTH, dtype=np.int64), np.zeros(FACTORS, dtype=np.int64), 0
+        values, deltas, gross = np.zeros(WIDTH, dtype=np.int64), np.zeros((FACTORS, 3), dtype=np.int64), 0
         if index < 3:
             start = req.variant_start(index, LAYOUT)
             values[start : start + LAYOUT.blocks] = -1000
         elif index == req.GRID:
             values[1] = -1000
         elif index == req.DELTA_FLOOR:
-            deltas[0], gross = 1000, 1000
+            deltas[0, 0], gross = 1000, 1000
         else:
             start = req.variant_start(3, LAYOUT)
             values[start : start + LAYOUT.blocks] = -1000
@@ -93,6 +93,17 @@ def test_each_member_can_decide() -> None:
         seen.add(found.member)
         assert req.requirement.py_func(values, deltas, gross, LAYOUT, tail()) == found
     assert seen == set(range(len(req.MEMBERS)))
+
+
+def test_the_worst_move_of_one_factor_alone_decides_where_it_exceeds_the_grid() -> None:
+    values, deltas = np.zeros(WIDTH, dtype=np.int64), np.zeros((FACTORS, 3), dtype=np.int64)
+    values[3] = -900
+    deltas[:, 1:] = [[-100, 100], [-1000, 1000], [1001, -1001]]
+    found = req.requirement(values, deltas, 0, LAYOUT, tail())
+    assert (found.amount, found.member, found.grid_loss) == (1001, req.GRID, 1001)
+    assert found.grid_place == LAYOUT.grid + 2 * 2 + 1, "the rise of the third factor, after the grid's own columns"
+    values[3] = -1001
+    assert req.requirement(values, deltas, 0, LAYOUT, tail()).grid_place == 2
 
 
 def test_the_tail_takes_the_worst_columns_and_a_part_of_the_last() -> None:
@@ -130,12 +141,12 @@ def test_position_parts_of_the_floor_add_up_to_it() -> None:
     rows = MarketRows(
         mantissas=np.full((2, WIDTH), 2**26, dtype=np.int32),
         places=np.array([[0, -1], [0, 1]], dtype=np.int32),
-        exposures=np.array([[2**26, 0], [-(2**25), 2**25]], dtype=np.int32),
+        exposures=np.array([[[2**26, 0, 0], [0, 0, 0]], [[-(2**25), 0, 0], [2**25, 0, 0]]], dtype=np.int32),
     )
     for array in rows:
         array.setflags(write=False)  # as the arrays of a round are
     lots = [2**30, 2**30]
-    deltas = np.array([2**32 - 2**31, 2**31, 0], dtype=np.int64)
+    deltas = np.array([[2**32 - 2**31, 0, 0], [2**31, 0, 0], [0, 0, 0]], dtype=np.int64)
     gross = 2**32 + 2 * 2**31
     parts = [req.floor_part(held, row, rows, deltas, LAYOUT) for row, held in enumerate(lots)]
     assert sum(parts) == pytest.approx(req.delta_floor(deltas, gross, LAYOUT), abs=4)

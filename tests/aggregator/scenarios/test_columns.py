@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from aggregator.scenarios.blocks import factor_blocks
-from aggregator.scenarios.columns import SETS, build_columns, scenario_range
+from aggregator.scenarios.columns import SETS, alone_columns, build_columns, scenario_range
 
 
 @pytest.fixture(scope="module")
 def built(lab, parameters):
-    return build_columns(factor_blocks(lab.market(), sorted(lab.assets), parameters), parameters)
+    return build_columns(factor_blocks(lab.market(), sorted(lab.assets), parameters), lab.assets, parameters)
 
 
 def test_there_are_about_fifty_grid_columns_with_names_of_their_own(built) -> None:
-    assert 40 <= len(built.grid) <= 70
+    assert 35 <= len(built.grid) <= 70
     assert len(set(built.grid)) == len(built.grid)
     assert built.stress[0] == "march_2020"
     assert built.market.count == 1 + len(built.grid) + len(built.stress) + SETS * built.blocks
@@ -39,10 +39,20 @@ def test_joint_moves_span_each_factors_own_range(lab, parameters, built) -> None
     assert scenario_range(item, parameters.grid) >= parameters.grid.range_floor.stablecoin
 
 
-def test_a_factor_moved_alone_leaves_the_others(built) -> None:
-    place = 1 + built.grid.index("ETH alone -1 R")
-    assert built.market.ratios["ETH"][place] < 0.9
-    assert built.market.ratios["BTC"][place] == built.market.ratios["USDC"][place] == 1.0
+def test_a_factor_moved_alone_leaves_the_others(lab, parameters) -> None:
+    factors = factor_blocks(lab.market(), ["BTC", "ETH"], parameters)
+    found = alone_columns(factors, parameters.grid)
+    reach = scenario_range(factors[1], parameters.grid)
+    assert found.ratios["ETH"].tolist() == [1.0, 1.0, 1.0, 1.0 - reach, 1.0 + reach]
+    assert found.ratios["BTC"][3:].tolist() == [1.0, 1.0]
+
+
+def test_columns_of_a_factor_do_not_depend_on_which_others_are_asked_for(lab, parameters) -> None:
+    factors = factor_blocks(lab.market(), sorted(lab.assets), parameters)
+    whole = build_columns(factors, lab.assets, parameters)
+    single = build_columns(factors, ["ETH"], parameters)
+    assert list(single.market.ratios) == ["ETH"]
+    assert single.market.ratios["ETH"].tobytes() == whole.market.ratios["ETH"].tobytes()
 
 
 def test_stablecoins_neither_join_tails_nor_miss_their_own_break(built) -> None:
@@ -79,7 +89,7 @@ def test_twice_the_forecast_gives_twice_the_log_moves(lab, parameters) -> None:
     )
     lines = [
         build_columns(
-            factor_blocks(msgspec.structs.replace(market, quotes=(quote,)), ["ETH"], parameters), parameters
+            factor_blocks(msgspec.structs.replace(market, quotes=(quote,)), ["ETH"], parameters), ["ETH"], parameters
         ).paths.ratios["ETH"]
         for quote in (calm, wild)
     ]
@@ -87,7 +97,7 @@ def test_twice_the_forecast_gives_twice_the_log_moves(lab, parameters) -> None:
 
 
 def test_without_factors_there_are_still_columns(parameters) -> None:
-    built = build_columns([], parameters)
+    built = build_columns([], [], parameters)
     assert built.blocks == parameters.paths.maximum_blocks
     assert built.market.ratios == {}
 

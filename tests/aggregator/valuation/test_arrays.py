@@ -122,7 +122,7 @@ def test_factor_terms_carry_what_the_add_ons_need(arrays) -> None:
 def test_cash_is_a_row_of_its_own(lab, small_parameters) -> None:
     found = build_arrays([Cash(factor="USD")], [], lab.market(), small_parameters)
     assert found.market.keys == ('{"kind":"cash","factor":"USD"}',)
-    assert view32(found.exposure_factors).tolist() == [[-1, -1]]
+    assert view32(found.exposure_factors).tolist() == [[-1, -1, -1, -1]]
 
 
 def test_columns_survive_the_way_to_bytes_and_back() -> None:

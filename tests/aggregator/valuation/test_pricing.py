@@ -214,7 +214,7 @@ def test_a_wrapped_token_with_its_own_quote_follows_that(lab, pricer: Pricer) ->
 @pytest.fixture
 def real(lab, small_parameters) -> tuple[Pricer, Pricer]:
     blocks = factor_blocks(lab.market(), ["ETH", "USDC"], small_parameters)
-    built = build_columns(blocks, small_parameters)
+    built = build_columns(blocks, ["ETH", "USDC"], small_parameters)
     prices = {"ETH": 2000.0, "USDC": 1.0}
     market, paths = (
         Pricer(prices=prices, columns=item, as_of=AS_OF, grid=small_parameters.grid)
