@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -55,7 +56,12 @@ def modules(folders: Iterable[str]) -> Iterator[tuple[Path, ast.Module]]:
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
             if "migrations" not in path.parts:  # Alembic reads names of its own
-                yield path, ast.parse(path.read_text())
+                yield path, parsed(path)
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def assigned(node: ast.stmt) -> list[str]:
@@ -82,6 +88,13 @@ def read_names(node: ast.AST) -> Counter[str]:
     return Counter(each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load))
 
 
+def dotted(node: ast.expr) -> str:
+    """Return a name with dots; of what is computed nothing."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
 def taken(tree: ast.Module) -> Iterator[tuple[str, str]]:
     """Yield (module, name) for what is imported by name, or taken from a module that was imported."""
     local: dict[str, str] = {}
@@ -92,7 +105,7 @@ def taken(tree: ast.Module) -> Iterator[tuple[str, str]]:
                 yield node.module.split(".")[-1], alias.name
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
-            base = ast.unparse(node.value)
+            base = dotted(node.value)
             yield local.get(base, base.split(".")[-1]), node.attr
 
 
@@ -109,9 +122,11 @@ def unused() -> list[str]:
         made_for_tests = path.is_relative_to(ROOT / MADE_FOR_TESTS)
         inside = read_names(tree)
         for name, node in functions_and_values(tree):
-            own = read_names(node)[name] if isinstance(node, Definition) else 0
             here = (path.parent.name if path.stem == "__init__" else path.stem, name)
-            if inside[name] == own and here not in (ours | others if made_for_tests else ours):
+            if here in ours or (made_for_tests and here in others):
+                continue
+            own = read_names(node)[name] if inside[name] and isinstance(node, Definition) else 0
+            if inside[name] == own:
                 found.append((path, name))
         found += [
             (path, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import configparser
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -59,14 +60,18 @@ def stated() -> dict[str, set[str]]:
     return {package: set(re.findall(r"`(\w+)`", cell)) for package, cell in rows}
 
 
+@cache
+def imported(file: Path) -> set[str]:
+    """Return the packages and libraries that a module imports, without what comes after the first dot."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+    return {name.split(".")[0] for name in names}
+
+
 def imported_packages(package: str) -> set[str]:
-    found = set()
-    for file in (ROOT / package).rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                found |= {alias.name.split(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module is not None:
-                found.add(node.module.split(".")[0])
+    found = {name for file in (ROOT / package).rglob("*.py") for name in imported(file)}
     return (found & set(PACKAGES)) - {package}
 
 
@@ -81,14 +86,8 @@ def test_no_permission_is_given_that_nothing_uses(package: str) -> None:
 
 def importers(library: str) -> set[str]:
     """Folders with a module that imports a library; a room's own rooms count as the room."""
-    found = set()
-    for package in PACKAGES:
-        for file in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-                names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-                if any(name.split(".")[0] == library for name in names):
-                    found.add(str(file.parent.relative_to(ROOT)))
+    files = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]
+    found = {str(file.parent.relative_to(ROOT)) for file in files if library in imported(file)}
     return {folder for folder in found if not any(folder.startswith(f"{other}/") for other in found)}
 
 
