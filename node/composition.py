@@ -34,7 +34,7 @@ from node.round.observing import market_sources
 from node.round.parallel import in_parallel
 from node.round.reading import configured_venues, open_chains
 from node.round.retention import retention
-from node.settings import Keys, MarketSettings, Publish, Settings, read_text, rpc_url
+from node.settings import Keys, MarketSettings, Publish, Settings, own_url, read_text
 from node.status import NodeStatus
 from node.telemetry import Metrics
 from riskschema.codec import MAX_DOCUMENT_BYTES, decode_json
@@ -82,6 +82,7 @@ async def open_node(
         identity, signer, guard = _open_keys(stack, keys, directory)
         me = operator_index(committee, signer, identity)
         chains = await open_chains(stack, settings.chains, directory)
+        metrics.watch_endpoints(tuple(chains.values()))
         data = directory / settings.data_directory
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         store = await stack.enter_async_context(open_store(data / settings.database))
@@ -201,7 +202,7 @@ async def _publisher(
 ) -> AsyncIterator[Publisher]:
     chain = next(chain for chain in settings.chains if chain.chain_id == publish.chain_id)
     async with open_publisher(
-        rpc_url=rpc_url(chain, directory),
+        rpc_url=own_url(chain, directory),
         chain_id=chain.chain_id,
         config_digest=Hash32(rules.config_digest),
         signer=open_keystore(directory / keys.transmitter, directory / keys.password_file),

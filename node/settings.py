@@ -37,13 +37,40 @@ class Asset(Table, frozen=True, kw_only=True):
     factor: Annotated[str, Meta(min_length=1, max_length=120)]
 
 
+class Endpoint(Table, frozen=True, kw_only=True):
+    """One JSON-RPC endpoint of a chain and how much may be asked of it; less is learned where it refuses."""
+
+    url: str | None = None
+    url_file: str | None = None
+    """For a URL that carries a key: the file's first line."""
+    log_range: Annotated[int, Meta(ge=1, le=10**9)] = 10_000
+    """Blocks per log query at most."""
+    batch_size: Annotated[int, Meta(ge=1, le=10_000)] = 250
+    """Requests per batch at most."""
+    concurrency: Annotated[int, Meta(ge=1, le=256)] = 4
+    """Posts in flight."""
+    calls_per_day: Annotated[int, Meta(ge=1)] | None = None
+    """Requests in 24 hours; once they are spent, others are asked."""
+
+    def __post_init__(self) -> None:
+        """Refuse an address given twice or not at all."""
+        if (self.url is None) == (self.url_file is None):
+            raise ValueError("endpoint: give exactly one of url and url_file")
+        _refuse_other_schemes(self.url, "endpoint: url")
+
+
 class Chain(Table, frozen=True, kw_only=True):
     """One EVM chain and what to read there."""
 
     chain_id: ChainId
     rpc_url: str | None = None
+    """The only endpoint, with the usual limits."""
     rpc_url_file: str | None = None
-    """For a URL that carries a key: the file's first line."""
+    """The same for a URL that carries a key: the file's first line."""
+    endpoints: tuple[Endpoint, ...] = ()
+    """In place of them: those to ask, own ones first."""
+    agreement: Annotated[int, Meta(ge=1, le=64)] | None = None
+    """How many endpoints must say the same; None: more than half of three or more, one of fewer."""
     genesis_hash: Hash32 | None = None
     """Checked at start; needed for a committee, optional for reading."""
     finality: Literal["latest", "safe", "finalized"] = "finalized"
@@ -56,10 +83,18 @@ class Chain(Table, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse an endpoint given twice or not at all, and tables that say the same thing twice."""
-        if (self.rpc_url is None) == (self.rpc_url_file is None):
-            raise ValueError(f"chain {self.chain_id}: give exactly one of rpc_url and rpc_url_file")
-        if self.rpc_url is not None and not self.rpc_url.startswith(("http://", "https://")):
-            raise ValueError(f"chain {self.chain_id}: rpc_url must begin with http:// or https://")
+        if (self.rpc_url is not None) + (self.rpc_url_file is not None) + bool(self.endpoints) != 1:
+            raise ValueError(
+                f"chain {self.chain_id}: give exactly one of rpc_url, rpc_url_file and [[chains.endpoints]]"
+            )
+        _refuse_other_schemes(self.rpc_url, f"chain {self.chain_id}: rpc_url")
+        addresses = [address for each in self.endpoints for address in (each.url or each.url_file,)]
+        if len(set(addresses)) != len(addresses):
+            raise ValueError(f"chain {self.chain_id}: two [[chains.endpoints]] tables of one address")
+        if (self.agreement or 1) > (len(self.endpoints) or 1):
+            raise ValueError(
+                f"chain {self.chain_id}: agreement = {self.agreement} of {len(self.endpoints) or 1} endpoints"
+            )
         mapped = [asset.address for asset in self.assets]
         for address in mapped:
             if mapped.count(address) > 1:
@@ -187,15 +222,30 @@ def overridden(settings: Settings, *, data_directory: Path | None, port: int | N
     return settings
 
 
-def rpc_url(chain: Chain, directory: Path) -> str:
-    """Return the chain's endpoint, read from its file where it is kept there."""
-    if chain.rpc_url is not None:
-        return chain.rpc_url
-    path = directory / (chain.rpc_url_file or "")
-    lines = read_text(path, what="rpc_url_file", limit=4096).splitlines()
+def endpoints_of(chain: Chain) -> tuple[Endpoint, ...]:
+    """Return the chain's endpoints; a lone `rpc_url` is one of them with the usual limits."""
+    return chain.endpoints or (Endpoint(url=chain.rpc_url, url_file=chain.rpc_url_file),)
+
+
+def endpoint_url(endpoint: Endpoint, directory: Path) -> str:
+    """Return the endpoint's address, read from its file where it is kept there."""
+    if endpoint.url is not None:
+        return endpoint.url
+    path = directory / (endpoint.url_file or "")
+    lines = read_text(path, what="the file of an endpoint's address", limit=4096).splitlines()
     if not lines:
         raise InvalidData(f"{path}: empty", code="invalid_settings")
     return lines[0].strip()
+
+
+def own_url(chain: Chain, directory: Path) -> str:
+    """Return the address of the chain's first endpoint: the operator's own, where there is one."""
+    return endpoint_url(endpoints_of(chain)[0], directory)
+
+
+def _refuse_other_schemes(url: str | None, what: str) -> None:
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise ValueError(f"{what} must begin with http:// or https://")
 
 
 def read_text(path: Path, *, what: str, limit: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from types import TracebackType
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
+from node.endpoint_series import EndpointSeries, WatchedChain
 from node.status import NodeStatus
 from riskschema.errors import PlimsollError
 from riskschema.rounds import RoundStep, StoreSize
@@ -185,6 +186,10 @@ class Metrics:
         self._unready = self._gauge("plimsoll_unready", "1 per reason for which the node is not ready", ["reason"])
         self._certified_round = self._gauge("plimsoll_certified_round", "The last certified round")
         self._certified_at = self._gauge("plimsoll_certified_timestamp_seconds", "When the last round was certified")
+
+    def watch_endpoints(self, chains: Sequence[WatchedChain]) -> None:
+        """Show the endpoints of these chains at every scrape."""
+        self.registry.register(EndpointSeries(chains))
 
     @contextmanager
     def step(self, step: RoundStep) -> Iterator[None]:

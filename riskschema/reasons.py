@@ -77,6 +77,22 @@ _ALL = (
         "wrong chain",
         "The endpoint serves another chain id or genesis than configured.",
     ),
+    Reason("history_pruned", "history pruned", "The endpoint does not keep so old a block; ask one that does."),
+    Reason(
+        "endpoints_disagree",
+        "endpoints disagree",
+        "Endpoints contradict each other, or too few are left; the message names them: replace the one that is wrong.",
+    ),
+    Reason(
+        "gas_capped",
+        "gas of calls capped",
+        "The endpoint runs calls with less gas than asked for: raise its cap (geth: --rpc.gascap), or replace it.",
+    ),
+    Reason(
+        "call_budget_spent",
+        "calls of the day spent",
+        "The endpoint's calls_per_day are used up: raise it, add an endpoint, or lengthen the interval.",
+    ),
     Reason(
         "clock_wrong",
         "clock is wrong",

@@ -47,6 +47,10 @@ _UNKNOWN_BLOCK = re.compile(
     r"|not (currently )?canonical|missing trie node|state[^.]{0,90}not available|historical state|pruned",
     re.IGNORECASE,
 )
+_PRUNED = re.compile(
+    r"missing trie node|historical state|state[^.]{0,90}not available|pruned|history[^.]{0,40}(unavailable|expired)",
+    re.IGNORECASE,
+)
 _RATE_LIMIT = re.compile(r"rate.?limit|too many requests|compute units per second|request limit", re.IGNORECASE)
 _TOO_MANY_LOGS = re.compile(
     r"more than \d+ (results|logs)|too many (results|logs)|block range|range[^.]{0,40}(large|wide|exceed|limit)"
@@ -93,6 +97,16 @@ def is_rate_limit(error: RpcError) -> bool:
     return _speaks_of_rate(error) and as_revert(error) is None and not is_too_many_logs(error)
 
 
+def is_rate_limit_in_words(error: RpcError) -> bool:
+    """Tell a plea to slow down whose words say so: its code alone may also mean that a range of logs is too wide."""
+    return is_rate_limit(error) and (error.code == 429 or _RATE_LIMIT.search(error.message) is not None)
+
+
+def is_pruned(error: RpcError | None) -> bool:
+    """Tell whether the endpoint says that it does not keep what is as old as that."""
+    return error is not None and as_revert(error) is None and _PRUNED.search(error.message) is not None
+
+
 def is_too_many_logs(error: RpcError) -> bool:
     """Tell whether a log query should be repeated over fewer blocks."""
     return _TOO_MANY_LOGS.search(error.message) is not None
@@ -101,6 +115,8 @@ def is_too_many_logs(error: RpcError) -> bool:
 def failure(error: RpcError, where: str) -> TransientError:
     """Return the local failure that `error` reports."""
     said = f"{printable(error.message) or 'no message'} (code {error.code})"
+    if is_pruned(error):
+        return TransientError(f"{where}: does not keep so old a block: {said}", code="history_pruned")
     if error.code in UNKNOWN_BLOCK_CODES or _UNKNOWN_BLOCK.search(error.message):
         return TransientError(f"{where}: does not know the block: {said}", code="block_unknown")
     return TransientError(f"{where}: refused: {said}", code="endpoint_refused")

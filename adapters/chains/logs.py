@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
-from adapters.chains.answers import RpcAnswer, failure, is_too_many_logs, malformed, to_log
-from adapters.chains.transport import Transport
+from adapters.chains.answers import RpcAnswer, failure, malformed, to_log
+from adapters.chains.provider import Request
 from riskschema.holders import Log
 from riskschema.units import Address, Hash32
 
 MAX_LOGS = 500_000
 """Logs of one read, over all its ranges: more is answered by reading from a later block."""
+
+
+class Asking(Protocol):
+    """A `Transport`, or the `EndpointPool` of a chain; either halves a range of logs that an endpoint refuses."""
+
+    where: str
+
+    async def many(self, requests: Sequence[Request]) -> list[RpcAnswer]:
+        """Return the answers to any number of requests, in order."""
+        ...
 
 
 class LogFilter(msgspec.Struct, frozen=True):
@@ -40,7 +50,7 @@ class LogFilter(msgspec.Struct, frozen=True):
         )
 
 
-async def read_logs(transport: Transport, wanted: LogFilter, *, first: int, last: int, span: int) -> tuple[Log, ...]:
+async def read_logs(transport: Asking, wanted: LogFilter, *, first: int, last: int, span: int) -> tuple[Log, ...]:
     """Return the logs of blocks `first` to `last`, both included, oldest first.
 
     Args:
@@ -48,7 +58,7 @@ async def read_logs(transport: Transport, wanted: LogFilter, *, first: int, last
         wanted: Which logs; no address gives none.
         first: First block.
         last: Last block.
-        span: Blocks per query; halved whenever the endpoint finds a range too wide.
+        span: Blocks per query, at most.
 
     Raises:
         TransientError: the endpoint failed, refuses even one block, or answered logs nobody asked for.
@@ -57,9 +67,6 @@ async def read_logs(transport: Transport, wanted: LogFilter, *, first: int, last
     while wanted.addresses and first <= last:
         end = min(last, first + span - 1)
         answer = (await transport.many([("eth_getLogs", [wanted.query(first, end)])]))[0]
-        if answer.error and is_too_many_logs(answer.error) and first < end:
-            span = (end - first + 1) // 2
-            continue
         logs += _accepted(answer, transport.where, wanted, range(first, end + 1))
         if len(logs) > MAX_LOGS:
             raise malformed(transport.where, f"answered more than {MAX_LOGS} logs up to block {end}")

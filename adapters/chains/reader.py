@@ -1,4 +1,4 @@
-"""One EVM chain through one JSON-RPC endpoint, read at a block hash."""
+"""One EVM chain through one or more JSON-RPC endpoints, read at a block hash."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any, Literal
 import aiohttp
 
 from adapters.chains.answers import RpcAnswer, as_revert, failure, to_block, to_bytes, to_quantity
+from adapters.chains.endpoint import Endpoint, EndpointOptions, EndpointReport
 from adapters.chains.logs import LogFilter, read_logs
-from adapters.chains.transport import BoundedProvider, Transport
-from riskschema.errors import FatalError, TransientError
+from adapters.chains.pool import EndpointPool
+from adapters.chains.provider import origin
+from riskschema.errors import TransientError
 from riskschema.holders import Log
 from riskschema.portfolio import BlockReference
 from riskschema.ports import Call, CallResult, CallSuccess
@@ -23,69 +25,80 @@ Finality = Literal["latest", "safe", "finalized"]
 @asynccontextmanager
 async def open_chain(
     *,
-    rpc_url: str,
+    rpc_url: str | None = None,
+    endpoints: Sequence[EndpointOptions] = (),
     chain_id: int,
+    agreement: int | None = None,
     genesis_hash: Hash32 | None = None,
     finality: Finality = "finalized",
     confirmations: int = 0,
     timeout_seconds: float = 10.0,
     attempts: int = 4,
-    batch_size: int = 250,
-    concurrency: int = 4,
     max_answer_bytes: int = 32 * 1024 * 1024,
-    log_range: int = 10_000,
 ) -> AsyncIterator[Chain]:
     """Open a chain and check that it is the right one.
 
     Args:
-        rpc_url: http(s) address of the endpoint; only its origin ever appears in messages.
-        chain_id: The chain id it must serve.
+        rpc_url: http(s) address of the only endpoint, with the usual limits.
+        endpoints: In place of `rpc_url`: those to ask, own ones first.
+        chain_id: The chain id they must serve.
+        agreement: How many endpoints must say the same; more than half of them if None.
         genesis_hash: The hash its block 0 must have; None leaves it unchecked (read it from the result).
         finality: The block tag that `Chain.head` follows.
         confirmations: Further blocks to stay behind that tag.
         timeout_seconds: For one batch, connecting included.
-        attempts: Tries per batch; only transport failures and rate limits are tried again.
-        batch_size: Requests per batch.
-        concurrency: Batches in flight.
+        attempts: Times that all endpoints are tried; only transport failures and rate limits are tried again.
         max_answer_bytes: Largest answer accepted.
-        log_range: Blocks per log query at first; halved when the endpoint finds it too wide.
 
     Raises:
-        FatalError: the endpoint serves another chain id or genesis, or `rpc_url` is no http(s) address.
-        TransientError: the endpoint cannot be reached.
+        FatalError: too few endpoints serve the chain id and genesis, or an address is no http(s) address.
+        TransientError: too few endpoints can be reached.
     """
+    options = [EndpointOptions(url=rpc_url)] if rpc_url is not None else list(endpoints)
+    names = [origin(each.url) for each in options]
     timeout = aiohttp.ClientTimeout(total=timeout_seconds)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        provider = BoundedProvider(rpc_url, session, max_answer_bytes=max_answer_bytes)
-        transport = Transport(provider, batch_size=batch_size, concurrency=concurrency, attempts=attempts)
-        served = to_quantity(await transport.one("eth_chainId"), transport.where)
-        if served != chain_id:
-            raise FatalError(
-                f"{transport.where} serves chain {served}, not {chain_id}: correct rpc_url or chain_id",
-                code="wrong_chain",
-            )
-        genesis = to_block(await transport.one("eth_getBlockByNumber", "0x0", False), chain_id, transport.where)
-        if genesis_hash is not None and genesis.hash != genesis_hash:
-            raise FatalError(
-                f"{transport.where} serves a chain {chain_id} with genesis {genesis.hash}, not {genesis_hash}",
-                code="wrong_chain",
-            )
-        yield Chain(
-            transport,
+        pool = EndpointPool(
+            [
+                Endpoint(
+                    each,
+                    session,
+                    chain_id=chain_id,
+                    name=name if names.count(name) == 1 else f"{name}#{names[:at].count(name) + 1}",
+                    max_answer_bytes=max_answer_bytes,
+                )
+                for at, (each, name) in enumerate(zip(options, names, strict=True))
+            ],
             chain_id=chain_id,
-            genesis_hash=genesis.hash,
+            agreement=majority(len(options)) if agreement is None else agreement,
+            attempts=attempts,
+            batch_size=max(each.batch_size for each in options),
+            concurrency=max(each.concurrency for each in options),
+        )
+        yield Chain(
+            pool,
+            chain_id=chain_id,
+            genesis_hash=await pool.open(genesis_hash),
             finality=finality,
             confirmations=confirmations,
-            log_range=log_range,
+            log_range=max(each.log_range for each in options),
         )
 
 
+def majority(endpoints: int) -> int:
+    """Return how many of so many endpoints must agree where nobody says: with fewer liars than that none is believed.
+
+    One where there is one or two: of two, one may be a spare.
+    """
+    return endpoints // 2 + 1 if endpoints > 2 else 1
+
+
 class Chain:
-    """The `ChainReader` of one endpoint; made by `open_chain`."""
+    """The `ChainReader` of a pool of endpoints; made by `open_chain`."""
 
     def __init__(
         self,
-        transport: Transport,
+        transport: EndpointPool,
         *,
         chain_id: int,
         genesis_hash: Hash32,
@@ -105,9 +118,18 @@ class Chain:
         """The chain id, checked against the endpoint."""
         return self._chain_id
 
+    @property
+    def agreement(self) -> int:
+        """How many endpoints must say the same."""
+        return self._transport.agreement
+
+    def endpoints(self) -> tuple[EndpointReport, ...]:
+        """Return what is known of each endpoint, in the order in which they are asked."""
+        return self._transport.reports()
+
     async def head(self) -> BlockReference:
         """Return the newest block of the configured finality, `confirmations` below its tag (at lowest block 0)."""
-        tagged = await self._block("eth_getBlockByNumber", self._finality)
+        tagged = await self._transport.head(self._finality)
         if not self._confirmations:
             return tagged
         return await self.block(max(0, tagged.number - self._confirmations))
@@ -147,7 +169,7 @@ class Chain:
 class PinnedChain:
     """The `PinnedReader` of one block hash."""
 
-    def __init__(self, transport: Transport, block: BlockReference, *, log_range: int) -> None:
+    def __init__(self, transport: EndpointPool, block: BlockReference, *, log_range: int) -> None:
         self._transport = transport
         self._block = block
         self._log_range = log_range

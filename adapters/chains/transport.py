@@ -1,145 +1,56 @@
-"""JSON-RPC batches over HTTP: bounded, timed, retried only where a retry can help."""
+"""The way to one endpoint: batches and ranges of logs in the sizes it accepts, retried only where a retry can help."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-import warnings
-from collections.abc import Sequence
-from typing import Any, cast
-from urllib.parse import urlsplit
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar, cast
 
-import aiohttp
-import msgspec
 import stamina
 
-from adapters.chains.answers import RpcAnswer, RpcError, failure, is_rate_limit, malformed, printable
-from riskschema.errors import FatalError, TransientError
-from riskschema.recursion import recursion_limit_kept
+from adapters.chains.answers import (
+    RpcAnswer,
+    RpcError,
+    failure,
+    is_pruned,
+    is_rate_limit,
+    is_rate_limit_in_words,
+    malformed,
+)
+from adapters.chains.provider import BatchTooLarge, BoundedProvider, RateLimited, Request, RetryableError
+from riskschema.errors import TransientError
 
-with warnings.catch_warnings(), recursion_limit_kept():
-    warnings.simplefilter("ignore", DeprecationWarning)  # web3 7 imports a part of websockets that will go
-    from web3 import AsyncHTTPProvider
-    from web3.types import RPCEndpoint
+T = TypeVar("T")
 
-Request = tuple[str, list[Any]]
-
-_RETRIED_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+LOGS = "eth_getLogs"
+MAX_SPAN = 1 << 40
+_GROW_AFTER = 32
+"""Requests in a row that an endpoint took at a lowered limit before twice as much is tried again."""
 
 
-def origin(url: str) -> str:
-    """Return scheme, host and port of an RPC address: keys in the path, query or user part stay out of every message.
+class Limit:
+    """How much an endpoint takes at once: lowered where it refuses, raised again after a while of taking it.
 
-    Raises:
-        FatalError: `url` is no http(s) address.
+    Args:
+        most: Never more.
     """
-    try:
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        parts, port = urlsplit(""), ""
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise FatalError("rpc_url must be an http or https address with a host", code="invalid_settings")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}{port}"
 
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken = 0
+        self.value = most
 
-def _secrets(url: str) -> tuple[str, ...]:
-    """Return the parts of an address that may be keys, longest first."""
-    parts = urlsplit(url)
-    pieces = {*parts.path.split("/"), *re.split("[&=]", parts.query), parts.username or "", parts.password or ""}
-    return tuple(sorted((piece for piece in pieces if len(piece) >= 8), key=len, reverse=True))
+    def took(self, size: int) -> None:
+        """Note that the endpoint took `size`."""
+        if self.value >= self._most or size < self.value:
+            return
+        self._taken += 1
+        if self._taken >= _GROW_AFTER:
+            self.value, self._taken = min(self._most, 2 * self.value), 0
 
-
-class RetryableError(TransientError):
-    """A failure of the way to the endpoint, or a plea to slow down: the same request may succeed soon."""
-
-
-class BatchTooLarge(TransientError):
-    """The answer to a batch is too large, or the endpoint refuses the batch as a whole: a smaller one may do."""
-
-
-class BoundedProvider(AsyncHTTPProvider):
-    """web3's HTTP provider on a kept-alive session of its own, reading at most `max_answer_bytes` of an answer."""
-
-    global_ccip_read_enabled = False  # a contract must not make the node fetch addresses
-
-    def __init__(self, url: str, session: aiohttp.ClientSession, *, max_answer_bytes: int) -> None:
-        super().__init__(url, exception_retry_configuration=None)
-        self.session = session
-        self.max_answer_bytes = max_answer_bytes
-        self.where = origin(url)
-        self._secrets = _secrets(url)
-
-    async def answers(self, requests: Sequence[Request]) -> list[RpcAnswer]:
-        """Send one batch; return its answers in the order of the requests.
-
-        Raises:
-            RetryableError: the endpoint cannot be reached, or limits the rate.
-            BatchTooLarge: the answer is too large, or the batch is refused.
-            TransientError: it answers nonsense.
-        """
-        forms = [self.form_request(cast("RPCEndpoint", method), parameters) for method, parameters in requests]
-        body = await self._post(msgspec.json.encode(forms))
-        try:
-            decoded = msgspec.json.decode(body, type=list[RpcAnswer] | RpcAnswer)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise malformed(self.where, "answered no JSON-RPC") from error
-        if isinstance(decoded, RpcAnswer):
-            raise self._refused_batch(self._discreet(decoded).error, len(forms))
-        by_id = {answer.id: answer for answer in decoded}
-        if len(by_id) != len(decoded) or by_id.keys() != {form["id"] for form in forms}:
-            raise malformed(self.where, f"answered {len(decoded)} of {len(forms)} requests, or others")
-        return [self._discreet(by_id[form["id"]]) for form in forms]
-
-    async def _post(self, body: bytes) -> bytes:
-        """Return the body of the answer to one POST."""
-        try:
-            async with self.session.post(
-                str(self.endpoint_uri), data=body, headers=self.get_request_headers(), allow_redirects=False
-            ) as response:
-                if response.status in _RETRIED_STATUS:
-                    raise RetryableError(
-                        f"{self.where}: HTTP status {response.status}",
-                        code="endpoint_refused" if response.status == 429 else "endpoint_unreachable",
-                    )
-                if response.status == 413:
-                    raise BatchTooLarge(f"{self.where}: HTTP status 413", code="endpoint_refused")
-                if response.status != 200:
-                    raise TransientError(f"{self.where}: HTTP status {response.status}", code="endpoint_refused")
-                return await self._read(response.content)
-        except (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-            # the text of a client error can hold the whole address
-            raise RetryableError(
-                f"{self.where}: cannot be reached ({type(error).__name__}); check the URL and that it is up",
-                code="endpoint_unreachable",
-            ) from None
-
-    async def _read(self, content: aiohttp.StreamReader) -> bytes:
-        parts = bytearray()
-        async for part in content.iter_any():
-            parts += part
-            if len(parts) > self.max_answer_bytes:
-                raise BatchTooLarge(
-                    f"{self.where}: answered more than {self.max_answer_bytes} bytes", code="endpoint_malformed"
-                )
-        return bytes(parts)
-
-    def _discreet(self, answer: RpcAnswer) -> RpcAnswer:
-        """Return `answer` with the secrets of the address struck out of its error message: some endpoints echo them."""
-        if answer.error is None:
-            return answer
-        message = answer.error.message
-        for secret in self._secrets:
-            message = message.replace(secret, "***")
-        return msgspec.structs.replace(answer, error=msgspec.structs.replace(answer.error, message=message))
-
-    def _refused_batch(self, error: RpcError | None, size: int) -> TransientError:
-        error = error or RpcError(message="one answer to a batch")
-        said = f"{self.where}: refused a batch of {size}: {printable(error.message)} (code {error.code})"
-        if is_rate_limit(error):
-            return RetryableError(said, code="endpoint_refused")
-        return BatchTooLarge(said, code="endpoint_refused")
+    def lower(self, size: int) -> None:
+        """Note that the endpoint takes `size` where it refused more."""
+        self.value, self._taken = max(1, min(self.value, size)), 0
 
 
 class Transport:
@@ -147,15 +58,26 @@ class Transport:
 
     Args:
         provider: The bounded provider.
-        batch_size: Requests per batch.
-        concurrency: Batches in flight.
+        batch_size: Requests per batch, at most.
+        concurrency: Posts in flight.
         attempts: Tries per batch.
+        log_range: Blocks per log query, at most.
     """
 
-    def __init__(self, provider: BoundedProvider, *, batch_size: int, concurrency: int, attempts: int) -> None:
+    def __init__(
+        self,
+        provider: BoundedProvider,
+        *,
+        batch_size: int,
+        concurrency: int,
+        attempts: int,
+        log_range: int = MAX_SPAN,
+    ) -> None:
         self.where = provider.where
+        self.batch = Limit(batch_size)
+        self.span = Limit(log_range)
         self._provider = provider
-        self._batch_size = batch_size
+        self._batched = True
         self._slots = asyncio.Semaphore(concurrency)
         self._attempts = attempts
 
@@ -176,27 +98,79 @@ class Transport:
         Raises:
             TransientError: the endpoint failed after retries, refuses, or answers nonsense.
         """
-        chunks = [requests[at : at + self._batch_size] for at in range(0, len(requests), self._batch_size)]
-        tasks: list[asyncio.Task[list[RpcAnswer]]] = []
-        failed: TransientError | None = None
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._batch(chunk)) for chunk in chunks]
-        except* TransientError as failures:
-            failed = _first(failures)  # raised here, Python before 3.11.4 would put it into a group again
-        if failed is not None:
-            raise failed
-        return [answer for task in tasks for answer in task.result()]
+        size = self.batch.value
+        others = [index for index, (method, _) in enumerate(requests) if method != LOGS]
+        chunks = [others[at : at + size] for at in range(0, len(others), size)]
+        chunks += [[index] for index, (method, _) in enumerate(requests) if method == LOGS]
+        answers: list[RpcAnswer] = [RpcAnswer()] * len(requests)
+        parts = await together(self._part([requests[index] for index in chunk]) for chunk in chunks)
+        for chunk, part in zip(chunks, parts, strict=True):
+            for index, answer in zip(chunk, part, strict=True):
+                answers[index] = answer
+        return answers
+
+    async def _part(self, requests: Sequence[Request]) -> list[RpcAnswer]:
+        if requests[0][0] == LOGS:
+            return [await self._logs(requests[0][1][0])]
+        return await self._batch(requests)
 
     async def _batch(self, requests: Sequence[Request]) -> list[RpcAnswer]:
         """Send one batch, in halves if it proves too large: a contract that floods must not stop the reading."""
         try:
-            return await self._attempts_of(requests)
-        except BatchTooLarge:
+            answers = await self._attempts_of(requests)
+        except BatchTooLarge as refusal:
             if len(requests) == 1:
-                raise
+                if not refusal.refused or not self._batched:
+                    raise
+                return await self._alone(requests)
+            refused = refusal.refused
+        else:
+            self.batch.took(len(requests))
+            return answers
         middle = len(requests) // 2
+        if refused:
+            self.batch.lower(middle)
         return await self._batch(requests[:middle]) + await self._batch(requests[middle:])
+
+    async def _alone(self, requests: Sequence[Request]) -> list[RpcAnswer]:
+        """Send a request that was refused as a batch of one by itself: the endpoint may know no batches."""
+        self._batched = False
+        try:
+            return await self._attempts_of(requests)
+        except TransientError:
+            self._batched = True
+            raise
+
+    async def _logs(self, query: dict[str, Any]) -> RpcAnswer:
+        """Ask for logs over ranges that the endpoint takes; any refusal of more than one block halves the range."""
+        first, last, span = int(query["fromBlock"], 16), int(query["toBlock"], 16), self.span.value
+        found: list[Any] = []
+        while first <= last:
+            end = min(last, first + span - 1)
+            refused: TransientError | None = None
+            answer = RpcAnswer()
+            try:
+                asked = [(LOGS, [{**query, "fromBlock": hex(first), "toBlock": hex(end)}])]
+                answer = (await self._batch(asked))[0]
+            except TransientError as refusal:
+                if isinstance(refusal, RateLimited) or (isinstance(refusal, RetryableError) and not refusal.answered):
+                    raise
+                refused = refusal
+            if (refused or answer.error) and end > first and not is_pruned(answer.error):
+                span = (end - first + 1) // 2
+                continue
+            if refused:
+                raise refused
+            if answer.error:
+                return answer
+            if not isinstance(answer.result, list):
+                raise malformed(self.where, "answered no list of logs")
+            found += answer.result
+            if span < self.span.value:
+                self.span.lower(span)
+            self.span.took(end - first + 1)
+            first = end + 1
+        return RpcAnswer(result=found)
 
     async def _attempts_of(self, requests: Sequence[Request]) -> list[RpcAnswer]:
         async with self._slots:
@@ -204,15 +178,34 @@ class Transport:
                 on=RetryableError, attempts=self._attempts, timeout=None, wait_initial=0.1, wait_max=2.0
             ):
                 with attempt:
-                    return self._unlimited(await self._provider.answers(requests))
+                    answers = await self._provider.answers(requests, batched=self._batched)
+                    return self._unlimited(answers, is_rate_limit_in_words if requests[0][0] == LOGS else is_rate_limit)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _unlimited(self, answers: list[RpcAnswer]) -> list[RpcAnswer]:
+    def _unlimited(self, answers: list[RpcAnswer], limited: Callable[[RpcError], bool]) -> list[RpcAnswer]:
         """Return `answers`, unless the endpoint asked to slow down within them."""
         for answer in answers:
-            if answer.error and is_rate_limit(answer.error):
-                raise RetryableError(f"{self.where}: limits the rate of requests", code="endpoint_refused")
+            if answer.error and limited(answer.error):
+                raise RateLimited(f"{self.where}: limits the rate of requests")
         return answers
+
+
+async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Return what several coroutines return, run at once.
+
+    Raises:
+        TransientError: the first that one of them raised; the others are cancelled.
+    """
+    tasks: list[asyncio.Task[T]] = []
+    failed: TransientError | None = None
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(each) for each in work]
+    except* TransientError as failures:
+        failed = _first(failures)  # raised here, Python before 3.11.4 would put it into a group again
+    if failed is not None:
+        raise failed
+    return [task.result() for task in tasks]
 
 
 def _first(group: BaseExceptionGroup[TransientError]) -> TransientError:

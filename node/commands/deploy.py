@@ -25,7 +25,7 @@ from node.committee_fit import discovery_rules
 from node.composition import load_history
 from node.publishing.deploying import GWEI, Deployer, open_deployer
 from node.round.reading import configured_venues, open_chains
-from node.settings import Chain, Keys, Settings, load_settings, rpc_url
+from node.settings import Chain, Keys, Settings, load_settings, own_url
 from node.telemetry import configure_logging
 from riskschema.codec import encode_json
 from riskschema.errors import FatalError, InvalidData
@@ -121,7 +121,7 @@ async def _deploy(plan: _Plan, max_fee: int, *, confirmed: bool) -> Deployed:
     async with AsyncExitStack() as stack:
         _require_genesis(plan.settings, await open_chains(stack, plan.settings.chains, plan.directory))
         opening = open_deployer(
-            rpc_url=rpc_url(chain, plan.directory),
+            rpc_url=own_url(chain, plan.directory),
             chain_id=chain.chain_id,
             signer=signer,
             explain=lambda data: str(decode_revert(data)),

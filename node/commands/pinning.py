@@ -18,7 +18,7 @@ async def pin(chain: ChainReader, block: int | None) -> PinnedReader:
     try:
         reference = await chain.block(block)
     except TransientError as error:
-        if error.code != "block_unknown":
+        if error.code not in {"block_unknown", "history_pruned"}:
             raise
         raise InvalidData(
             f"--block {block}: unknown on chain {chain.chain_id} ({error.message})", code="block_unknown"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from adapters.chains import Chain
 from node.checksums import checked_address
 from node.commands.output import portfolio_table, print_table
 from node.commands.pinning import pin
@@ -34,14 +35,16 @@ def show_positions(address: str, config: Path, *, block: int | None, as_json: bo
         raise InvalidData(
             f"--block names a block of one chain, {config} configures {len(settings.chains)}", code="invalid_settings"
         )
-    portfolio = asyncio.run(_read(settings, config, account, block))
+    portfolio, sources = asyncio.run(_read(settings, config, account, block))
     if as_json:
         click.echo(encode_json(portfolio))
     else:
         print_table(portfolio_table(portfolio))
+    for source in sources:
+        click.echo(source, err=as_json)
 
 
-async def _read(settings: Settings, config: Path, account: Address, block: int | None) -> Portfolio:
+async def _read(settings: Settings, config: Path, account: Address, block: int | None) -> tuple[Portfolio, list[str]]:
     venues = [venue for chain in settings.chains for venue in configured_venues(chain)]
     if not venues:
         raise InvalidData(f"{config}: no [[chains.venues]] table, so nothing is read", code="invalid_settings")
@@ -49,4 +52,15 @@ async def _read(settings: Settings, config: Path, account: Address, block: int |
         chains = await open_chains(stack, settings.chains, config.parent)
         pinned = {chain_id: await pin(reader, block) for chain_id, reader in chains.items()}
         reading = await read_portfolios(venues, pinned, (account,))
-        return reading.portfolios[0]
+        return reading.portfolios[0], [_source(chain) for chain in chains.values()]
+
+
+def _source(chain: Chain) -> str:
+    """Return a line that says whose word the reading is."""
+    endpoints = chain.endpoints()
+    if chain.agreement > 1:
+        said = f"chain {chain.chain_id}: {chain.agreement} of {len(endpoints)} endpoints agree on every answer"
+    else:
+        said = f"chain {chain.chain_id}: the word of one endpoint at a time, which nobody confirms"
+    failed = [f"{each.name} is {each.state.value}: {each.detail}" for each in endpoints if each.detail]
+    return "; ".join([said, *failed])

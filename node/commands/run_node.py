@@ -48,6 +48,8 @@ class OnceReport(msgspec.Struct, frozen=True, kw_only=True):
     gas: int | None
     signers: int
     seconds: dict[RoundStep, float]
+    agreement: dict[str, str]
+    """By chain id how many of how many endpoints had to give every answer: with 1 nobody confirmed it."""
 
 
 def run_node(config: Path, *, once: bool, data_directory: Path | None, port: int | None, as_json: bool) -> None:
@@ -195,4 +197,7 @@ def _once_report(node: Node, result: RoundResult) -> OnceReport:
         gas=transaction.gas_used if transaction else None,
         signers=len(result.certificate.signatures),
         seconds={step: round(seconds, 4) for step, seconds in node.seconds.items()},
+        agreement={
+            str(chain_id): f"{chain.agreement} of {len(chain.endpoints())}" for chain_id, chain in node.chains.items()
+        },
     )

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from adapters.chains.answers import as_revert, failure, to_quantity
-from adapters.chains.transport import BoundedProvider, Transport
+from adapters.chains.provider import BoundedProvider
+from adapters.chains.transport import Transport
 from attest.keys.keystore import LocalSigner
 from node.publishing.sender import ExplainRevert, Receipt, Sender
 from node.publishing.transactions import Fees, Payload, created_address, offered_fees, sign_transaction

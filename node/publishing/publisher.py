@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
+from adapters.chains.provider import BoundedProvider
 from adapters.chains.reader import open_chain
-from adapters.chains.transport import BoundedProvider, Transport
+from adapters.chains.transport import Transport
 from node.publishing.outbox import Outbox, PublishLimits
 from node.publishing.sender import ExplainRevert, Sender
 from node.publishing.transactions import Payload, least_gas

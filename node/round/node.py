@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ParamSpec, TypeVar
 
+from adapters.chains import Chain
 from aggregator.parameters import Parameters
 from attest.agreement.machine import RoundMachine
 from attest.agreement.rules import AgreementRules
@@ -24,7 +25,7 @@ from node.round.retention import Retention
 from node.status import NodeStatus
 from node.telemetry import Metrics
 from riskschema.market import Group
-from riskschema.ports import ChainReader, Clock, Executor, MarketSource, Signer, Store
+from riskschema.ports import Clock, Executor, MarketSource, Signer, Store
 from riskschema.rounds import RoundStep
 from riskschema.units import Hash32, Wad
 
@@ -48,7 +49,7 @@ class Node:
     """The guard signs nothing below, and everything below is certified or over."""
     machine: RoundMachine
     clock: Clock
-    chains: Mapping[int, ChainReader]
+    chains: Mapping[int, Chain]
     venues: Sequence[ConfiguredVenue]
     sources: Sequence[MarketSource]
     groups: Mapping[str, Group]

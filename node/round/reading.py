@@ -10,16 +10,17 @@ from typing import Any
 
 import msgspec
 
-from adapters.chains import open_chain
+from adapters.chains import Chain as OpenedChain
+from adapters.chains import EndpointOptions, open_chain
 from adapters.discovery import discover
 from adapters.protocols import discover_protocols
 from node.round.parallel import in_parallel
-from node.settings import Chain, rpc_url
+from node.settings import Chain, Endpoint, endpoint_url, endpoints_of
 from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData
 from riskschema.instruments import VenueId
 from riskschema.portfolio import Portfolio, Silo, Unread, VenueReading
-from riskschema.ports import ChainReader, PinnedReader, ProtocolAdapter
+from riskschema.ports import PinnedReader, ProtocolAdapter
 from riskschema.units import Address
 
 
@@ -92,19 +93,31 @@ def _split(table: dict[str, Any], where: str) -> tuple[str, int, dict[str, Any]]
     return protocol, start_block, deployment
 
 
-async def open_chains(stack: AsyncExitStack, chains: Sequence[Chain], directory: Path) -> dict[int, ChainReader]:
-    """Connect to every configured chain; each is checked for chain id and genesis.
+def endpoint_options(endpoint: Endpoint, directory: Path) -> EndpointOptions:
+    """Return an endpoint as the reader takes it, its address read from its file where it is kept there."""
+    return EndpointOptions(
+        url=endpoint_url(endpoint, directory),
+        log_range=endpoint.log_range,
+        batch_size=endpoint.batch_size,
+        concurrency=endpoint.concurrency,
+        calls_per_day=endpoint.calls_per_day,
+    )
+
+
+async def open_chains(stack: AsyncExitStack, chains: Sequence[Chain], directory: Path) -> dict[int, OpenedChain]:
+    """Connect to every configured chain; each endpoint is checked for chain id and genesis.
 
     Raises:
-        TransientError: an endpoint does not answer.
-        FatalError: an endpoint serves another chain.
+        TransientError: too few endpoints answer.
+        FatalError: too few serve the chain.
     """
-    readers: dict[int, ChainReader] = {}
+    readers: dict[int, OpenedChain] = {}
     for chain in chains:
         readers[chain.chain_id] = await stack.enter_async_context(
             open_chain(
-                rpc_url=rpc_url(chain, directory),
+                endpoints=[endpoint_options(endpoint, directory) for endpoint in endpoints_of(chain)],
                 chain_id=chain.chain_id,
+                agreement=chain.agreement,
                 genesis_hash=chain.genesis_hash,
                 finality=chain.finality,
                 confirmations=chain.confirmations,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from adapters.chains import open_chain
-from adapters.chains.transport import origin
+from adapters.chains import EndpointOptions, open_chain
+from adapters.chains.provider import origin
 from devnet.local_chain import Devnet
 from riskschema.errors import FatalError, TransientError
 from riskschema.portfolio import BlockReference
@@ -31,8 +31,9 @@ STOP_WITH = {
 
 
 def open_devnet(chain: Devnet, url: str | None = None, **options: Any):
+    limits = {name: options.pop(name) for name in ("batch_size", "concurrency", "log_range") if name in options}
     settings: dict[str, Any] = {"chain_id": chain.deployment.chain_id, "finality": "latest", "attempts": 3}
-    return open_chain(rpc_url=url or chain.url, **{**settings, **options})
+    return open_chain(endpoints=[EndpointOptions(url=url or chain.url, **limits)], **{**settings, **options})
 
 
 @pytest.fixture
@@ -265,6 +266,7 @@ class Endpoint:
 
     def __call__(self, request: bytes) -> bytes:
         forms = json.loads(request)
+        forms = forms if isinstance(forms, list) else [forms]
         self.batches.append([form["method"] for form in forms])
         if len(forms) > self.refuse_above:
             return http(b'{"jsonrpc": "2.0", "id": null, "error": {"code": -32600, "message": "batch too large"}}')

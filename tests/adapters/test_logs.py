@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 
 from adapters.chains.logs import LogFilter, read_logs
-from adapters.chains.transport import BoundedProvider, Transport
+from adapters.chains.provider import BoundedProvider
+from adapters.chains.transport import Transport
 from riskschema.errors import TransientError
 from riskschema.holders import Log
 from riskschema.units import Address, Hash32

@@ -10,6 +10,9 @@ import click
 import msgspec
 import pytest
 
+from adapters.chains import EndpointReport
+from adapters.chains.health import EndpointState
+from adapters.chains.provider import Traffic
 from adapters.markets import load_source, source_names
 from adapters.protocols import discover_protocols
 from node.cli import plimsoll
@@ -83,6 +86,26 @@ def test_every_reason_is_explained() -> None:
     assert block[2:] == wanted, "replace the table by:\n" + "\n".join(wanted)
 
 
+class OneChain:
+    """A chain of one endpoint, which nobody asked anything yet."""
+
+    chain_id = 1
+    agreement = 1
+
+    def endpoints(self) -> tuple[EndpointReport, ...]:
+        """Return what is known of it."""
+        report = EndpointReport(
+            chain_id=1,
+            name="http://127.0.0.1:1",
+            state=EndpointState.ALIVE,
+            detail="",
+            traffic=Traffic(),
+            batch_size=1,
+            log_range=1,
+        )
+        return (report,)
+
+
 def test_every_series_is_explained_by_its_name_on_the_wire() -> None:
     rounds, http = Metrics(NodeStatus(round_interval=1)), HttpMetrics()
     with rounds.step(RoundStep.READ):
@@ -92,6 +115,7 @@ def test_every_series_is_explained_by_its_name_on_the_wire() -> None:
     rounds.stored(StoreSize(used=1, free=1))
     rounds.unquoted(["ETH"])
     rounds.published(chain_id=1, gas_used=1)
+    rounds.watch_endpoints([OneChain()])
     http.dropped("all")
     http.answered(method="GET", route="/healthz", status=200, seconds=0.1)
     for name, metrics in (("metrics", rounds), ("http metrics", http)):

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from node.settings import MAX_SETTINGS_BYTES, load_settings, rpc_url
+from adapters.chains import EndpointOptions
+from node.round.reading import endpoint_options
+from node.settings import MAX_SETTINGS_BYTES, endpoints_of, load_settings, own_url
 from riskschema.errors import InvalidData
 
 CHAIN = '[[chains]]\nchain_id = 1\nrpc_url = "http://127.0.0.1:8545"\n'
@@ -62,7 +64,54 @@ def test_an_endpoint_is_given_once(tmp_path: Path) -> None:
 def test_an_endpoint_with_a_key_comes_from_its_file(tmp_path: Path) -> None:
     (tmp_path / "rpc").write_text("http://127.0.0.1:1/secret\n")
     settings = load_settings(write(tmp_path, '[[chains]]\nchain_id = 1\nrpc_url_file = "rpc"\n'))
-    assert rpc_url(settings.chains[0], tmp_path) == "http://127.0.0.1:1/secret"
+    assert own_url(settings.chains[0], tmp_path) == "http://127.0.0.1:1/secret"
+
+
+SEVERAL = """[[chains]]
+chain_id = 1
+agreement = 2
+[[chains.endpoints]]
+url = "http://127.0.0.1:8545"
+[[chains.endpoints]]
+url_file = "rpc"
+log_range = 1_000
+calls_per_day = 100_000
+"""
+
+
+def test_several_endpoints_are_asked_in_their_order_within_limits_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "rpc").write_text("http://127.0.0.1:1/secret\n")
+    chain = load_settings(write(tmp_path, SEVERAL)).chains[0]
+    own, other = (endpoint_options(endpoint, tmp_path) for endpoint in endpoints_of(chain))
+    assert own == EndpointOptions(url="http://127.0.0.1:8545")
+    assert other == EndpointOptions(url="http://127.0.0.1:1/secret", log_range=1_000, calls_per_day=100_000)
+    assert own_url(chain, tmp_path) == "http://127.0.0.1:8545"
+
+
+def test_an_address_alone_is_an_endpoint_with_the_usual_limits(tmp_path: Path) -> None:
+    (only,) = endpoints_of(load_settings(write(tmp_path, CHAIN)).chains[0])
+    assert endpoint_options(only, tmp_path) == EndpointOptions(url="http://127.0.0.1:8545")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            ("chain_id = 1\n", 'chain_id = 1\nrpc_url = "http://127.0.0.1:1"\n'),
+            "exactly one of rpc_url, rpc_url_file and",
+        ),
+        (("agreement = 2", "agreement = 3"), "agreement = 3 of 2 endpoints"),
+        (("agreement = 2", "agreement = 0"), "agreement"),
+        (('url_file = "rpc"', 'url = "http://127.0.0.1:8545"'), "two [[chains.endpoints]] tables of one address"),
+        (('url_file = "rpc"', 'url = "ws://127.0.0.1"'), "must begin with http"),
+        (('url_file = "rpc"', 'url_file = "rpc"\nurl = "http://127.0.0.1"'), "exactly one of url and url_file"),
+        (('url_file = "rpc"\n', ""), "exactly one of url and url_file"),
+        (("log_range = 1_000", "log_range = 0"), "$.chains[0].endpoints[1].log_range"),
+        (("log_range = 1_000", "log_rang = 1"), "log_rang"),
+    ],
+)
+def test_endpoints_that_contradict_themselves_are_refused(tmp_path: Path, change: tuple[str, str], said: str) -> None:
+    assert said in refusal(tmp_path, SEVERAL.replace(*change))
 
 
 WALLET = '[[chains.venues]]\nprotocol = "wallet"\n'
@@ -96,7 +145,7 @@ def test_an_empty_endpoint_file_is_refused_by_its_path(tmp_path: Path) -> None:
     (tmp_path / "rpc").write_text("")
     settings = load_settings(write(tmp_path, '[[chains]]\nchain_id = 1\nrpc_url_file = "rpc"\n'))
     with pytest.raises(InvalidData, match=r"rpc: empty"):
-        rpc_url(settings.chains[0], tmp_path)
+        own_url(settings.chains[0], tmp_path)
 
 
 def test_a_token_with_two_factors_is_refused(tmp_path: Path) -> None:

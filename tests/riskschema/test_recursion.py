@@ -33,7 +33,8 @@ for document in (b"[" * 100_000, b"[" * 100_000 + b"]" * 100_000, b'{"silos":' *
 CHAIN = """
 import asyncio
 from aiohttp import ClientSession, web
-from adapters.chains.transport import BoundedProvider, Transport
+from adapters.chains.provider import BoundedProvider
+from adapters.chains.transport import Transport
 from riskschema.errors import TransientError
 
 async def main():

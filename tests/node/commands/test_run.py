@@ -109,7 +109,7 @@ def test_one_round_prints_one_object_and_nothing_else(data: Path) -> None:
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
     report = json.loads(line)
-    assert set(report) == {"round", "block", "accounts", "transaction", "gas", "signers", "seconds"}
+    assert set(report) == {"round", "block", "accounts", "transaction", "gas", "signers", "seconds", "agreement"}
     assert report["accounts"] >= 20
     assert report["signers"] == 1
     assert report["gas"] > 0

@@ -11,7 +11,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from adapters.chains.transport import BoundedProvider, Transport
+from adapters.chains.provider import BoundedProvider
+from adapters.chains.transport import Transport
 from node.publishing.sender import DEFAULT_TIP_WEI, Receipt, Sender
 from riskschema.errors import InvalidData, PlimsollError, TransientError
 from riskschema.units import Address, Hash32

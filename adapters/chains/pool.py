@@ -1,0 +1,335 @@
+"""The endpoints of one chain as one: own first, the next where one fails, and as many as must say the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import stamina
+
+from adapters.chains.answers import RpcAnswer, failure, to_block
+from adapters.chains.ballots import content, digest
+from adapters.chains.endpoint import Endpoint, EndpointReport
+from adapters.chains.health import DISTRUSTED, EndpointState, Fault
+from adapters.chains.provider import Request, RetryableError
+from adapters.chains.transport import LOGS, together
+from riskschema.errors import FatalError, TransientError
+from riskschema.portfolio import BlockReference
+from riskschema.units import Hash32
+
+LAG_BLOCKS = {"latest": 16, "safe": 96, "finalized": 96}
+"""An endpoint whose head is further back than that is asked last; finality comes by epochs of 32 slots."""
+STRAGGLER_SECONDS = 2.0
+"""How long a look at the heads waits for the others once enough have answered."""
+AUDITION_SECONDS = 60.0
+_FATAL = frozenset({"wrong_chain", "gas_capped"})
+
+
+class Ballot(msgspec.Struct, frozen=True):
+    """What one endpoint answered."""
+
+    endpoint: Endpoint
+    answers: list[RpcAnswer]
+    digest: bytes
+
+
+class EndpointPool:
+    """Asks like a `Transport`; an answer counts once `agreement` endpoints gave it.
+
+    Args:
+        endpoints: In the order in which they are asked: own ones first.
+        chain_id: The chain.
+        agreement: How many must say the same.
+        attempts: Times that all are tried before a request fails.
+        batch_size: Requests that one vote is about.
+        concurrency: Votes at once.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        *,
+        chain_id: int,
+        agreement: int,
+        attempts: int,
+        batch_size: int,
+        concurrency: int,
+    ) -> None:
+        self.where = endpoints[0].name if len(endpoints) == 1 else f"chain {chain_id}"
+        self.agreement = agreement
+        self._endpoints = tuple(endpoints)
+        self._chain_id = chain_id
+        self._attempts = attempts
+        self._batch_size = batch_size
+        self._slots = asyncio.Semaphore(concurrency)
+        self._genesis_hash: Hash32 | None = None
+
+    def reports(self) -> tuple[EndpointReport, ...]:
+        """Return what is known of each endpoint, in their order."""
+        return tuple(endpoint.report() for endpoint in self._endpoints)
+
+    async def open(self, genesis_hash: Hash32 | None) -> Hash32:
+        """Look at all endpoints; return the hash of the chain's block 0.
+
+        Args:
+            genesis_hash: What it must be; None takes the word of the first that answers.
+
+        Raises:
+            FatalError: too few serve the chain, because the others serve another one or cap the gas of calls.
+            TransientError: too few can be reached.
+        """
+        async for attempt in stamina.retry_context(
+            on=RetryableError, attempts=self._attempts, timeout=None, wait_initial=0.1, wait_max=2.0
+        ):
+            with attempt:
+                return await self._open(genesis_hash)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _open(self, genesis_hash: Hash32 | None) -> Hash32:
+        failures = [
+            failed
+            for failed in await asyncio.gather(*(self._look(endpoint, genesis_hash) for endpoint in self._endpoints))
+            if failed is not None
+        ]
+        found = [endpoint.genesis_hash for endpoint in self._endpoints if endpoint.genesis_hash is not None]
+        if len(found) < self.agreement or (genesis_hash is None and len(set(found)) > 1):
+            self._raise_unopened(failures, found)
+        self._genesis_hash = found[0]
+        return found[0]
+
+    def _raise_unopened(self, failures: Sequence[TransientError], found: Sequence[Hash32]) -> None:
+        if len(set(found)) > 1:
+            raise FatalError(
+                f"chain {self._chain_id}: the endpoints serve chains of different genesis "
+                f"({', '.join(sorted(set(found)))}): set genesis_hash",
+                code="wrong_chain",
+            )
+        passing = [failed for failed in failures if failed.code not in _FATAL]
+        if not passing:
+            raise FatalError("; ".join(failed.message for failed in failures), code=failures[0].code)
+        raise self._too_few(passing, len(found))
+
+    async def _look(self, endpoint: Endpoint, genesis_hash: Hash32 | None) -> TransientError | None:
+        try:
+            await endpoint.look(genesis_hash)
+        except TransientError as error:
+            return error
+        return None
+
+    async def one(self, method: str, *parameters: Any) -> Any:
+        """Return the result of one request.
+
+        Raises:
+            TransientError: see `many`.
+        """
+        answer = (await self.many([(method, list(parameters))]))[0]
+        if answer.error:
+            raise failure(answer.error, f"{self.where} {method}")
+        return answer.result
+
+    async def many(self, requests: Sequence[Request]) -> list[RpcAnswer]:
+        """Return the answers to any number of requests, in order: results, and reverts of calls.
+
+        Raises:
+            TransientError: too few endpoints answered, or too few said the same.
+        """
+        others = [index for index, (method, _) in enumerate(requests) if method != LOGS]
+        chunks = [others[at : at + self._batch_size] for at in range(0, len(others), self._batch_size)]
+        chunks += [[index] for index, (method, _) in enumerate(requests) if method == LOGS]
+        parts = await together(self._vote([requests[index] for index in chunk]) for chunk in chunks)
+        answers: list[RpcAnswer] = [RpcAnswer()] * len(requests)
+        for chunk, part in zip(chunks, parts, strict=True):
+            for index, answer in zip(chunk, part, strict=True):
+                answers[index] = answer
+        return answers
+
+    async def head(self, tag: str) -> BlockReference:
+        """Return the newest block that as many as must agree have under `tag`, by the word of those asked first.
+
+        All are asked, so that those that fell behind or came back are noticed.
+
+        Raises:
+            TransientError: too few answered.
+        """
+        async for attempt in stamina.retry_context(
+            on=RetryableError, attempts=self._attempts, timeout=None, wait_initial=0.1, wait_max=2.0
+        ):
+            with attempt:
+                heads = await self._heads(tag)
+        ranked = sorted((block.number for block in heads.values()), reverse=True)
+        reference = ranked[max(self.agreement, (len(ranked) + 1) // 2) - 1]
+        fresh: list[BlockReference] = []
+        for endpoint in self._endpoints:
+            if endpoint not in heads:
+                continue
+            if heads[endpoint].number < reference - LAG_BLOCKS.get(tag, 0):
+                detail = f"{endpoint.name} is at block {heads[endpoint].number}, others at {reference}"
+                endpoint.fail(Fault(EndpointState.BEHIND, detail))
+            else:
+                endpoint.recover()
+                fresh.append(heads[endpoint])
+        lowest = min(fresh[: self.agreement], key=lambda block: block.number)
+        if all(block == lowest for block in fresh[: self.agreement]):
+            return lowest
+        return to_block(await self.one("eth_getBlockByNumber", hex(lowest.number), False), self._chain_id, self.where)
+
+    async def _heads(self, tag: str) -> dict[Endpoint, BlockReference]:
+        """Ask all that are not left alone; those that are so only where the others are too few."""
+        rested = [each for each in self._endpoints if not each.health.pause]
+        trusted = [each for each in self._endpoints if each.health.state not in DISTRUSTED]
+        asked = [each for each in rested if each.health.state is not EndpointState.LYING]
+        if len(asked) < self.agreement:
+            asked = list(dict.fromkeys((*asked, *trusted)))
+        tasks = {asyncio.create_task(self._head(each, tag)): each for each in asked}
+        pending, answered, timeout = set(tasks), 0, None
+        try:
+            while pending:
+                done, pending = await asyncio.wait(pending, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    break
+                answered += sum(isinstance(task.result(), BlockReference) for task in done)
+                timeout = STRAGGLER_SECONDS if answered >= self.agreement else None
+            for task in pending:
+                name = tasks[task].name
+                tasks[task].fail(Fault(EndpointState.UNREACHABLE, f"{name}: slower than others by seconds"))
+        finally:
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+        results = {tasks[task]: task.result() for task in tasks if task not in pending}
+        heads = {each: said for each, said in results.items() if isinstance(said, BlockReference)}
+        if len(heads) < self.agreement:
+            raise self._too_few([said for said in results.values() if isinstance(said, TransientError)], len(heads))
+        return heads
+
+    async def _head(self, endpoint: Endpoint, tag: str) -> BlockReference | TransientError:
+        try:
+            await endpoint.look(self._genesis_hash)
+            (answer,) = await endpoint.ask([("eth_getBlockByNumber", [tag, False])])
+            return to_block(answer.result, self._chain_id, endpoint.name)
+        except TransientError as error:
+            return error
+
+    async def _vote(self, requests: Sequence[Request]) -> list[RpcAnswer]:
+        async with self._slots:
+            async for attempt in stamina.retry_context(
+                on=RetryableError, attempts=self._attempts, timeout=None, wait_initial=0.1, wait_max=2.0
+            ):
+                with attempt:
+                    return await self._ballots(requests)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _ballots(self, requests: Sequence[Request]) -> list[RpcAnswer]:
+        """Ask endpoints in turn until enough gave one answer; who gave another is quarantined.
+
+        Raises:
+            TransientError: too few answered, or too few said the same.
+        """
+        voters, heard = self._voters(requests), self._auditioning(requests)
+        auditions = [asyncio.create_task(self._ballot(each, requests)) for each in heard]
+        ballots: list[Ballot] = []
+        failures: list[TransientError] = []
+        try:
+            while (missing := self.agreement - _most(ballots)) > 0 and voters:
+                asked, voters = voters[:missing], voters[missing:]
+                for said in await asyncio.gather(*(self._ballot(endpoint, requests) for endpoint in asked)):
+                    if isinstance(said, Ballot):
+                        ballots.append(said)
+                    else:
+                        failures.append(said)
+            if missing > 0:
+                raise self._undecided(requests, ballots, failures)
+            ballots += [said for said in await asyncio.gather(*auditions) if isinstance(said, Ballot)]
+        finally:
+            for audition in auditions:
+                audition.cancel()
+        return self._counted(requests, ballots)
+
+    def _voters(self, requests: Sequence[Request]) -> list[Endpoint]:
+        """Return who is asked: those alive in their order, then those that failed, never those that are distrusted."""
+        able = [each for each in self._endpoints if all(each.takes(request) for request in requests[:1])]
+        alive = [each for each in able if each.health.alive]
+        failed = [each for each in able if not each.health.alive and each.health.state not in DISTRUSTED]
+        return alive + sorted(failed, key=lambda each: each.health.paused_until)
+
+    def _auditioning(self, requests: Sequence[Request]) -> list[Endpoint]:
+        """Return the liars whose quarantine is over: their next answer does not count, but is compared."""
+        heard = [
+            each
+            for each in self._endpoints
+            if each.health.state is EndpointState.LYING and not each.health.pause and each.takes(requests[0])
+        ]
+        for endpoint in heard:
+            endpoint.health.extend(AUDITION_SECONDS)
+        return heard
+
+    async def _ballot(self, endpoint: Endpoint, requests: Sequence[Request]) -> Ballot | TransientError:
+        try:
+            await endpoint.look(self._genesis_hash)
+            answers = await endpoint.ask(requests)
+            if len(self._endpoints) == 1:
+                return Ballot(endpoint, answers, b"")
+            return Ballot(endpoint, answers, digest(requests, answers, endpoint.name))
+        except TransientError as error:
+            return error
+
+    def _counted(self, requests: Sequence[Request], ballots: Sequence[Ballot]) -> list[RpcAnswer]:
+        """Return the answers that won; note who agreed and who did not."""
+        counts = [ballot.digest for ballot in ballots if ballot.endpoint.health.state is not EndpointState.LYING]
+        winner = next(ballot for ballot in ballots if counts.count(ballot.digest) >= self.agreement)
+        for ballot in ballots:
+            if ballot.digest == winner.digest:
+                ballot.endpoint.recover()
+            elif self.agreement > 1 or ballot.endpoint.health.state is EndpointState.LYING:
+                ballot.endpoint.fail(_dissent(requests, ballot, winner))
+        return winner.answers
+
+    def _undecided(
+        self, requests: Sequence[Request], ballots: Sequence[Ballot], failures: Sequence[TransientError]
+    ) -> TransientError:
+        """Return why there is no answer."""
+        if len({ballot.digest for ballot in ballots}) > 1:
+            names = " and ".join(ballot.endpoint.name for ballot in ballots)
+            what = _difference(requests, ballots[0], next(b for b in ballots if b.digest != ballots[0].digest))
+            return TransientError(
+                f"chain {self._chain_id}: {names} contradict each other on {what}; {self.agreement} must agree",
+                code="endpoints_disagree",
+            )
+        return self._too_few(failures, len(ballots))
+
+    def _too_few(self, failures: Sequence[TransientError], answered: int) -> TransientError:
+        """Return the failure of a request that too few endpoints answered."""
+        if not failures:
+            left = "; ".join(f"{each.name} is {each.health.state}: {each.health.detail}" for each in self._endpoints)
+            return TransientError(
+                f"chain {self._chain_id}: {answered} endpoints answer, {self.agreement} must agree; {left[:600]}",
+                code="endpoints_disagree",
+            )
+        said = "; ".join(dict.fromkeys(failed.message for failed in failures))
+        if self.agreement > 1:
+            said = f"chain {self._chain_id}: {answered} endpoints answer, {self.agreement} must agree: {said}"
+        again = any(isinstance(failed, RetryableError) for failed in failures)
+        return (RetryableError if again else TransientError)(said, code=failures[0].code)
+
+
+def _most(ballots: Sequence[Ballot]) -> int:
+    """Return how many gave the answer that most gave."""
+    digests = [ballot.digest for ballot in ballots]
+    return max(map(digests.count, digests), default=0)
+
+
+def _dissent(requests: Sequence[Request], ballot: Ballot, winner: Ballot) -> Fault:
+    what = _difference(requests, ballot, winner)
+    detail = f"{ballot.endpoint.name} contradicts {winner.endpoint.name} and those that agree with it on {what}"
+    by_height = all(method == "eth_getBlockByNumber" for method, _ in requests)  # near the head that may be a reorg
+    return Fault(EndpointState.BEHIND if by_height else EndpointState.LYING, detail)
+
+
+def _difference(requests: Sequence[Request], one: Ballot, other: Ballot) -> str:
+    """Return the first request that two answered differently."""
+    for request, left, right in zip(requests, one.answers, other.answers, strict=True):
+        if content(request, left, one.endpoint.name) != content(request, right, other.endpoint.name):
+            return f"{request[0]} {msgspec.json.encode(request[1]).decode()[:160]}"
+    return requests[0][0]
