@@ -143,6 +143,12 @@ _ALL = (
         "broker not reached",
         "Check the broker and what [network] says of it; rounds go on by the others, and it is tried again.",
     ),
+    Reason(
+        "parent_old",
+        "parent too old",
+        "The report builds on an older one than the last that this key signed; the next leader has the newer one.",
+    ),
+    Reason("ignored", "peer ignored", "An operator sent several invalid messages in a round; the rest went unread."),
     Reason("malformed", "malformed", "The bytes do not decode as the format says."),
     Reason(
         "leader_silent", "leader silent", "The round's leader sent no proposal in time; the next round has the next."

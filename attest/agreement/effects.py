@@ -1,16 +1,16 @@
-"""What the round machine asks its driver to do."""
+"""What the round machine asks its driver to do, in the order in which a round comes to it."""
 
 import msgspec
 
-from attest.agreement.messages import MessageKind, ReportReference
 from attest.agreement.outcome import Outcome
 from attest.agreement.state import AgreedState
 from attest.formats.certificate import Certificate
 from attest.formats.header import ReportHeader
+from attest.wire.messages import MessageKind, ReportReference
 
 
 class Observe(msgspec.Struct, frozen=True, kw_only=True):
-    """Look at chains and markets now; answer with `RoundMachine.on_observation`."""
+    """Look at chains and markets now; answer with `RoundMachine.on_observation`, or `on_failed`."""
 
     round: int
     highest_certified: ReportReference
@@ -18,40 +18,73 @@ class Observe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Send(msgspec.Struct, frozen=True, kw_only=True):
-    """Store the message whole, feed the stored bytes to `RoundMachine.on_message`, send them to all."""
+    """Store the message whole, mark it in the guard, feed the stored bytes to `on_message`, send them to all."""
 
     round: int
     kind: MessageKind
     payload: bytes
 
 
+class Resend(msgspec.Struct, frozen=True, kw_only=True):
+    """Send these stored messages of the open rounds to all again: an acknowledgement proves nothing."""
+
+    payloads: tuple[bytes, ...]
+
+
 class OutcomeReady(msgspec.Struct, frozen=True, kw_only=True):
-    """Read and assess; answer with `RoundMachine.on_report_ready`."""
+    """Read and assess; answer with `RoundMachine.on_report_ready`, or `on_failed`: until then nothing else is begun."""
 
     outcome: Outcome
     parent_state: AgreedState
 
 
 class SignShare(msgspec.Struct, frozen=True, kw_only=True):
-    """Sign through the guard; answer with `RoundMachine.on_signature`."""
+    """Sign through the guard; answer with `RoundMachine.on_signature`, or `on_failed`."""
 
     header: ReportHeader
     report_hash: bytes
     digest: bytes
     """The 32 bytes that the attestation key signs."""
+    parent_round: int
+    """For the guard: no later report may build on a lower one."""
 
 
 class CertificateReady(msgspec.Struct, frozen=True, kw_only=True):
-    """A quorum certified a report whose state is known: store it, publish it, pass it on."""
+    """A report is certified and the state after it known: store both and the state's recent hours; publish it."""
 
     certificate: Certificate
     state: AgreedState
 
 
-class SnapshotNeeded(msgspec.Struct, frozen=True, kw_only=True):
-    """A certified report is known whose state is not: fetch it, answer with `RoundMachine.on_snapshot`."""
+class CertificateLearned(msgspec.Struct, frozen=True, kw_only=True):
+    """Pass the certificate on to all, at once: nothing that is certified may be withheld."""
 
     reference: ReportReference
+    payload: bytes
+
+
+class CertificateNeeded(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator names a certificate that is not known here: ask it; answer with `RoundMachine.on_certificate`."""
+
+    reference: ReportReference
+    peer: int
+
+
+class StateNeeded(msgspec.Struct, frozen=True, kw_only=True):
+    """A report is certified whose state is not known: look into the store, ask those who signed; `on_state`."""
+
+    reference: ReportReference
+    certificate: bytes
+    """Canonical bytes: what the state must fit."""
+    peers: tuple[int, ...]
+    """Who signed it, and so has the state."""
+
+
+class Disagreement(msgspec.Struct, frozen=True, kw_only=True):
+    """A quorum certified another report than this node computed: find out which rows differ."""
+
+    computed: ReportHeader
+    certified: ReportHeader
 
 
 class Equivocation(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,5 +105,18 @@ class Abstain(msgspec.Struct, frozen=True, kw_only=True):
     """A key of `riskschema.reasons.REASONS`."""
 
 
-Effect = Observe | Send | OutcomeReady | SignShare | CertificateReady | SnapshotNeeded | Equivocation | Abstain
+Effect = (
+    Observe
+    | Send
+    | Resend
+    | OutcomeReady
+    | SignShare
+    | CertificateReady
+    | CertificateLearned
+    | CertificateNeeded
+    | StateNeeded
+    | Disagreement
+    | Equivocation
+    | Abstain
+)
 Effects = tuple[Effect, ...]

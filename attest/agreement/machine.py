@@ -1,18 +1,19 @@
 """The round as a pure state machine: ticks and messages in, effects out. No I/O, no clock, no key.
 
 The driver (the node's round loop, or a simulation) stores every message before it sends it, and gives the stored bytes
-back to `on_message`, its own like anybody's. After a restart it gives back all stored messages of the open rounds
-(`on_restart`), and the machine goes on where it was. One round of a committee of one:
+back to `on_message`, its own like anybody's. It ticks when `next_wake` says so, and answers every `Observe`,
+`OutcomeReady` and `SignShare` once, with `on_failed` where it could not. After a restart it gives back all stored
+messages of the open rounds (`on_restart`), and the machine goes on where it was. One round of a committee of one:
 
-    (observe,) = machine.on_tick(now)                                    # Observe
+    (observe,) = machine.on_tick(now_ms)                                 # Observe
     (send,) = machine.on_observation(observe.round, observation)         # Send: the observation
     (send,) = machine.on_message(await stored(send))                     # Send: the proposal
     (ready,) = machine.on_message(await stored(send))                    # OutcomeReady
     state = with_sections(next_state(ready.parent_state, ready.outcome), memory)
     (share,) = machine.on_report_ready(header, state)                    # SignShare
-    signature = guard.sign_once(digest, header.round, share.report_hash, lambda: signer.sign(share.digest))
+    signature = guard.sign_once(...)
     (send,) = machine.on_signature(header.round, signature)              # Send: the share
-    (done,) = machine.on_message(await stored(send))                     # CertificateReady
+    (done, pass_on) = machine.on_message(await stored(send))             # CertificateReady, CertificateLearned
 """
 
 from collections.abc import Callable, Iterable
@@ -20,34 +21,40 @@ from collections.abc import Callable, Iterable
 from attest.agreement.certified import CertifiedReports
 from attest.agreement.effects import (
     Abstain,
+    CertificateLearned,
     CertificateReady,
+    Disagreement,
     Effects,
     Observe,
     OutcomeReady,
+    Resend,
     Send,
     SignShare,
-    SnapshotNeeded,
+    StateNeeded,
 )
-from attest.agreement.envelope import read_envelope, seal
-from attest.agreement.messages import Body, MessageKind, Observation, Proposal, Share, kind_of
 from attest.agreement.open_rounds import OpenRounds
 from attest.agreement.outcome import Outcome, pins_root
 from attest.agreement.proposals import (
-    all_factors_have_majority,
     check_certificate,
     check_observation,
+    lacks_votes,
     needed_parent_round,
+    read_certificate,
     reference_of,
 )
 from attest.agreement.round_memory import OwnReport, RoundMemory
 from attest.agreement.rules import AgreementRules
+from attest.agreement.spreading import Spreading
 from attest.agreement.state import AgreedState
 from attest.agreement.state_format import state_root
 from attest.agreement.voting import agree
-from attest.formats.certificate import Certificate, assemble_certificate
+from attest.formats.certificate import Certificate, assemble_certificate, encode_certificate, signer_indices
 from attest.formats.committee import round_at
 from attest.formats.header import ReportHeader
 from attest.keys.identity import verify_identity
+from attest.wire.envelope import read_envelope, seal
+from attest.wire.message_format import kind_of
+from attest.wire.messages import Body, MessageKind, Observation, Proposal, ReportReference, Share
 from riskschema.errors import FatalError, InvalidData, ProtocolViolation
 
 STEP_BACK_SLOTS = 2
@@ -66,6 +73,7 @@ class RoundMachine:
         state: AgreedState,
         certificate: Certificate | None = None,
         sign_from: int = 1,
+        parent_from: int = 0,
     ) -> None:
         """Begin after a certified report.
 
@@ -76,6 +84,7 @@ class RoundMachine:
             state: After the last certified report this node holds, or the genesis state.
             certificate: Of that report; None at genesis.
             sign_from: The lowest round that the guard may sign (`Guard.enter`).
+            parent_from: Round of the parent of the last report signed (`Guard.parent_round`).
 
         Raises:
             FatalError: the identity is not the one that the committee names for `me`.
@@ -91,8 +100,16 @@ class RoundMachine:
         self._me = me
         self._sign = sign
         self._sign_from = sign_from
+        self._parent_from = parent_from
         self._certified = CertifiedReports(state, certificate)
-        self._open = OpenRounds(rules, me)
+        self._open = OpenRounds(rules, me, certified=self._certified)
+        self._spreading = Spreading(rules, me)
+        self._assessing: Outcome | None = None
+        """What the driver reads and assesses now; nothing else is observed or begun meanwhile."""
+        self._freed = False
+        """That ended just now: the next tick goes on with what waited for it."""
+        self._repeated = 0
+        """The round at whose half this node said again what it had said."""
         self._now = 0
 
     @property
@@ -100,76 +117,96 @@ class RoundMachine:
         """The slot of the last tick."""
         return self._open.current
 
-    def on_tick(self, now: int) -> Effects:
+    @property
+    def highest_certified(self) -> ReportReference:
+        """The certified report of the highest round that this node verified."""
+        return self._certified.highest
+
+    def own_messages(self) -> tuple[bytes, ...]:
+        """Return what this node said in the rounds that are open and not certified: send it after a reconnection."""
+        open_ended = (memory for memory in self._open.in_order() if memory.certificate is None)
+        return tuple(payload for memory in open_ended for payload in memory.own_messages(self._me))
+
+    def next_wake(self) -> int:
+        """Return the Unix milliseconds at which a tick has something to do, without any message before."""
+        current = self._open.current
+        if self._freed or self._may_observe():
+            return self._now
+        moments = [self._rules.slot_start_ms(current + 1), self._half_slot(current)]
+        if self._waits_for_votes(self._open.get(current)):
+            moments.append(self._rules.proposal_deadline_ms(current))
+        return min(moment for moment in moments if moment > self._now)
+
+    def on_tick(self, now_ms: int) -> Effects:
         """Take note of the time; a new slot begins with `Observe`, and says which round ended without a report.
 
         Args:
-            now: Unix seconds. A small step back is ignored; a large one means that the reading before was wrong: the
-                machine turns back, and begins no round a second time.
+            now_ms: Unix milliseconds. A small step back is ignored; a large one means that the reading before was
+                wrong: the machine turns back, and begins no round a second time.
 
         Raises:
             InvalidData: before the committee's genesis.
         """
-        turned_back = round_at(self._rules.committee, now) < self._open.current - STEP_BACK_SLOTS
-        self._now = now if turned_back else max(now, self._now)
-        slot = round_at(self._rules.committee, self._now)
-        ended: Effects = ()
-        if slot != self._open.current:
-            ended = (*self._open.turn_to(slot), *self._catch_up())
+        turned_back = self._slot_at(now_ms) < self._open.current - STEP_BACK_SLOTS
+        self._now = now_ms if turned_back else max(now_ms, self._now)
+        slot = self._slot_at(self._now)
+        ended = self._turn_to(slot) if slot != self._open.current else ()
         if slot < 1:
             return ended
+        self._freed = False
         memory = self._open.enter(slot)
-        observe: Effects = ()
-        if not memory.observed and slot > self._certified.highest.round:
-            memory.observed = True
-            observe = (Observe(round=slot, highest_certified=self._certified.highest),)
-        return (*ended, *observe, *self._advance(memory))
+        advanced = self._advance_all()
+        return (*ended, *self._observe(memory), *self._repeat(memory), *advanced)
 
-    def on_restart(self, now: int, payloads: Iterable[bytes]) -> Effects:
+    def on_restart(self, now_ms: int, payloads: Iterable[bytes]) -> Effects:
         """Take up the open rounds from the stored messages, the node's own among them, and go on.
 
         The node's own shares are left out: the report is computed and signed again, and the guard returns the same
         signature. The effects lead on from the last stored step, so `Observe` comes only where nothing was observed.
 
         Args:
-            now: Unix seconds.
+            now_ms: Unix milliseconds.
             payloads: Stored messages in the order they were stored; those of closed rounds are passed over.
 
         Raises:
             ProtocolViolation: a stored message is none of this committee's: the database belongs to another.
         """
-        self._now = max(now, self._now)
-        self._open.turn_to(round_at(self._rules.committee, self._now))
+        self._now = max(now_ms, self._now)
+        self._open.turn_to(self._slot_at(self._now))
         for payload in payloads:
             envelope = read_envelope(payload)
             own_share = envelope.kind is MessageKind.SHARE and envelope.sender == self._me
             if not own_share and self._open.is_open(envelope.round):
                 self._open.accept(envelope)
-        previous = self._open.get(self._open.current - 1)
-        return (*(self._advance(previous) if previous else ()), *self.on_tick(now))
+        return self.on_tick(now_ms)
 
     def on_observation(self, round_number: int, observation: Observation) -> Effects:
         """Seal this node's observation; `()` when the round is over.
+
+        The highest certificate goes out with it, until n - f operators are known to have it.
 
         Raises:
             ProtocolViolation: the node's own observation is not a valid one: clock, stride, values, confidences.
             InvalidData: it cannot be encoded: a list out of order, or too large.
         """
         check_observation(self._rules, observation, round_number)
-        return self._seal(round_number, observation)
+        spread = self._spreading.is_spread(self._certified.highest)
+        return (*(() if spread else self._pass_on()), *self._seal(round_number, observation))
 
     def on_message(self, payload: bytes) -> Effects:
-        """Take a message from a peer, or this node's own from the store.
+        """Take an observation, a proposal or a share of a peer, or this node's own from the store.
 
         Raises:
             ProtocolViolation: malformed, foreign, stale or forged; nothing was changed by it.
         """
         envelope = read_envelope(payload)
-        evidence = self._open.accept(envelope)
-        return (*evidence, *self._advance(self._open.enter(envelope.round)))
+        memory, evidence = self._open.accept(envelope)
+        if memory is None:
+            return evidence
+        return (*evidence, *self._hear(memory, envelope.sender, envelope.kind), *self._advance(memory))
 
     def on_report_ready(self, header: ReportHeader, state: AgreedState) -> Effects:
-        """Take this node's report; `()` when its round is over.
+        """Take this node's report.
 
         Args:
             header: The report.
@@ -178,53 +215,113 @@ class RoundMachine:
         Raises:
             InvalidData: the header does not say what the round agreed on.
         """
-        memory = self._open.get(header.round)
-        if memory is None or memory.outcome is None:
+        outcome = self._assessing
+        if outcome is None or outcome.round != header.round:
             return ()
-        self._check_report(memory.outcome, header, state)
-        memory.report = report = OwnReport(header, state)
-        if memory.certificate is not None:
-            return (*self._adopt(memory.certificate), *self._advance_all())
-        if header.round < self._sign_from:
+        self._check_report(outcome, header, state)
+        self._end_assessment()
+        reference = self._certified.add_report(header, state)
+        memory = self._open.get(header.round)
+        if memory is None:
+            late = self._certified.certificate_of(reference)
+            return self._complete(late) if late else self._catch_up()
+        memory.report = OwnReport(header, state)
+        return (*self._vote(memory, outcome), *self._certify(memory))
+
+    def on_failed(self, round_number: int, code: str) -> Effects:
+        """Take note that this node could not observe, assess or sign; the next round is free.
+
+        Args:
+            round_number: The round.
+            code: Why, a key of `riskschema.reasons.REASONS`.
+        """
+        if self._assessing is not None and self._assessing.round == round_number:
+            self._end_assessment()
+        memory = self._open.get(round_number)
+        abstain: Effects = ()
+        if memory is not None and memory.open_ended:
             memory.ended = True
-            return (Abstain(round=header.round, code="guard_refuses"), *self._certify(memory))
-        digest = self._rules.share_digest(report.hash)
-        sign = SignShare(header=header, report_hash=report.hash, digest=digest)
-        return (sign, *self._certify(memory))
+            abstain = (Abstain(round=round_number, code=code),)
+        return (*abstain, *self._catch_up())
 
     def on_signature(self, round_number: int, signature: bytes) -> Effects:
         """Seal the share over this node's report; `()` when the round is over."""
         self._sign_from = max(self._sign_from, round_number)
         memory = self._open.get(round_number)
-        if memory is None or memory.report is None:
+        if memory is None or memory.report is None or memory.outcome is None:
             return ()
+        self._parent_from = max(self._parent_from, memory.outcome.parent.round)
         return self._seal(round_number, Share(report_hash=memory.report.hash, signature=signature))
 
     def on_certificate(self, payload: bytes) -> Effects:
-        """Take a certificate that a peer passed on; one that is no news changes nothing.
+        """Take a certificate that a peer passed on; one that is no news is not even verified.
 
         Raises:
             ProtocolViolation: it does not decode or verify, or is of a round that has not begun.
         """
-        certificate = check_certificate(self._rules, payload)
-        if certificate is None or certificate.header.round > self._open.current + 1:
-            raise ProtocolViolation("refused: no certificate of a round that has begun", code="malformed")
-        if certificate.header.round <= self._certified.highest.round:
+        round_number = read_certificate(payload).header.round
+        if round_number > self._open.current + 1:
+            raise ProtocolViolation("refused: a certificate of a round that has not begun", code="malformed")
+        if round_number <= self._certified.highest.round:
             return ()
-        return (*self._adopt(certificate), *self._advance_all())
+        certificate = check_certificate(self._rules, payload)
+        return (*(self._learn(certificate) if certificate else ()), *self._advance_all())
 
-    def on_snapshot(self, payload: bytes, state: AgreedState) -> Effects:
-        """Take a certificate together with the state after its report.
+    def on_state(self, reference: ReportReference, state: AgreedState) -> Effects:
+        """Take the state after a certified report, from the store or a peer.
 
         Raises:
-            ProtocolViolation: the certificate does not verify, or commits to another state.
+            ProtocolViolation: it is not the state that the report commits to.
         """
-        certificate = check_certificate(self._rules, payload)
-        if certificate is None or _root(state) != certificate.header.state_root:
+        certificate = self._certified.certificate_of(reference)
+        if certificate is None or self._certified.state_after(reference) is not None:
+            return ()
+        if _root(state) != certificate.header.state_root:
             raise ProtocolViolation("refused: the state is not the one that the report commits to", code="forged")
-        self._certified.add_certificate(certificate)
-        self._certified.add_state(reference_of(certificate), state)
-        return self._advance_all()
+        self._certified.add_report(certificate.header, state)
+        return (*self._complete(certificate), *self._advance_all())
+
+    def _end_assessment(self) -> None:
+        self._assessing = None
+        self._freed = True
+
+    def _turn_to(self, slot: int) -> Effects:
+        self._spreading.begin_slot()
+        ended = self._open.turn_to(slot)
+        for memory in self._open.in_order():
+            memory.state_asked = False
+        return (*ended, *self._catch_up())
+
+    def _may_observe(self) -> bool:
+        """A node that still assesses observes nothing: what it sees now would belong to another chain of reports."""
+        slot = self._open.current
+        memory = self._open.get(slot)
+        free = self._assessing is None or self._assessing.round == slot
+        return free and slot > self._certified.highest.round and not (memory is not None and memory.observed)
+
+    def _observe(self, memory: RoundMemory) -> Effects:
+        if not self._may_observe():
+            return ()
+        memory.observed = True
+        return (Observe(round=memory.number, highest_certified=self._certified.highest),)
+
+    def _repeat(self, memory: RoundMemory) -> Effects:
+        """Say at half of an open round again what was said: nobody knows what the brokers did with it."""
+        if self._repeated == memory.number or self._now < self._half_slot(memory.number):
+            return ()
+        self._repeated = memory.number
+        payloads = self.own_messages()
+        return (Resend(payloads=payloads),) if payloads and self._rules.n > 1 else ()
+
+    def _hear(self, memory: RoundMemory, sender: int, kind: MessageKind) -> Effects:
+        if kind is not MessageKind.OBSERVATION:
+            return ()
+        return self._spreading.hear(
+            sender,
+            memory.observations[sender].highest_certified,
+            highest=self._certified.highest,
+            current=self._open.current,
+        )
 
     def _advance_all(self) -> Effects:
         return tuple(effect for memory in self._open.in_order() for effect in self._advance(memory))
@@ -235,10 +332,7 @@ class RoundMachine:
 
     def _propose(self, memory: RoundMemory) -> Effects:
         """Lead: put the observations and the parent before all, once there are enough of them."""
-        leads = memory.number == self._open.current and self._rules.leader(memory.number) == self._me
-        if memory.proposed or not leads or len(memory.observations) < self._rules.answering:
-            return ()
-        if not self._has_waited_enough(memory):
+        if not self._leads(memory) or self._waits_for_votes(memory):
             return ()
         if not needed_parent_round(self._rules, memory.observations) <= self._certified.highest.round < memory.number:
             return ()
@@ -248,36 +342,52 @@ class RoundMachine:
         )
         return self._seal(memory.number, proposal)
 
-    def _has_waited_enough(self, memory: RoundMemory) -> bool:
-        return (
-            len(memory.observations) == self._rules.n
-            or all_factors_have_majority(self._rules, memory.observations)
-            or self._now >= self._rules.proposal_deadline(memory.number)
-        )
+    def _leads(self, memory: RoundMemory) -> bool:
+        leads = memory.number == self._open.current and self._rules.leader(memory.number) == self._me
+        return leads and not memory.proposed and len(memory.observations) >= self._rules.answering
+
+    def _waits_for_votes(self, memory: RoundMemory | None) -> bool:
+        """Say whether a leader that could propose waits until its grace is over."""
+        if memory is None or not self._leads(memory) or len(memory.observations) == self._rules.n:
+            return False
+        parent = self._certified.state_after(self._certified.highest)
+        lacking = parent is None or lacks_votes(self._rules, memory.observations, parent)
+        return lacking and self._now < self._rules.proposal_deadline_ms(memory.number)
 
     def _settle(self, memory: RoundMemory) -> Effects:
-        """Work out the outcome, once the proposal and the parent's state are there."""
+        """Work out the outcome, once the proposal and the parent's state are there and nothing else is assessed."""
         if memory.proposal is None or memory.outcome is not None or memory.number > self._open.current:
             return ()
         if self._certified.is_settled(memory.number):
             return ()
-        adopted: Effects = ()
-        certificate = memory.proposal.certificate
-        if certificate is not None and certificate.header.round > self._certified.highest.round:
-            adopted = self._adopt(certificate)
-        parent = memory.proposal.parent
+        certificate, parent = memory.proposal.certificate, memory.proposal.parent
+        learned = self._learn(certificate) if certificate else ()
+        if self._assessing is not None:
+            return learned
         state = self._certified.state_after(parent)
         if state is None:
-            asked, memory.snapshot_asked = memory.snapshot_asked, True
-            return adopted if asked or adopted else (SnapshotNeeded(reference=parent),)
-        memory.outcome = agree(
+            return (*learned, *self._ask_for_parent(memory))
+        memory.outcome = self._assessing = agree(
             self._rules,
             round_number=memory.number,
             observations=memory.proposal.observations,
             parent=parent,
             state=state,
         )
-        return (*adopted, OutcomeReady(outcome=memory.outcome, parent_state=state))
+        return (*learned, OutcomeReady(outcome=memory.outcome, parent_state=state))
+
+    def _vote(self, memory: RoundMemory, outcome: Outcome) -> Effects:
+        """Sign the report, unless it is certified without this node, or the guard's marks forbid it."""
+        report = memory.report
+        if report is None or memory.certificate is not None:
+            return self._complete(memory.certificate) if memory.certificate else ()
+        parent_round = outcome.parent.round
+        if memory.number < self._sign_from or parent_round < self._parent_from:
+            memory.ended = True
+            code = "guard_refuses" if memory.number < self._sign_from else "parent_old"
+            return (Abstain(round=memory.number, code=code),)
+        digest = self._rules.share_digest(report.hash)
+        return (SignShare(header=report.header, report_hash=report.hash, digest=digest, parent_round=parent_round),)
 
     def _certify(self, memory: RoundMemory) -> Effects:
         """Make the certificate once a quorum signed this node's report; give up once it signed another."""
@@ -285,30 +395,64 @@ class RoundMachine:
             return ()
         signatures = memory.signatures_for(memory.report.hash)
         if len(signatures) >= self._rules.certifying:
-            return self._adopt(assemble_certificate(memory.report.header, signatures))
+            return self._learn(assemble_certificate(memory.report.header, signatures))
         if not memory.ended and memory.most_shared() >= self._rules.certifying:
             memory.ended = True
             return (Abstain(round=memory.number, code="outvoted"),)
         return ()
 
-    def _adopt(self, certificate: Certificate) -> Effects:
-        """Take a verified certificate, with the state this node computed, or ask for the state."""
-        self._certified.add_certificate(certificate)
+    def _learn(self, certificate: Certificate) -> Effects:
+        """Take a verified certificate; one that is higher than all before is passed on at once."""
+        known = reference_of(certificate) in self._certified
+        higher = self._certified.add_certificate(certificate)
+        memory = self._open.get(certificate.header.round)
+        if memory is not None:
+            memory.certificate = memory.certificate or certificate
+        completed = () if known else self._complete(certificate)
+        return (*completed, *(self._pass_on() if higher else ()))
+
+    def _complete(self, certificate: Certificate) -> Effects:
+        """Go on from a certified report: its state is at hand, or being worked out, or somebody has it."""
         reference = reference_of(certificate)
         memory = self._open.get(reference.round)
-        if memory is None:
-            return self._catch_up()
-        memory.certificate = certificate
-        if memory.report is None and memory.outcome is not None:
-            # The driver is still assessing; its report brings the state.
+        state = self._certified.state_after(reference)
+        if state is not None:
+            if memory is not None:
+                memory.settled = True
+            return (CertificateReady(certificate=certificate, state=state),)
+        if self._assessing is not None and self._assessing.round == reference.round:
             return ()
-        if memory.report is None or memory.report.hash != reference.report_hash:
-            return self._catch_up()
-        self._certified.add_state(reference, memory.report.state)
-        return (CertificateReady(certificate=certificate, state=memory.report.state),)
+        return (*self._outvoted(memory, certificate), *self._catch_up())
+
+    def _outvoted(self, memory: RoundMemory | None, certificate: Certificate) -> Effects:
+        if memory is None or memory.report is None:
+            return ()
+        abstain = () if memory.ended else (Abstain(round=memory.number, code="outvoted"),)
+        memory.ended = True
+        return (*abstain, Disagreement(computed=memory.report.header, certified=certificate.header))
+
+    def _pass_on(self) -> Effects:
+        payload = self._certified.highest_certificate
+        return (CertificateLearned(reference=self._certified.highest, payload=payload),) if payload else ()
 
     def _catch_up(self) -> Effects:
-        return (SnapshotNeeded(reference=self._certified.highest),) if self._certified.is_behind else ()
+        """Ask for the state after the highest certified report, unless the driver is about to bring it."""
+        highest = self._certified.highest
+        assessed = self._assessing is not None and self._assessing.round == highest.round
+        return self._state_needed(highest) if self._certified.is_behind and not assessed else ()
+
+    def _ask_for_parent(self, memory: RoundMemory) -> Effects:
+        """Ask for the state of a proposal's parent, once a slot; that of the highest is asked for anyway."""
+        asked, memory.state_asked = memory.state_asked, True
+        parent = memory.proposal.parent if memory.proposal else self._certified.highest
+        return () if asked or parent == self._certified.highest else self._state_needed(parent)
+
+    def _state_needed(self, reference: ReportReference) -> Effects:
+        certificate = self._certified.certificate_of(reference)
+        if certificate is None:
+            return ()
+        peers = tuple(index for index in signer_indices(certificate) if index != self._me)
+        return (StateNeeded(reference=reference, certificate=encode_certificate(certificate), peers=peers),)
 
     def _check_report(self, outcome: Outcome, header: ReportHeader, state: AgreedState) -> None:
         wanted = {
@@ -337,6 +481,12 @@ class RoundMachine:
             sign=self._sign,
         )
         return (Send(round=round_number, kind=kind_of(body), payload=payload),)
+
+    def _slot_at(self, now_ms: int) -> int:
+        return round_at(self._rules.committee, now_ms // 1_000)
+
+    def _half_slot(self, round_number: int) -> int:
+        return self._rules.slot_start_ms(round_number) + self._rules.interval_ms // 2
 
 
 def _root(state: AgreedState) -> bytes:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
-from attest.agreement.messages import HEADS_PER_CHAIN, FactorVote, Observation, ReportReference
 from attest.agreement.proposals import MAX_VALUE
-from attest.agreement.rules import AgreementRules
+from attest.agreement.rules import AgreementRules, ChainParameters
+from attest.wire.messages import HEADS_PER_CHAIN, FactorVote, Observation, ReportReference
 from riskschema.market import FactorQuote
 from riskschema.portfolio import BlockReference
 from riskschema.units import Address, Wad
@@ -13,17 +13,18 @@ JUMP_PPM = 100_000
 """A move of a tenth since the node's own last value widens the confidence by the whole move."""
 
 
-def block_numbers_to_name(head: int, stride: int) -> tuple[int, ...]:
-    """Return the last multiples of the stride up to a head, ascending: what an observation names of a chain."""
-    newest = head - head % stride
-    first = max(newest - (HEADS_PER_CHAIN - 1) * stride, 0)
-    return tuple(range(first, newest + 1, stride))
+def block_numbers_to_name(head: int, chain: ChainParameters) -> tuple[int, ...]:
+    """Return the last multiples of a chain's stride that are confirmed below a head, ascending."""
+    confirmed = head - chain.confirmations
+    newest = confirmed - confirmed % chain.pin_stride
+    first = max(newest - (HEADS_PER_CHAIN - 1) * chain.pin_stride, 0)
+    return tuple(range(first, newest + 1, chain.pin_stride))
 
 
 def word_observation(
     rules: AgreementRules,
     *,
-    timestamp: int,
+    clock_ms: int,
     heads: Iterable[BlockReference],
     quotes: Iterable[FactorQuote],
     recent: Mapping[str, Wad],
@@ -36,9 +37,10 @@ def word_observation(
 
     Args:
         rules: The committee's.
-        timestamp: This operator's clock, Unix seconds.
+        clock_ms: This operator's clock, Unix milliseconds.
         heads: Blocks at the numbers of `block_numbers_to_name`, of all chains that answered.
-        quotes: Current quotes of this operator's sources; one outside the range of the formats is left out.
+        quotes: Current quotes of this operator's sources; one outside the range of the formats, or of a
+            factor that is not agreed on, is left out.
         recent: This operator's own last values.
         highest_certified: From the `Observe` effect.
         requests: Accounts asked for; the first ones in order of address, up to the committee's cap.
@@ -46,7 +48,7 @@ def word_observation(
     votes, jumped = [], []
     for quote in sorted(quotes, key=lambda each: each.factor):
         widest = quote.price * max(rules.parameters.max_confidence_ppm, 1) // 1_000_000
-        if quote.price > MAX_VALUE or widest < 1:
+        if quote.price > MAX_VALUE or widest < 1 or not rules.agrees_on(quote.factor):
             continue
         confidence = int(quote.confidence)
         move = abs(quote.price - recent.get(quote.factor, quote.price))
@@ -57,7 +59,7 @@ def word_observation(
             FactorVote(factor=quote.factor, value=quote.price, confidence=Wad(max(min(confidence, widest), 1)))
         )
     observation = Observation(
-        timestamp=timestamp,
+        clock_ms=clock_ms,
         heads=tuple(sorted(heads, key=lambda head: (head.chain_id, head.number))),
         votes=tuple(votes),
         highest_certified=highest_certified,

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from attest.agreement.messages import ReportReference
 from attest.encoding.abi_types import Bytes32, Uint64, Uint128, encode_struct
 from attest.encoding.keccak import keccak256
 from attest.encoding.merkle import build_tree
 from attest.encoding.typed_data import type_hash
+from attest.wire.messages import ReportReference
 from riskschema.instruments import FactorId
 from riskschema.portfolio import BlockReference
 from riskschema.units import Address, Wad
@@ -32,6 +32,8 @@ class OnDemandAccount(msgspec.Struct, frozen=True, kw_only=True):
     """An account that somebody asked for."""
 
     address: Address
+    operator: int
+    """Who asked first: it takes one of that operator's places."""
     last_round: int
     """The last round that includes it."""
 

@@ -2,13 +2,13 @@
 
 from collections import Counter
 
-from attest.agreement.envelope import Envelope
-from attest.agreement.messages import MessageKind, Observation, Share
 from attest.agreement.outcome import Outcome
 from attest.agreement.proposals import CheckedProposal
 from attest.agreement.state import AgreedState
 from attest.formats.certificate import Certificate
 from attest.formats.header import ReportHeader, report_hash
+from attest.wire.envelope import Envelope
+from attest.wire.messages import MessageKind, Observation, Share
 
 
 class OwnReport:
@@ -36,7 +36,10 @@ class RoundMemory:
         self.certificate: Certificate | None = None
         self.observed = False
         self.proposed = False
-        self.snapshot_asked = False
+        self.state_asked = False
+        """The parent's state was asked for in this slot."""
+        self.settled = False
+        """The round's certificate and state are known."""
         self.ended = False
         """An end without a certificate was announced."""
 
@@ -56,6 +59,20 @@ class RoundMemory:
             self.proposed |= own
         else:
             self.shares[envelope.sender] = body
+
+    def is_news(self, kind: MessageKind) -> bool:
+        """Say whether a first message of a kind can still change anything: after the certificate few do."""
+        if kind is MessageKind.SHARE:
+            return self.certificate is None
+        return kind is not MessageKind.PROPOSAL or not self.settled
+
+    def observations_by_payload(self) -> dict[bytes, Observation]:
+        """Return the observations, all checked, by their whole envelopes."""
+        return {self.first[sender, MessageKind.OBSERVATION].payload: seen for sender, seen in self.observations.items()}
+
+    def own_messages(self, me: int) -> tuple[bytes, ...]:
+        """Return what this node said, in order."""
+        return tuple(self.first[me, kind].payload for kind in MessageKind if (me, kind) in self.first)
 
     def observation_payloads(self) -> tuple[bytes, ...]:
         """Return the whole observations, all verified, by sender."""

@@ -4,7 +4,7 @@ from typing import Self
 
 import msgspec
 
-from attest.encoding.abi_types import Uint32
+from attest.encoding.abi_types import Uint32, Uint64
 from attest.encoding.keccak import keccak256
 from attest.encoding.typed_data import hash_struct
 from attest.formats.committee import Committee, config_digest
@@ -13,13 +13,25 @@ from attest.formats.quorums import at_least_one_honest, available, byzantine, ho
 from riskschema.errors import InvalidData
 
 
+class ChainParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the blocks of one chain are named and pinned."""
+
+    chain_id: Uint64
+    pin_stride: Uint32 = 1
+    """Observers name blocks whose number is a multiple of this, so that they name the same ones."""
+    confirmations: Uint32 = 0
+    """Observers name no block with fewer blocks above it: where one endpoint sees a head, the others know it too."""
+    max_pin_age_seconds: Uint32 = 900
+    """A chain whose best agreed block is older is out of the round: its state says nothing about now."""
+
+
 class AgreementParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Numbers of the agreement that may change without a rotation; part of the parameters hashed into each report."""
 
-    pin_stride: Uint32 = 1
-    """Observers name blocks whose number is a multiple of this, so that they name the same ones."""
-    max_pin_age_seconds: Uint32 = 900
-    """A chain whose best agreed block is older is out of the round: its state says nothing about now."""
+    chains: tuple[ChainParameters, ...] = ()
+    """By chain id; a chain that is not here has the values that `ChainParameters` has by itself."""
+    factors: tuple[str, ...] = ()
+    """Names that are agreed on, ascending; votes on others count for nothing. Empty: whatever 2f + 1 vote on."""
     max_value_age_seconds: Uint32 = 600
     """How long a factor without a majority of votes keeps its last value."""
     max_confidence_ppm: Uint32 = 500_000
@@ -27,7 +39,7 @@ class AgreementParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     request_lifetime_rounds: Uint32 = 100
     """How many rounds an on-demand account stays in the reports."""
     request_capacity: Uint32 = 1_000
-    """Most on-demand accounts at a time."""
+    """Most on-demand accounts at a time; each operator has its n-th part of the places."""
     proposal_grace_ppm: Uint32 = 200_000
     """Share of the slot that a leader waits for factors to reach a majority of votes."""
 
@@ -50,8 +62,7 @@ class AgreementRules(msgspec.Struct, frozen=True, kw_only=True):
             InvalidData: the committee is none, or a parameter that divides is zero.
         """
         chosen = parameters or AgreementParameters()
-        if not chosen.pin_stride:
-            raise InvalidData("agreement parameters: pin_stride must be above zero", code="invalid_settings")
+        _check(chosen)
         digest = config_digest(committee)
         return cls(
             committee=committee,
@@ -87,6 +98,16 @@ class AgreementRules(msgspec.Struct, frozen=True, kw_only=True):
         return available(self.n)
 
     @property
+    def places(self) -> int:
+        """How many on-demand accounts one operator may have in the reports at a time."""
+        return max(self.parameters.request_capacity // self.n, 1)
+
+    @property
+    def interval_ms(self) -> int:
+        """Length of a slot."""
+        return 1_000 * self.committee.round_interval_seconds
+
+    @property
     def parameters_hash(self) -> bytes:
         """EIP-712 struct hash of the agreement's parameters, to be hashed into the header's `parameters_hash`."""
         return hash_struct(self.parameters)
@@ -96,17 +117,43 @@ class AgreementRules(msgspec.Struct, frozen=True, kw_only=True):
         return self.leaders[round_number % self.n]
 
     def slot_start(self, round_number: int) -> int:
-        """Return the Unix time at which a round's slot begins."""
+        """Return the Unix time at which a round's slot begins, in seconds."""
         return self.committee.genesis_time + round_number * self.committee.round_interval_seconds
 
-    def proposal_deadline(self, round_number: int) -> int:
-        """Return the Unix time from which a leader proposes although some factors lack votes."""
-        grace = self.committee.round_interval_seconds * self.parameters.proposal_grace_ppm // 1_000_000
-        return self.slot_start(round_number) + grace
+    def slot_start_ms(self, round_number: int) -> int:
+        """Return the Unix time at which a round's slot begins, in milliseconds."""
+        return 1_000 * self.slot_start(round_number)
+
+    def proposal_deadline_ms(self, round_number: int) -> int:
+        """Return the Unix milliseconds from which a leader proposes although some factors lack votes."""
+        grace = self.interval_ms * self.parameters.proposal_grace_ppm // 1_000_000
+        return self.slot_start_ms(round_number) + grace
+
+    def agrees_on(self, factor: str) -> bool:
+        """Say whether votes on a factor count."""
+        return not self.parameters.factors or factor in self.parameters.factors
+
+    def chain(self, chain_id: int) -> ChainParameters:
+        """Return how the blocks of a chain are named and pinned."""
+        named = (each for each in self.parameters.chains if each.chain_id == chain_id)
+        return next(named, ChainParameters(chain_id=chain_id))
 
     def share_digest(self, report_hash: bytes) -> bytes:
         """Return the 32 bytes that an attestation key signs for a report (EIP-712)."""
         return digest_in_domain(self.domain_separator, report_hash)
+
+
+def _check(parameters: AgreementParameters) -> None:
+    chains = [each.chain_id for each in parameters.chains]
+    for name, listed in (("chains", chains), ("factors", parameters.factors)):
+        if list(listed) != sorted(set(listed)):  # type: ignore[type-var]
+            raise _invalid(f"{name} must be in increasing order, each named once")
+    if not all(each.pin_stride for each in parameters.chains):
+        raise _invalid("pin_stride must be above zero")
+
+
+def _invalid(reason: str) -> InvalidData:
+    return InvalidData(f"agreement parameters: {reason}", code="invalid_settings")
 
 
 def leader_order(digest: bytes, n: int) -> tuple[int, ...]:

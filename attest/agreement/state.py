@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from attest.agreement.messages import NO_REPORT
 from attest.agreement.outcome import AgreedValue, OnDemandAccount, Outcome
 from attest.agreement.rules import AgreementRules
 from attest.hours.hourly import FreshPrice, HourlyMemory, advance, price_units
 from attest.hours.table import genesis_memory
+from attest.wire.messages import NO_REPORT
 from riskschema.errors import InvalidData
 from riskschema.market import HourlyHistory
 from riskschema.portfolio import BlockReference

@@ -7,7 +7,6 @@ the hourly commitment) can be shown without the others. Nothing here grows with 
 from collections.abc import Callable
 from typing import TypeVar
 
-from attest.agreement.messages import read_address, read_block, write_address, write_block
 from attest.agreement.outcome import AgreedValue, OnDemandAccount
 from attest.agreement.state import AgreedState, Section
 from attest.encoding.canonical_bytes import ByteReader, ByteWriter, check_increasing
@@ -22,6 +21,7 @@ from attest.hours.hourly import (
     write_price,
     write_row,
 )
+from attest.wire.message_format import read_address, read_block, write_address, write_block
 from riskschema.errors import InvalidData
 from riskschema.units import Wad
 
@@ -177,11 +177,12 @@ def _read_value(reader: ByteReader) -> AgreedValue:
 
 def _write_on_demand(writer: ByteWriter, account: OnDemandAccount) -> None:
     write_address(writer, account.address)
+    writer.uint(account.operator, 1)
     writer.uint(account.last_round, 8)
 
 
 def _read_on_demand(reader: ByteReader) -> OnDemandAccount:
-    return OnDemandAccount(address=read_address(reader), last_round=reader.uint(8))
+    return OnDemandAccount(address=read_address(reader), operator=reader.uint(1), last_round=reader.uint(8))
 
 
 def _write_section(writer: ByteWriter, section: Section) -> None:

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from attest.agreement.messages import FactorVote, Observation, ReportReference
 from attest.agreement.outcome import AgreedValue, OnDemandAccount, Outcome
 from attest.agreement.rules import AgreementRules
 from attest.agreement.state import AgreedState
+from attest.wire.messages import FactorVote, Observation, ReportReference
 from riskschema.instruments import FactorId
 from riskschema.portfolio import BlockReference
-from riskschema.units import Address, Wad
+from riskschema.units import Wad
 
 
 def agree(
@@ -35,8 +35,9 @@ def agree(
         parent: The report that the round builds on.
         state: The state after it.
     """
-    seen = [observations[sender] for sender in sorted(observations)]
-    observed_at = max(median([each.timestamp for each in seen]), state.observed_at + 1)
+    by_operator = {sender: observations[sender] for sender in sorted(observations)}
+    seen = list(by_operator.values())
+    observed_at = max(median([each.clock_ms // 1_000 for each in seen]), state.observed_at + 1)
     return Outcome(
         round=round_number,
         parent=parent,
@@ -44,7 +45,7 @@ def agree(
         valid_until=observed_at + rules.committee.report_life_seconds,
         pins=_agree_pins(rules, seen, state.pins, observed_at),
         values=_agree_values(rules, seen, state.values, observed_at),
-        on_demand=_agree_requests(rules, seen, state.on_demand, round_number),
+        on_demand=_agree_requests(rules, by_operator, state.on_demand, round_number),
     )
 
 
@@ -93,11 +94,11 @@ def _agree_pins(
     rules: AgreementRules, seen: Sequence[Observation], known: Sequence[BlockReference], observed_at: int
 ) -> tuple[BlockReference, ...]:
     floors = {pin.chain_id: pin for pin in known}
-    not_before = max(observed_at - rules.parameters.max_pin_age_seconds, 0)
     pins = []
     for chain in rules.committee.chains:
         views = [[head for head in each.heads if head.chain_id == chain.chain_id] for each in seen]
         floor = floors.get(chain.chain_id)
+        not_before = max(observed_at - rules.chain(chain.chain_id).max_pin_age_seconds, 0)
         pin = agree_pin(views, one_honest=rules.one_honest, floor=floor, not_before=not_before)
         if pin is not None:
             pins.append(pin)
@@ -109,7 +110,7 @@ def _agree_values(
 ) -> tuple[AgreedValue, ...]:
     votes: dict[str, list[FactorVote]] = {}
     for observation in seen:
-        for vote in observation.votes:
+        for vote in filter(lambda vote: rules.agrees_on(vote.factor), observation.votes):
             votes.setdefault(vote.factor, []).append(vote)
     oldest = observed_at - rules.parameters.max_value_age_seconds
     agreed = {value.factor: msgspec.structs.replace(value, stale=True) for value in known if value.voted_at >= oldest}
@@ -121,19 +122,20 @@ def _agree_values(
 
 def _agree_requests(
     rules: AgreementRules,
-    seen: Sequence[Observation],
+    seen: Mapping[int, Observation],
     known: Sequence[OnDemandAccount],
     round_number: int,
 ) -> tuple[OnDemandAccount, ...]:
-    """Keep those that live, then take new ones in turns, one of each operator, while there is room."""
-    active: dict[Address, OnDemandAccount] = {
-        account.address: account for account in known if account.last_round >= round_number
-    }
+    """Keep those that live, then take new ones in turns, one of each operator, up to its own places."""
+    active = {account.address: account for account in known if account.last_round >= round_number}
+    held = Counter(account.operator for account in active.values())
     last_round = round_number + rules.parameters.request_lifetime_rounds - 1
-    longest = max((len(observation.requests) for observation in seen), default=0)
+    longest = max((len(observation.requests) for observation in seen.values()), default=0)
     for turn in range(longest):
-        for observation in seen:
-            if turn < len(observation.requests) and len(active) < rules.parameters.request_capacity:
+        for operator, observation in seen.items():
+            new = turn < len(observation.requests) and observation.requests[turn] not in active
+            if new and held[operator] < rules.places and len(active) < rules.parameters.request_capacity:
                 address = observation.requests[turn]
-                active.setdefault(address, OnDemandAccount(address=address, last_round=last_round))
+                active[address] = OnDemandAccount(address=address, operator=operator, last_round=last_round)
+                held[operator] += 1
     return tuple(active[address] for address in sorted(active))

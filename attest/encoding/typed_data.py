@@ -15,7 +15,7 @@ from attest.encoding.keccak import keccak256
 def hash_struct(value: msgspec.Struct) -> bytes:
     """Return EIP-712's ``hashStruct(value)``.
 
-    Fields are one-word types, strings, or tuples of structs.
+    Fields are one-word types, strings, or tuples of strings or structs.
 
     Raises:
         InvalidData: a field is outside its type.
@@ -48,12 +48,13 @@ def _type_name(hint: Any) -> str:
     if hint is str:
         return "string"
     if get_origin(hint) is tuple:
-        return f"{get_args(hint)[0].__name__}[]"
+        member = get_args(hint)[0]
+        return "string[]" if member is str else f"{member.__name__}[]"
     return abi_name(hint)
 
 
 def _member_structs(kind: type[msgspec.Struct]) -> set[type[msgspec.Struct]]:
-    members = {get_args(hint)[0] for _, hint in _hints(kind) if get_origin(hint) is tuple}
+    members = {get_args(hint)[0] for _, hint in _hints(kind) if get_origin(hint) is tuple} - {str}
     return members.union(*(_member_structs(member) for member in members))
 
 
@@ -61,7 +62,9 @@ def _field_word(value: Any, hint: Any, *, what: str) -> bytes:
     if hint is str:
         return keccak256(value.encode())
     if get_origin(hint) is tuple:
-        return keccak256(b"".join(hash_struct(item) for item in value))
+        return keccak256(
+            b"".join(keccak256(item.encode()) if isinstance(item, str) else hash_struct(item) for item in value)
+        )
     return encode_word(value, abi_name(hint), what=what)
 
 

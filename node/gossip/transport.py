@@ -16,7 +16,7 @@ class Channel(StrEnum):
     """What kind of payload travels; the last but one level of an MQTT topic, and the name of its budget."""
 
     MESSAGE = "message"
-    """A sealed message of an open round (`attest.agreement.envelope`)."""
+    """A sealed message of an open round (`attest.wire.envelope`)."""
     CERTIFICATE = "certificate"
     """The highest certificate that the sender verified; brokers retain it."""
     REQUEST = "request"

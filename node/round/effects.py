@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from attest.agreement.effects import Abstain, Effects, Observe, OutcomeReady, Send, SnapshotNeeded
+from attest.agreement.effects import Abstain, Effects, Observe, OutcomeReady, Send, StateNeeded
 from riskschema.errors import TransientError
 
 E = TypeVar("E")
@@ -24,7 +24,7 @@ def required(effects: Effects, kind: type[E]) -> E:
     effect = find(effects, kind)
     if effect is not None:
         return effect
-    if find(effects, SnapshotNeeded) is not None:
+    if find(effects, StateNeeded) is not None:
         raise TransientError("the state of the parent report is not known here", code="parent_unknown")
     ended = find(effects, Abstain)
     code = "deadline" if ended is None else ended.code

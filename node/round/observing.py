@@ -8,8 +8,9 @@ import structlog
 
 from adapters.markets import load_source
 from attest.agreement.effects import Observe
-from attest.agreement.messages import Observation
 from attest.agreement.observing import block_numbers_to_name, word_observation
+from attest.agreement.rules import ChainParameters
+from attest.wire.messages import Observation
 from node.clock_check import check_clock
 from node.round.node import Node
 from node.round.parallel import in_parallel
@@ -65,9 +66,8 @@ async def observe(node: Node, asked: Observe) -> Observation:
         TransientError: an endpoint does not answer, or no source does, or the clock is wrong: this node abstains.
         InvalidData: no source has a value of anything.
     """
-    stride = node.rules.parameters.pin_stride
     observed = [node.chains[chain.chain_id] for chain in node.rules.committee.chains]
-    seen = await in_parallel(_heads(chain, stride) for chain in observed)
+    seen = await in_parallel(_heads(chain, node.rules.chain(chain.chain_id)) for chain in observed)
     heads = [block for blocks in seen for block in blocks]
     now = node.clock.now()
     check_clock(now, heads)
@@ -81,7 +81,7 @@ async def observe(node: Node, asked: Observe) -> Observation:
         raise _nothing_quoted(list(missing.values()))
     observation, jumped = word_observation(
         node.rules,
-        timestamp=int(now),
+        clock_ms=int(1_000 * now),
         heads=heads,
         quotes=quoted.values(),
         recent=node.recent_values,
@@ -135,8 +135,8 @@ def _nothing_quoted(missing: Sequence[Unquoted]) -> PlimsollError:
     )
 
 
-async def _heads(chain: ChainReader, stride: int) -> tuple[BlockReference, ...]:
+async def _heads(chain: ChainReader, named: ChainParameters) -> tuple[BlockReference, ...]:
     head = await chain.head()
-    numbers = block_numbers_to_name(head.number, stride)
+    numbers = block_numbers_to_name(head.number, named)
     older = await in_parallel(chain.block(number) for number in numbers if number != head.number)
     return (*older, head) if head.number in numbers else older

@@ -141,6 +141,7 @@ async def _attempt(node: Node, effects: Effects, *, once: bool) -> RoundResult |
         node.metrics.round_ended("certified")
         node.status.recover(ROUND, at=node.clock.now())
         return result.landing if once and isinstance(result.landing, PlimsollError) else result
+    node.machine.on_failed(node.status.round or 0, error.code)
     node.metrics.round_ended("abstained")
     node.metrics.abstained(error.code)
     node.status.fail(ROUND, error.code, at=node.clock.now(), detail=error.message)
@@ -154,15 +155,15 @@ async def _enter_first_slot(node: Node, stop: StopRequest) -> Effects:
     if start - node.clock.now() > 2 * node.rules.committee.round_interval_seconds:
         _log.info("waiting for the first round", round=first, starts=start)
     await stop.sleep(node.clock.sleep_until(start))
-    now = max(int(node.clock.now()), start)
-    slot = round_at(node.rules.committee, now)
+    now = max(node.clock.now(), float(start))
+    slot = round_at(node.rules.committee, int(now))
     payloads = [
         message.payload
         for number in (slot - 1, slot)
         if number >= first
         for message in await node.store.messages(node.config_digest, number)
     ]
-    return node.machine.on_restart(now, payloads)
+    return node.machine.on_restart(int(1_000 * now), payloads)
 
 
 async def _next_slot(node: Node, stop: StopRequest) -> Effects:
@@ -173,11 +174,11 @@ async def _next_slot(node: Node, stop: StopRequest) -> Effects:
     committee = node.rules.committee
     while True:
         now, start = node.clock.now(), node.rules.slot_start(node.machine.current_round + 1)
-        if now >= start:
-            return node.machine.on_tick(int(now))
+        if 1_000 * now >= node.machine.next_wake():
+            return node.machine.on_tick(int(1_000 * now))
         if start - now > (STEP_BACK_SLOTS + 1) * committee.round_interval_seconds and now >= committee.genesis_time:
             _log.warning("clock went back", seconds=round(start - now))
-            return node.machine.on_tick(int(now))
+            return node.machine.on_tick(int(1_000 * now))
         with suppress(TimeoutError):  # by the event loop's own time: a wait until a wrong reading has an end
             await stop.sleep(asyncio.wait_for(node.clock.sleep_until(start), committee.round_interval_seconds))
 

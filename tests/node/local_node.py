@@ -15,12 +15,12 @@ from pathlib import Path
 
 import msgspec
 
-from attest.agreement.envelope import open_body, read_envelope
-from attest.agreement.messages import Share
 from attest.formats.certificate import decode_certificate
 from attest.keys.guard import create_guard, guard_path
 from attest.keys.keystore import create_identity, create_keystore
 from attest.keys.secret_files import write_secret
+from attest.wire.envelope import open_body, read_envelope
+from attest.wire.messages import Share
 from contracts.calls import decode_event, decode_result, encode_call
 from devnet.local_chain import Devnet
 from node.composition import open_node

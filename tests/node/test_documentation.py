@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from attest.agreement.rules import AgreementParameters
+from attest.agreement.rules import AgreementParameters, ChainParameters
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -39,5 +39,10 @@ def test_every_decision_is_in_the_index_under_its_own_title() -> None:
 
 def test_the_parameters_of_the_agreement_are_documented_with_their_values() -> None:
     rows = re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", (ROOT / "docs" / "agreement.md").read_text(), re.MULTILINE)
-    parameters = AgreementParameters()
-    assert rows == [(name, f"{getattr(parameters, name):,}") for name in parameters.__struct_fields__]
+    parameters, chain = AgreementParameters(), ChainParameters(chain_id=1)
+    assert rows == [
+        (name, f"{getattr(values, name):,}")
+        for values in (parameters, chain)
+        for name in values.__struct_fields__
+        if name not in {"chains", "factors", "chain_id"}
+    ]

@@ -7,8 +7,11 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
-from attest.agreement.envelope import open_body, read_envelope, seal
-from attest.agreement.messages import (
+from attest.formats.certificate import Certificate, assemble_certificate, encode_certificate
+from attest.formats.eip712 import sign_digest
+from attest.formats.header import ReportHeader
+from attest.wire.envelope import open_body, read_envelope, seal
+from attest.wire.messages import (
     Body,
     FactorVote,
     Observation,
@@ -16,9 +19,6 @@ from attest.agreement.messages import (
     ReportReference,
     Share,
 )
-from attest.formats.certificate import Certificate, assemble_certificate, encode_certificate
-from attest.formats.eip712 import sign_digest
-from attest.formats.header import ReportHeader
 from riskschema.units import Wad
 from tests.attest.agreement.round_kit import block, identity, private_key
 from tests.soak.correct_operator import Surroundings
@@ -106,7 +106,7 @@ class Adversary:
         ahead = ReportReference(round=random.choice([0, 2**62]), report_hash=random.randbytes(32))
         return msgspec.structs.replace(
             true,
-            timestamp=now + random.randint(-interval, interval),
+            clock_ms=1_000 * (now + random.randint(-interval, interval)),
             heads=random.choice([true.heads, heads, ()]),
             votes=tuple(random.sample(votes, random.randint(0, len(votes)))[:1] if random.random() < 0.3 else votes),
             highest_certified=random.choice([true.highest_certified, ahead]),

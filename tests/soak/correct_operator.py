@@ -11,6 +11,7 @@ from random import Random
 from typing import Protocol
 
 from attest.agreement.effects import (
+    CertificateLearned,
     CertificateReady,
     Effects,
     Equivocation,
@@ -18,19 +19,19 @@ from attest.agreement.effects import (
     OutcomeReady,
     Send,
     SignShare,
-    SnapshotNeeded,
+    StateNeeded,
 )
-from attest.agreement.envelope import read_envelope
 from attest.agreement.machine import RoundMachine
-from attest.agreement.messages import Observation, ReportReference
 from attest.agreement.proposals import reference_of
 from attest.agreement.rules import AgreementRules
 from attest.agreement.state import AgreedState, genesis_state
-from attest.formats.certificate import Certificate, decode_certificate, encode_certificate
+from attest.formats.certificate import Certificate, encode_certificate
 from attest.formats.committee import round_at
 from attest.formats.eip712 import sign_digest
 from attest.formats.header import ReportHeader
 from attest.keys.guard import Guard
+from attest.wire.envelope import read_envelope
+from attest.wire.messages import Observation, ReportReference
 from riskschema.errors import ProtocolViolation, TransientError
 from tests.attest.agreement.round_kit import genesis_history, identity, private_key, report, signer_address
 from tests.attest.agreement.test_rounds_hostile import memory
@@ -86,7 +87,7 @@ class CorrectOperator:
         self._now = max(int(now) + self._clock_error, self._around.rules.committee.genesis_time)
         if self.machine is None:
             return
-        self._guarded(lambda machine: machine.on_tick(self._now))
+        self._guarded(lambda machine: machine.on_tick(1_000 * self._now))
         ready = [each for each in self._assessing if each[0] <= now]
         self._assessing = [each for each in self._assessing if each[0] > now]
         for _, header, state in ready:
@@ -128,7 +129,7 @@ class CorrectOperator:
         for payload in kept:
             if read_envelope(payload).sender == self.index:
                 self._around.broadcast(self.index, Message(payload))
-        self._guarded(lambda machine: machine.on_restart(self._now, kept))
+        self._guarded(lambda machine: machine.on_restart(1_000 * self._now, kept))
 
     def crash(self) -> None:
         """Lose everything but the disk."""
@@ -170,13 +171,7 @@ class CorrectOperator:
         return effects
 
     def _take_state(self, machine: RoundMachine, answer: StateAnswer) -> Effects:
-        payload = answer.certificate or machine._certified.highest_certificate
-        effects = machine.on_snapshot(payload, answer.state)
-        certificate = decode_certificate(payload)
-        self._around.laws.holds(certificate)
-        self.disk.reports[reference_of(certificate)] = (certificate.header, answer.state)
-        self.disk.certificates[certificate.header.round] = certificate
-        return effects
+        return machine.on_state(answer.reference, answer.state)
 
     def _follow(self, machine: RoundMachine, effects: Effects) -> None:
         for effect in effects:
@@ -192,10 +187,12 @@ class CorrectOperator:
             elif isinstance(effect, SignShare):
                 self._sign(machine, effect)
             elif isinstance(effect, CertificateReady):
-                self._certified(effect.certificate)
+                self._certified(effect.certificate, effect.state)
+            elif isinstance(effect, CertificateLearned):
+                self._pass_on(effect.payload)
             elif isinstance(effect, Equivocation):
                 self._around.laws.accuses(effect)
-            elif isinstance(effect, SnapshotNeeded):
+            elif isinstance(effect, StateNeeded):
                 self._ask(effect.reference)
 
     def _send(self, machine: RoundMachine, effect: Send) -> None:
@@ -231,15 +228,11 @@ class CorrectOperator:
         self._maybe_crash()
         self._follow(machine, machine.on_signature(number, signature))
 
-    def _certified(self, certificate: Certificate) -> None:
+    def _certified(self, certificate: Certificate, state: AgreedState) -> None:
         self._around.laws.holds(certificate)
         reference = reference_of(certificate)
-        if reference not in self.disk.reports:
-            # certified by others while this node computed
-            state = self.machine._certified.state_after(reference)
-            self.disk.reports[reference] = (certificate.header, state)  # type: ignore[assignment]
+        self.disk.reports[reference] = (certificate.header, state)
         self.disk.certificates[reference.round] = certificate
-        self._around.broadcast(self.index, PassedCertificate(encode_certificate(certificate)))
 
     def _pass_on(self, payload: bytes) -> None:
         if payload:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from attest.agreement.messages import ReportReference
 from attest.agreement.proposals import reference_of
 from attest.agreement.state import AgreedState
 from attest.formats.certificate import Certificate
 from attest.formats.header import ReportHeader
 from attest.keys.guard_file import MarkRow
+from attest.wire.messages import ReportReference
 
 
 class MemoryGuardFile:

@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
 
-from attest.agreement.certified import KEPT_STATES
+from attest.agreement.certified import KEPT_REPORTS
 from attest.agreement.effects import Equivocation
 from attest.agreement.machine import RoundMachine
-from attest.agreement.messages import NO_REPORT, MessageKind, Observation
 from attest.agreement.outcome import Outcome
 from attest.agreement.rules import AgreementRules
 from attest.formats.certificate import Certificate
+from attest.wire.messages import NO_REPORT, MessageKind, Observation
 
 OPEN_ROUNDS = 3
 
@@ -57,7 +57,7 @@ class Laws:
                 self._demand(value.confidence <= widest, f"round {outcome.round}: confidence of {value.factor}")
         known = {head for each in seen for head in each.heads}
         self._demand(known.issuperset(outcome.pins), f"round {outcome.round}: a pin that no correct operator saw")
-        latest = max((each.timestamp for each in seen), default=0)
+        latest = max((each.clock_ms // 1_000 for each in seen), default=0)
         follows = outcome.parent.round > 0 and outcome.observed_at > latest
         self._demand(
             outcome.observed_at <= latest or follows, f"round {outcome.round}: observed in the future of all clocks"
@@ -96,7 +96,7 @@ class Laws:
         self._demand(len(rounds) <= OPEN_ROUNDS, f"{len(rounds)} rounds are open")
         most = len(MessageKind) * self._rules.n
         self._demand(all(len(each.first) <= most for each in rounds), "more than a message per sender and kind")
-        self._demand(len(machine._certified._states) <= KEPT_STATES, "more states than are kept")
+        self._demand(len(machine._certified._states) <= KEPT_REPORTS, "more states than are kept")
 
     def live(self, round_number: int, holders: Collection[int], correct: Collection[int]) -> None:
         """While n - f operators are correct and connected, a round with a correct leader is certified by all."""

@@ -6,9 +6,9 @@ from random import Random
 
 import msgspec
 
-from attest.agreement.messages import FactorVote, Observation, ReportReference
 from attest.agreement.state import genesis_state
 from attest.formats.quorums import tolerated_faults
+from attest.wire.messages import FactorVote, Observation, ReportReference
 from riskschema.units import Wad
 from tests.attest.agreement.round_kit import INTERVAL, block, genesis_history, observation, rules
 from tests.soak.adversary import Adversary

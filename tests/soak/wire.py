@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
-from attest.agreement.messages import ReportReference
 from attest.agreement.state import AgreedState
+from attest.wire.messages import ReportReference
 
 
 @dataclass(frozen=True)

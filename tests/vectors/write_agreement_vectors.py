@@ -16,7 +16,7 @@ from eth_abi.abi import encode as abi_encode
 FOLDER = Path(__file__).parent
 CONFIG = bytes(range(32))
 IDENTITY_SEED = bytes([9]) * 32
-KIND = {"observation": 1, "proposal": 2, "share": 3}
+KIND = {"observation": 1, "proposal": 2, "share": 3, "presence": 4, "request": 5, "answer": 6}
 
 
 def keccak(data: bytes) -> bytes:
@@ -51,7 +51,7 @@ def observation_body(fields: dict[str, Any]) -> bytes:
     ]
     reference = fields["highest_certified"]
     return (
-        struct.pack(">Q", fields["timestamp"])
+        struct.pack(">Q", fields["clock_ms"])
         + items([block(head) for head in fields["heads"]])
         + items(votes)
         + struct.pack(">Q", reference["round"])
@@ -80,9 +80,18 @@ def head(number: int, *, chain_id: int = 1, timestamp: int = 1_800_000_000, mark
     }
 
 
+def page(fields: dict[str, Any], start: int) -> bytes:
+    reference = fields["reference"]
+    return (
+        struct.pack(">BBQ", fields["recipient"], fields["part"], reference["round"])
+        + bytes.fromhex(reference["report_hash"][2:])
+        + struct.pack(">Q", start)
+    )
+
+
 def messages() -> dict[str, Any]:
     full = {
-        "timestamp": 1_800_000_003,
+        "clock_ms": 1_800_000_003_250,
         "heads": [head(104), head(112), head(7, chain_id=8453)],
         "votes": [
             {"factor": "BTC", "value": str(50_000 * 10**18), "confidence": str(25 * 10**18)},
@@ -97,12 +106,13 @@ def messages() -> dict[str, Any]:
         "requests": [hexed(bytes([1]) * 20), hexed(bytes([2]) * 20)],
     }
     empty = {
-        "timestamp": 0,
+        "clock_ms": 0,
         "heads": [],
         "votes": [],
         "highest_certified": {"round": 0, "report_hash": hexed(bytes(32))},
         "requests": [],
     }
+    asked = {"recipient": 3, "part": 3, "reference": full["highest_certified"]}
     seen = envelope("observation", 42, 2, observation_body(full))
     inner = bytes.fromhex(seen["payload"][2:])
     share = {"report_hash": hexed(keccak(b"report 42")), "signature": hexed(bytes(range(65)))}
@@ -142,6 +152,29 @@ def messages() -> dict[str, Any]:
             "fields": share,
             **envelope("share", 42, 30, keccak(b"report 42") + bytes(range(65))),
         },
+        {
+            "kind": "presence",
+            "round": 42,
+            "sender": 1,
+            "fields": {"boot_number": 2**64 - 1, "clock_ms": 1_800_000_003_250},
+            **envelope("presence", 42, 1, struct.pack(">QQ", 2**64 - 1, 1_800_000_003_250)),
+        },
+        {
+            "kind": "request",
+            "round": 42,
+            "sender": 1,
+            "fields": {**asked, "start": 262_144},
+            **envelope("request", 42, 1, page(asked, 262_144)),
+        },
+        {
+            "kind": "answer",
+            "round": 42,
+            "sender": 3,
+            "fields": {**asked, "recipient": 1, "start": 262_144, "total": 262_146, "data": "0x0102"},
+            **envelope(
+                "answer", 42, 3, page({**asked, "recipient": 1}, 262_144) + struct.pack(">Q", 262_146) + blob(b"\1\2")
+            ),
+        },
     ]
     return {
         "config_digest": hexed(CONFIG),
@@ -160,7 +193,7 @@ def refused(good: bytes, fields: dict[str, Any]) -> list[dict[str, str]]:
         {"why": "a byte is missing", "payload": hexed(good[:-1])},
         {"why": "a byte too many", "payload": hexed(good + b"\0")},
         {"why": "unknown version", "payload": hexed(b"\2" + good[1:])},
-        {"why": "unknown kind", "payload": hexed(good[:1] + b"\4" + good[2:])},
+        {"why": "unknown kind", "payload": hexed(good[:1] + b"\7" + good[2:])},
         {"why": "body length beyond the end", "payload": hexed(good[:43] + b"\xff\xff\xff\xff" + good[47:])},
         {"why": "heads out of order", "payload": envelope("observation", 42, 2, observation_body(swapped))["payload"]},
         {"why": "a factor twice", "payload": envelope("observation", 42, 2, observation_body(twice))["payload"]},
@@ -178,6 +211,8 @@ def refused(good: bytes, fields: dict[str, Any]) -> list[dict[str, str]]:
             "why": "more observations than operators can be",
             "payload": envelope("proposal", 42, 2, items([b"\0\0\0\0"] * 32) + blob(b""))["payload"],
         },
+        {"why": "a request for an unknown part", "payload": envelope("request", 42, 2, b"\0\7" + bytes(48))["payload"]},
+        {"why": "a presence that is too long", "payload": envelope("presence", 42, 2, bytes(17))["payload"]},
         {"why": "a share that is too short", "payload": envelope("share", 42, 2, bytes(96))["payload"]},
     ]
 
@@ -295,7 +330,7 @@ def state() -> dict[str, Any]:
             {"factor": "ETH", "value": str(10**21), "confidence": "1", "voted_at": 1_799_999_000, "stale": True},
         ],
         "pins": [head(112), head(7, chain_id=8453)],
-        "on_demand": [{"address": hexed(bytes([1]) * 20), "last_round": 99}],
+        "on_demand": [{"address": hexed(bytes([1]) * 20), "operator": 3, "last_round": 99}],
         "hours": {
             "root": hexed(keccak(genesis + row(rows[0]))),
             "count": 1,
@@ -327,7 +362,10 @@ def state_sections(fields: dict[str, Any]) -> list[tuple[str, bytes]]:
         + items([price(each) for each in hours["running"]])
         + items([row(each) for each in hours["recent"]]),
         "on_demand": items(
-            [bytes.fromhex(each["address"][2:]) + struct.pack(">Q", each["last_round"]) for each in fields["on_demand"]]
+            [
+                bytes.fromhex(each["address"][2:]) + struct.pack(">BQ", each["operator"], each["last_round"])
+                for each in fields["on_demand"]
+            ]
         ),
         "pins": items([block(pin) for pin in fields["pins"]]),
         "values": items(

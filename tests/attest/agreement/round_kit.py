@@ -13,10 +13,9 @@ from attest.agreement.effects import (
     OutcomeReady,
     Send,
     SignShare,
-    SnapshotNeeded,
+    StateNeeded,
 )
 from attest.agreement.machine import RoundMachine
-from attest.agreement.messages import GENESIS_REFERENCE, FactorVote, Observation, ReportReference
 from attest.agreement.outcome import Outcome, pins_root, values_root
 from attest.agreement.rules import AgreementParameters, AgreementRules
 from attest.agreement.state import AgreedState, genesis_state, next_state, with_sections
@@ -28,6 +27,7 @@ from attest.formats.eip712 import Destination, sign_digest
 from attest.formats.header import ReportHeader
 from attest.hours.table import history_hash
 from attest.keys.identity import IdentityKey
+from attest.wire.messages import GENESIS_REFERENCE, FactorVote, Observation, ReportReference
 from riskschema.buffers import Column
 from riskschema.market import HourlyHistory
 from riskschema.portfolio import BlockReference
@@ -109,7 +109,7 @@ def observation(
 ) -> Observation:
     prices = prices if prices is not None else {"BTC": 50_000, "ETH": 3_000}
     return Observation(
-        timestamp=now,
+        clock_ms=1_000 * now,
         heads=tuple(block(number, timestamp=now - (head - number)) for number in range(head - 7, head + 1)),
         votes=tuple(
             FactorVote(factor=factor, value=Wad(price * 10**18), confidence=Wad(price * 10**15))
@@ -162,7 +162,7 @@ class Operators:
     def slot(self, round_number: int, *, offset: int = 0) -> None:
         """Tick all operators at the slot of a round."""
         now = self.rules.slot_start(round_number) + offset
-        ticked = {index: machine.on_tick(now) for index, machine in self.machines.items()}
+        ticked = {index: machine.on_tick(1_000 * now) for index, machine in self.machines.items()}
         for index, effects in ticked.items():
             self.run(index, effects, now)
 
@@ -189,8 +189,8 @@ class Operators:
                 self.abstained.append((index, effect.round, effect.code))
             elif isinstance(effect, Equivocation):
                 self.evidence.append(effect)
-            elif isinstance(effect, SnapshotNeeded):
-                self.abstained.append((index, effect.reference.round, "snapshot"))
+            elif isinstance(effect, StateNeeded):
+                self.abstained.append((index, effect.reference.round, "state"))
 
     def broadcast(self, payload: bytes, now: int) -> None:
         self.sent.append(payload)

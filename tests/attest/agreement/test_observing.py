@@ -3,13 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attest.agreement.messages import GENESIS_REFERENCE, Observation, encode_body
 from attest.agreement.observing import block_numbers_to_name, word_observation
 from attest.agreement.proposals import MAX_VALUE, check_observation
+from attest.agreement.rules import AgreementParameters, AgreementRules, ChainParameters
+from attest.wire.message_format import encode_body
+from attest.wire.messages import GENESIS_REFERENCE, Observation
 from riskschema.market import FactorQuote
 from riskschema.portfolio import BlockReference
 from riskschema.units import Address, Wad
-from tests.attest.agreement.round_kit import GENESIS, INTERVAL, block, rules
+from tests.attest.agreement.round_kit import CHAIN, GENESIS, INTERVAL, block, rules
 
 RULES = rules(4)
 
@@ -20,10 +22,11 @@ def word(
     recent: dict[str, Wad] | None = None,
     heads: list[BlockReference] | None = None,
     requests: tuple[Address, ...] = (),
+    used: AgreementRules = RULES,
 ) -> tuple[Observation, tuple[str, ...]]:
     return word_observation(
-        RULES,
-        timestamp=GENESIS + INTERVAL,
+        used,
+        clock_ms=1_000 * (GENESIS + INTERVAL),
         heads=heads or [],
         quotes=quotes,
         recent=recent or {},
@@ -36,11 +39,27 @@ def quote(price: int, confidence: int = 10, factor: str = "ETH") -> FactorQuote:
     return FactorQuote(factor=factor, price=Wad(price), confidence=Wad(confidence))
 
 
+def named(head: int, stride: int, confirmations: int = 0) -> tuple[int, ...]:
+    return block_numbers_to_name(head, ChainParameters(chain_id=CHAIN, pin_stride=stride, confirmations=confirmations))
+
+
 def test_the_last_eight_multiples_of_the_stride_are_named() -> None:
-    assert block_numbers_to_name(103, 1) == tuple(range(96, 104))
-    assert block_numbers_to_name(103, 10) == (30, 40, 50, 60, 70, 80, 90, 100)
-    assert block_numbers_to_name(5, 2) == (0, 2, 4)
-    assert block_numbers_to_name(0, 8) == (0,)
+    assert named(103, 1) == tuple(range(96, 104))
+    assert named(103, 10) == (30, 40, 50, 60, 70, 80, 90, 100)
+    assert named(5, 2) == (0, 2, 4)
+    assert named(0, 8) == (0,)
+
+
+def test_no_block_is_named_before_it_has_its_confirmations() -> None:
+    assert named(103, 1, confirmations=3) == tuple(range(93, 101))
+    assert named(103, 10, confirmations=4) == (20, 30, 40, 50, 60, 70, 80, 90)
+    assert named(2, 1, confirmations=3) == ()
+
+
+def test_only_factors_that_are_agreed_on_are_voted_on() -> None:
+    listed = rules(4, AgreementParameters(factors=("BTC", "ETH")))
+    seen, _ = word([quote(3_000), quote(2, factor="INVENTED")], used=listed)
+    assert [vote.factor for vote in seen.votes] == ["ETH"]
 
 
 def test_a_quiet_quote_is_passed_on_as_it_is() -> None:

@@ -8,24 +8,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attest.agreement.certified import KEPT_REPORTS
 from attest.agreement.effects import (
     Abstain,
+    CertificateLearned,
     CertificateReady,
+    Disagreement,
     Effects,
     Observe,
     OutcomeReady,
     Send,
     SignShare,
-    SnapshotNeeded,
+    StateNeeded,
 )
-from attest.agreement.messages import MessageKind
 from attest.agreement.open_rounds import OpenRounds
 from attest.agreement.state import AgreedState
 from attest.formats.certificate import Certificate, encode_certificate, signer_indices, verify_certificate
 from attest.formats.eip712 import sign_digest
 from attest.formats.quorums import byzantine, tolerated_faults
+from attest.wire.messages import MessageKind
 from riskschema.errors import ProtocolViolation
-from tests.attest.agreement.round_kit import INTERVAL, Operators, observation, private_key, report
+from tests.attest.agreement.round_kit import Operators, observation, private_key, report
 
 
 def follower(operators: Operators, round_number: int) -> int:
@@ -97,19 +100,49 @@ def test_a_lying_observer_does_not_move_the_median() -> None:
         assert 3_000 <= outcomes[1].value("ETH").value // 10**18 <= 3_002
 
 
-def test_a_leader_waits_for_votes_only_until_the_grace_is_over() -> None:
-    operators = Operators(4)
-    leader = operators.rules.leader(1)
+def without_votes_on_eth(operators: Operators, round_number: int) -> int:
+    """One operator is silent, two say nothing of ETH; return the leader."""
+    leader = operators.rules.leader(round_number)
     others = [index for index in operators.machines if index != leader]
     operators.silent = {others[0]}
     operators.prices = {index: {"BTC": 50_000} for index in others[1:]}
+    return leader
+
+
+def test_a_leader_waits_for_votes_only_until_the_grace_is_over() -> None:
+    operators = Operators(4)
     operators.slot(1)
-    assert not operators.certificates[leader], "ETH has one vote of three, and one operator has not answered"
-    operators.slot(1, offset=1)
-    assert not operators.certificates[leader]
-    operators.slot(1, offset=2)
+    leader = without_votes_on_eth(operators, 2)
+    operators.slot(2)
+    assert 2 not in operators.certificates[leader], "ETH has one vote of three, and one operator has not answered"
+    assert operators.machines[leader].next_wake() == operators.rules.proposal_deadline_ms(2)
+    operators.slot(2, offset=1)
+    assert 2 not in operators.certificates[leader]
+    operators.slot(2, offset=2)
+    assert 2 in operators.certificates[leader]
+    value = operators.outcomes[leader][2].value("ETH")
+    assert value is not None
+    assert value.stale
+
+
+def test_a_factor_that_had_no_majority_in_the_parent_delays_nobody() -> None:
+    operators = Operators(4)
+    leader = without_votes_on_eth(operators, 1)
+    operators.slot(1)
     assert 1 in operators.certificates[leader]
     assert operators.outcomes[leader][1].value("ETH") is None
+
+
+@pytest.mark.parametrize("n", [4, 7])
+def test_a_factor_that_a_liar_invents_delays_nobody(n: int) -> None:
+    operators = Operators(n)
+    liar, silent = 0, {1} if n > 4 else set()
+    operators.prices = {liar: {"BTC": 50_000, "ETH": 3_000, "INVENTED": 1}}
+    for round_number in range(1, 2 * n):
+        operators.silent = set(silent)
+        operators.slot(round_number)
+        leader = operators.rules.leader(round_number)
+        assert leader in silent or round_number in operators.certificates[leader], "in second 0"
 
 
 def test_an_equivocating_observer_is_kept_as_evidence_and_changes_nothing() -> None:
@@ -125,9 +158,9 @@ def test_an_equivocating_observer_is_kept_as_evidence_and_changes_nothing() -> N
     assert {(each.sender, each.round, each.kind) for each in operators.evidence} == {(2, 1, MessageKind.OBSERVATION)}
     assert len(operators.evidence) == len(operators.machines)
     assert all(each.second == twice.payload != each.first for each in operators.evidence)
-    third = operators.machines[2].on_observation(1, observation(operators.rules.slot_start(1) + 2))
-    assert isinstance(third[0], Send)
-    operators.broadcast(third[0].payload, operators.rules.slot_start(1))
+    said = operators.machines[2].on_observation(1, observation(operators.rules.slot_start(1) + 2))
+    third = next(effect for effect in said if isinstance(effect, Send))
+    operators.broadcast(third.payload, operators.rules.slot_start(1))
     assert len(operators.evidence) == len(operators.machines), "one pair is enough"
     assert operators.certificates[0] == before
 
@@ -139,13 +172,13 @@ def test_two_proposals_of_a_leader_never_give_two_certificates() -> None:
     now = operators.rules.slot_start(1)
     observations: dict[int, bytes] = {}
     for index, machine in operators.machines.items():
-        machine.on_tick(now)
+        machine.on_tick(1_000 * now)
         (send,) = machine.on_observation(1, observation(now + index))
         observations[index] = send.payload
     twins = []
     for left_out in (0, 3):
         twin = operators.machine(leader)
-        twin.on_tick(now)
+        twin.on_tick(1_000 * now)
         effects: Effects = ()
         for index, payload in observations.items():
             if index != left_out:
@@ -177,12 +210,17 @@ def test_an_operator_that_computes_something_else_is_outvoted() -> None:
     machine.on_report_ready = original  # type: ignore[method-assign]
     certificate = operators.certificates[operators.rules.leader(1)][1]
     payload = encode_certificate(certificate)
-    (needed,) = machine.on_certificate(payload)
-    assert isinstance(needed, SnapshotNeeded)
-    assert needed.reference.report_hash == certificate.report_hash
+    differs, needed, pass_on = machine.on_certificate(payload)
+    assert isinstance(differs, Disagreement)
+    assert (differs.certified, differs.computed.arrays_root) == (certificate.header, bytes([1]) * 32)
+    assert isinstance(needed, StateNeeded)
+    assert isinstance(pass_on, CertificateLearned)
+    assert needed.reference.report_hash == pass_on.reference.report_hash == certificate.report_hash
+    assert odd not in needed.peers
     state = operators.machines[operators.rules.leader(1)]._certified.state_after(needed.reference)
     assert state is not None
-    machine.on_snapshot(payload, state)
+    (done,) = machine.on_state(needed.reference, state)
+    assert done == CertificateReady(certificate=certificate, state=state)
     operators.slot(2)
     assert 2 in operators.certificates[odd]
 
@@ -200,13 +238,12 @@ def test_a_node_that_was_away_asks_for_the_state_and_then_settles_the_open_round
     operators.machines[away] = absent
     operators.slot(3)
     operators.slot(3, offset=5)
-    assert [entry for entry in operators.abstained if entry[0] == away and entry[2] == "snapshot"]
-    newest = held[max(number for number in held if number < 3)]
+    assert [entry for entry in operators.abstained if entry[0] == away and entry[2] == "state"]
     reference = absent._certified.highest
     source = operators.machines[operators.rules.leader(3)]
     state = source._certified.state_after(reference)
     assert state is not None
-    effects = absent.on_snapshot(encode_certificate(newest), state)
+    effects = absent.on_state(reference, state)
     operators.run(away, effects, operators.rules.slot_start(3))
     assert operators.certificates[away][3] is not None
     assert operators.certificates[away][3].report_hash == held[3].report_hash
@@ -220,7 +257,8 @@ def test_a_certificate_that_comes_while_the_node_still_computes_is_completed_by_
     machine.on_report_ready = lambda *answer: waiting.append(answer) or ()  # type: ignore[func-returns-value, method-assign]
     operators.slot(1)
     certificate = operators.certificates[operators.rules.leader(1)][1]
-    assert machine.on_certificate(encode_certificate(certificate)) == ()
+    (pass_on,) = machine.on_certificate(encode_certificate(certificate))
+    assert isinstance(pass_on, CertificateLearned)
     assert machine.on_certificate(encode_certificate(certificate)) == (), "once is enough"
     (done,) = original(*waiting[0])
     assert isinstance(done, CertificateReady)
@@ -274,7 +312,7 @@ class Weather:
         rules = self.operators.rules
         for self.now in range(rules.slot_start(1), rules.slot_start(rounds + 1)):
             for index, machine in self.operators.machines.items():
-                self.follow(index, machine.on_tick(self.now - index % 2))
+                self.follow(index, machine.on_tick(1_000 * (self.now - index % 2)))
             due = [entry for entry in self.in_flight if entry[0] <= self.now]
             self.in_flight = [entry for entry in self.in_flight if entry[0] > self.now]
             self.random.shuffle(due)
@@ -346,7 +384,7 @@ def test_memory_stays_bounded_over_many_rounds() -> None:
     for machine in operators.machines.values():
         assert isinstance(machine._open, OpenRounds)
         assert len(machine._open.in_order()) <= 3
-        assert len(machine._certified._states) <= 4
+        assert len(machine._certified._states) <= KEPT_REPORTS
 
 
 def test_a_skipped_round_is_said_once() -> None:
@@ -356,7 +394,7 @@ def test_a_skipped_round_is_said_once() -> None:
         operators.slot(round_number)
     expected = [(index, number, "leader_silent") for number in range(1, 5) for index in range(4)]
     assert operators.abstained == expected
-    assert operators.machines[0].on_tick(operators.rules.slot_start(5) + INTERVAL - 1) == ()
+    assert operators.machines[0].on_tick(operators.rules.slot_start_ms(6) - 1) == ()
     assert all(
-        isinstance(each, Abstain | Observe) for each in operators.machines[0].on_tick(operators.rules.slot_start(6))
+        isinstance(each, Abstain | Observe) for each in operators.machines[0].on_tick(operators.rules.slot_start_ms(6))
     )

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attest.agreement.effects import Effects
-from attest.agreement.envelope import seal
+from attest.agreement.effects import CertificateNeeded, Effects, Send, StateNeeded
 from attest.agreement.machine import RoundMachine
-from attest.agreement.messages import Body, FactorVote, MessageKind, Observation, Proposal, ReportReference, Share
-from attest.agreement.rules import AgreementParameters
+from attest.agreement.rules import AgreementParameters, ChainParameters
 from attest.agreement.state import genesis_state
 from attest.formats.certificate import assemble_certificate, encode_certificate
 from attest.formats.eip712 import sign_digest
 from attest.formats.header import report_hash
+from attest.wire.envelope import seal
+from attest.wire.messages import Body, FactorVote, MessageKind, Observation, Proposal, ReportReference, Share
 from riskschema.errors import ProtocolViolation
 from riskschema.portfolio import BlockReference
 from riskschema.units import Address, Hash32, Wad
@@ -50,7 +50,7 @@ def memory(machine: RoundMachine) -> Any:
 
 def machine_in_round() -> RoundMachine:
     machine = RoundMachine(RULES, me=ME, sign=identity(ME).sign, state=genesis_state(RULES, genesis_history()))
-    machine.on_tick(NOW)
+    machine.on_tick(1_000 * NOW)
     return machine
 
 
@@ -97,7 +97,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "observation of a round that is over": (lambda: say(seen(), sender=PEER, round_number=ROUND - 2), "stale"),
     "observation of a round far ahead": (lambda: say(seen(), sender=PEER, round_number=ROUND + 2), "stale"),
     "observation replayed in another round": (
-        lambda: say(seen(timestamp=NOW + 1_000), sender=PEER),
+        lambda: say(seen(clock_ms=1_000 * (NOW + 1_000)), sender=PEER),
         "stale",
     ),
     "a value of zero": (
@@ -141,7 +141,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         "stale",
     ),
     "a proposal with an invalid observation": (
-        lambda: proposal((*observations(0, 1), say(seen(timestamp=0), sender=2))),
+        lambda: proposal((*observations(0, 1), say(seen(clock_ms=0), sender=2))),
         "stale",
     ),
     "a proposal with a share among the observations": (
@@ -181,9 +181,9 @@ def test_a_refused_message_changes_nothing(name: str) -> None:
 
 
 def test_a_block_off_the_stride_is_refused() -> None:
-    strict = rules(4, AgreementParameters(pin_stride=2))
+    strict = rules(4, AgreementParameters(chains=(ChainParameters(chain_id=CHAIN, pin_stride=2),)))
     machine = RoundMachine(strict, me=ME, sign=identity(ME).sign, state=genesis_state(strict, genesis_history()))
-    machine.on_tick(NOW)
+    machine.on_tick(1_000 * NOW)
     with pytest.raises(ProtocolViolation, match="stride"):
         machine.on_message(say(seen(), sender=PEER))
     even = seen(heads=tuple(head for head in seen().heads if not head.number % 2))
@@ -204,7 +204,7 @@ def test_a_forged_contradiction_is_no_evidence() -> None:
     machine.on_message(observations(PEER)[0])
     before = memory(machine)
     with pytest.raises(ProtocolViolation, check=lambda error: error.code == "forged"):
-        machine.on_message(say(seen(timestamp=NOW + 1), sender=PEER, key=LEADER))
+        machine.on_message(say(seen(clock_ms=1_000 * NOW + 1), sender=PEER, key=LEADER))
     assert memory(machine) == before
 
 
@@ -224,16 +224,18 @@ def test_a_refused_certificate_changes_nothing(payload: bytes) -> None:
 def test_a_state_that_the_report_does_not_commit_to_is_refused() -> None:
     operators = Operators(4)
     operators.slot(1)
-    payload = encode_certificate(operators.certificates[0][1])
+    certificate = operators.certificates[0][1]
     machine = machine_in_round()
+    (needed, _) = machine.on_certificate(encode_certificate(certificate))
+    assert isinstance(needed, StateNeeded)
     before = memory(machine)
     genesis = genesis_state(RULES, genesis_history())
     unordered = msgspec.structs.replace(genesis, pins=(block(2, timestamp=1), block(1, timestamp=1)))
     for state in (genesis, unordered):
         with pytest.raises(ProtocolViolation):
-            machine.on_snapshot(payload, state)
-    with pytest.raises(ProtocolViolation):
-        machine.on_snapshot(b"", genesis)
+            machine.on_state(needed.reference, state)
+    unasked = msgspec.structs.replace(needed.reference, round=2)
+    assert machine.on_state(unasked, genesis) == ()
     assert memory(machine) == before
 
 
@@ -243,27 +245,32 @@ def test_a_proposal_of_the_next_slot_waits_for_it() -> None:
     payloads = tuple(say(seen(), sender=sender, round_number=ROUND + 1) for sender in (0, 1, 2))
     body = Proposal(observations=payloads, parent_certificate=b"")
     assert machine.on_message(say(body, sender=leader, round_number=ROUND + 1)) == ()
-    kinds = {type(effect).__name__ for effect in machine.on_tick(RULES.slot_start(ROUND + 1))}
+    kinds = {type(effect).__name__ for effect in machine.on_tick(RULES.slot_start_ms(ROUND + 1))}
     assert "OutcomeReady" in kinds
 
 
 def test_a_correct_leader_does_not_propose_without_the_parent_that_f_plus_1_know() -> None:
     machine = RoundMachine(RULES, me=LEADER, sign=identity(LEADER).sign, state=genesis_state(RULES, genesis_history()))
-    machine.on_tick(NOW)
+    machine.on_tick(1_000 * NOW)
     ahead = ReportReference(round=1, report_hash=bytes(32))
     effects: Effects = ()
     for payload in observations(0, 1, 2, 3, highest_certified=ahead):
         effects = (*effects, *machine.on_message(payload))
-    assert effects == ()
+    assert [(effect.peer, effect.reference) for effect in effects if isinstance(effect, CertificateNeeded)] == [
+        (peer, ahead) for peer in range(4) if peer != LEADER
+    ]
+    assert len(effects) == 3, "it asks whoever named it, and waits"
     alone = RoundMachine(RULES, me=LEADER, sign=identity(LEADER).sign, state=genesis_state(RULES, genesis_history()))
-    alone.on_tick(NOW)
+    alone.on_tick(1_000 * NOW)
     mixed = (
         *observations(0, highest_certified=ReportReference(round=2**63, report_hash=bytes(32))),
         *observations(1, 2, 3),
     )
     for payload in mixed:
         effects = (*effects, *alone.on_message(payload))
-    assert [effect.kind for effect in effects] == [MessageKind.PROPOSAL], "one liar cannot stop it"
+    assert [effect.kind for effect in effects if isinstance(effect, Send)] == [MessageKind.PROPOSAL], (
+        "one liar cannot stop it"
+    )
 
 
 GOOD = [observations(PEER)[0], proposal(), share(bytes(32), signer=PEER, sender=PEER)]

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attest.agreement.messages import GENESIS_REFERENCE
 from attest.agreement.outcome import AgreedValue, OnDemandAccount, Outcome
 from attest.agreement.state import AgreedState, Section, genesis_state, next_state, with_sections
 from attest.agreement.state_format import MAX_STATE_BYTES, decode_state, encode_state, state_root
 from attest.hours.hourly import HOUR, RECENT_HOURS, HourlyMemory, HourPrice, HourRow
+from attest.wire.messages import GENESIS_REFERENCE
 from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData
 from riskschema.portfolio import BlockReference
@@ -41,7 +41,7 @@ def published() -> AgreedState:
         ),
         pins=tuple(from_builtins(pin, BlockReference, what="vector") for pin in fields["pins"]),
         on_demand=tuple(
-            OnDemandAccount(address=Address(each["address"]), last_round=each["last_round"])
+            OnDemandAccount(operator=3, address=Address(each["address"]), last_round=each["last_round"])
             for each in fields["on_demand"]
         ),
         hours=HourlyMemory(

@@ -1,6 +1,7 @@
 """What a round agrees on lies within what the honest say, whoever lies."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attest.agreement.messages import GENESIS_REFERENCE, FactorVote, Observation
 from attest.agreement.outcome import Outcome, pins_root, values_root
-from attest.agreement.rules import AgreementParameters
+from attest.agreement.rules import AgreementParameters, ChainParameters
 from attest.agreement.state import AgreedState, genesis_state, next_state
 from attest.agreement.voting import agree, agree_pin, agree_value, median
 from attest.formats.quorums import at_least_one_honest, byzantine, honest_majority, tolerated_faults
+from attest.wire.messages import GENESIS_REFERENCE, FactorVote, Observation
 from riskschema.codec import from_builtins
 from riskschema.portfolio import BlockReference
 from riskschema.units import Address, Wad
@@ -191,9 +192,8 @@ def test_a_chain_that_stands_still_too_long_is_out() -> None:
     heads = tuple(msgspec.structs.replace(head, timestamp=GENESIS) for head in old.heads)
     seen = {index: msgspec.structs.replace(old, heads=heads) for index in range(4)}
     assert outcome_of(seen).pins == ()
-    assert [
-        pin.chain_id for pin in outcome_of(seen, parameters=AgreementParameters(max_pin_age_seconds=1_000)).pins
-    ] == [CHAIN]
+    patient = AgreementParameters(chains=(ChainParameters(chain_id=CHAIN, max_pin_age_seconds=1_000),))
+    assert [pin.chain_id for pin in outcome_of(seen, parameters=patient).pins] == [CHAIN]
 
 
 def account(number: int) -> Address:
@@ -213,13 +213,40 @@ def test_on_demand_accounts_stay_for_their_lifetime_then_leave() -> None:
         assert len(outcome.on_demand) == expected
 
 
-def test_a_full_list_takes_new_accounts_in_turns_between_operators() -> None:
-    small = AgreementParameters(request_capacity=3)
+def test_new_accounts_are_taken_in_turns_up_to_the_places_of_each_operator() -> None:
+    small = AgreementParameters(request_capacity=8)
     greedy = tuple(account(number) for number in (1, 2, 3))
     seen = {0: observation(GENESIS, requests=greedy), 1: observation(GENESIS, requests=(account(9),))}
     seen |= {2: observation(GENESIS), 3: observation(GENESIS)}
     outcome = outcome_of(seen, parameters=small)
-    assert [each.address for each in outcome.on_demand] == [account(1), account(2), account(9)]
+    assert [(each.address, each.operator) for each in outcome.on_demand] == [
+        (account(1), 0),
+        (account(2), 0),
+        (account(9), 1),
+    ]
+
+
+def test_an_operator_that_asks_for_everything_leaves_the_places_of_the_others() -> None:
+    """With places for all alike, one that asks for three a round has them all for good."""
+    parameters = AgreementParameters(request_capacity=40)
+    state = genesis_state(rules(4, parameters), genesis_history())
+    for round_number in range(1, 101):
+        now = GENESIS + INTERVAL * round_number
+        asked = tuple(account(3 * round_number + each) for each in range(3))
+        seen = {operator: observation(now) for operator in range(4)} | {2: observation(now, requests=asked)}
+        if round_number == 100:
+            seen[3] = observation(now, requests=(account(1),))
+        outcome = outcome_of(seen, round_number=round_number, state=state, parameters=parameters)
+        state = next_state(state, outcome)
+    by_operator = Counter(each.operator for each in state.on_demand)
+    assert by_operator == {2: 10, 3: 1}
+
+
+def test_votes_on_factors_that_are_not_listed_count_for_nothing() -> None:
+    listed = AgreementParameters(factors=("BTC",))
+    seen = {index: observation(GENESIS + 10) for index in range(4)}
+    assert [value.factor for value in outcome_of(seen, parameters=listed).values] == ["BTC"]
+    assert [value.factor for value in outcome_of(seen).values] == ["BTC", "ETH"]
 
 
 def test_the_values_root_commits_to_every_field() -> None:

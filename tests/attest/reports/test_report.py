@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attest.agreement.messages import GENESIS_REFERENCE
 from attest.agreement.outcome import AgreedValue, Outcome
 from attest.agreement.rules import AgreementRules
 from attest.agreement.state import AgreedState, genesis_state, next_state
@@ -19,6 +18,7 @@ from attest.formats.commitment import CommittedPosition, commit_positions
 from attest.formats.leaf import NO_DEBT, AccountLeaf, decode_leaf, leaf_hash, subject_of
 from attest.reports.leaves import account_leaf
 from attest.reports.report import Model, Report, build_report
+from attest.wire.messages import GENESIS_REFERENCE
 from riskschema.assessment import Assessment
 from riskschema.codec import encode_json
 from riskschema.flags import Flag

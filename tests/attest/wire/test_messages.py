@@ -10,22 +10,26 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attest.agreement.envelope import Envelope, check_scope, check_signature, open_body, read_envelope, seal
-from attest.agreement.messages import (
+from attest.encoding.canonical_bytes import ByteReader, ByteWriter
+from attest.keys.identity import IdentityKey
+from attest.wire.envelope import Envelope, check_scope, check_signature, open_body, read_envelope, seal
+from attest.wire.message_format import decode_body, encode_body, kind_of
+from attest.wire.messages import (
+    GENESIS_REFERENCE,
     MAX_BYTES,
+    PAGE_BYTES,
+    Answer,
     Body,
     FactorVote,
     MessageKind,
     Observation,
+    Part,
+    Presence,
     Proposal,
     ReportReference,
+    Request,
     Share,
-    decode_body,
-    encode_body,
-    kind_of,
 )
-from attest.encoding.canonical_bytes import ByteReader, ByteWriter
-from attest.keys.identity import IdentityKey
 from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData, ProtocolViolation
 from riskschema.portfolio import BlockReference
@@ -49,18 +53,30 @@ def body_of(kind: str, fields: dict[str, Any]) -> Body:
             observations=tuple(raw(payload) for payload in fields["observations"]),
             parent_certificate=raw(fields["parent_certificate"]),
         )
+    if kind == "presence":
+        return Presence(boot_number=fields["boot_number"], clock_ms=fields["clock_ms"])
+    if kind in ("request", "answer"):
+        return question_of(kind, fields)
     return Observation(
-        timestamp=fields["timestamp"],
+        clock_ms=fields["clock_ms"],
         heads=tuple(from_builtins(head, BlockReference, what="vector") for head in fields["heads"]),
         votes=tuple(
             FactorVote(factor=vote["factor"], value=Wad(int(vote["value"])), confidence=Wad(int(vote["confidence"])))
             for vote in fields["votes"]
         ),
-        highest_certified=ReportReference(
-            round=fields["highest_certified"]["round"], report_hash=raw(fields["highest_certified"]["report_hash"])
-        ),
+        highest_certified=reference_of(fields["highest_certified"]),
         requests=tuple(Address(request) for request in fields["requests"]),
     )
+
+
+def question_of(kind: str, fields: dict[str, Any]) -> Body:
+    common = {"recipient": fields["recipient"], "part": Part(fields["part"]), "start": fields["start"]}
+    common["reference"] = reference_of(fields["reference"])
+    return Request(**common) if kind == "request" else Answer(**common, total=fields["total"], data=raw(fields["data"]))
+
+
+def reference_of(fields: dict[str, Any]) -> ReportReference:
+    return ReportReference(round=fields["round"], report_hash=raw(fields["report_hash"]))
 
 
 def violates(code: str):
@@ -110,7 +126,7 @@ VOTES = st.builds(
 )
 OBSERVATIONS = st.builds(
     Observation,
-    timestamp=st.integers(0, 2**64 - 1),
+    clock_ms=st.integers(0, 2**64 - 1),
     heads=st.lists(BLOCKS, max_size=5, unique_by=lambda head: (head.chain_id, head.number)).map(
         lambda heads: tuple(sorted(heads, key=lambda head: (head.chain_id, head.number)))
     ),
@@ -128,7 +144,17 @@ PROPOSALS = st.builds(
     parent_certificate=st.binary(max_size=2_000),
 )
 SHARES = st.builds(Share, report_hash=HASHES, signature=st.binary(min_size=65, max_size=65))
-BODIES = st.one_of(OBSERVATIONS, PROPOSALS, SHARES)
+NUMBERS = st.integers(0, 2**64 - 1)
+PRESENCES = st.builds(Presence, boot_number=NUMBERS, clock_ms=NUMBERS)
+QUESTION = {
+    "recipient": st.integers(0, 255),
+    "part": st.sampled_from(Part),
+    "reference": st.builds(ReportReference, round=NUMBERS, report_hash=HASHES),
+    "start": NUMBERS,
+}
+REQUESTS = st.builds(Request, **QUESTION)
+ANSWERS = st.builds(Answer, **QUESTION, total=NUMBERS, data=st.binary(max_size=50))
+BODIES = st.one_of(OBSERVATIONS, PROPOSALS, SHARES, PRESENCES, REQUESTS, ANSWERS)
 
 
 @given(body=BODIES)
@@ -176,6 +202,21 @@ def test_an_observation_above_64_kib_and_a_proposal_above_2_mib_are_refused_befo
     for kind, size in MAX_BYTES.items():
         with violates("malformed"):
             read_envelope(bytes([1, kind]) + bytes(size))
+
+
+def test_only_a_proposal_is_answered_with_more_than_a_page() -> None:
+    page: dict[str, Any] = {
+        "recipient": 0,
+        "reference": GENESIS_REFERENCE,
+        "start": 0,
+        "total": 1,
+        "data": bytes(PAGE_BYTES + 1),
+    }
+    whole = Answer(part=Part.PROPOSAL, **page)
+    assert decode_body(MessageKind.ANSWER, encode_body(whole)) == whole
+    for part in set(Part) - {Part.PROPOSAL}:
+        with pytest.raises(InvalidData, match="page"):
+            decode_body(MessageKind.ANSWER, encode_body(Answer(part=part, **page)))
 
 
 def test_a_message_that_would_be_refused_for_its_size_is_not_sealed() -> None:

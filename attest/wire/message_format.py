@@ -1,98 +1,33 @@
-"""What operators tell each other: observations, proposals, shares. Types and their canonical bytes.
-
-Who says it, in which round and under which committee stands in the envelope (`attest.agreement.envelope`).
-"""
+"""The canonical bytes of what operators tell each other: one encoding per value (docs/agreement.md)."""
 
 from collections.abc import Callable
-from enum import IntEnum
-
-import msgspec
+from typing import Any
 
 from attest.encoding.canonical_bytes import ByteReader, ByteWriter, check_increasing
 from attest.formats.certificate import MAX_CERTIFICATE_BYTES
 from attest.formats.committee import MAX_CHAINS
 from attest.formats.eip712 import SIGNATURE_BYTES
 from attest.formats.quorums import MAX_OPERATORS
+from attest.wire.messages import (
+    HEADS_PER_CHAIN,
+    MAX_REQUESTS,
+    MAX_VOTES,
+    PAGE_BYTES,
+    Answer,
+    Body,
+    FactorVote,
+    MessageKind,
+    Observation,
+    Part,
+    Presence,
+    Proposal,
+    ReportReference,
+    Request,
+    Share,
+)
 from riskschema.errors import InvalidData
-from riskschema.instruments import FactorId
 from riskschema.portfolio import BlockReference
 from riskschema.units import Address, Hash32, Wad
-
-HEADS_PER_CHAIN = 8
-MAX_VOTES = 2_000
-MAX_REQUESTS = 1_000
-NO_REPORT = bytes(32)
-"""Report hash of the parent of the first report."""
-
-
-class MessageKind(IntEnum):
-    """The kinds of peer messages; the number is part of the signed bytes."""
-
-    OBSERVATION = 1
-    PROPOSAL = 2
-    SHARE = 3
-
-
-class ReportReference(msgspec.Struct, frozen=True, kw_only=True, order=True):
-    """A report by round and hash; round 0 and the zero hash stand for the genesis."""
-
-    round: int
-    report_hash: bytes
-
-
-GENESIS_REFERENCE = ReportReference(round=0, report_hash=NO_REPORT)
-
-
-class FactorVote(msgspec.Struct, frozen=True, kw_only=True):
-    """One observer's word on one factor."""
-
-    factor: FactorId
-    value: Wad
-    """US dollars per unit, 18 decimals."""
-    confidence: Wad
-    """Half-width in US dollars; above zero."""
-
-
-class Observation(msgspec.Struct, frozen=True, kw_only=True):
-    """What one operator sees at the beginning of a round."""
-
-    timestamp: int
-    """The operator's clock, Unix seconds."""
-    heads: tuple[BlockReference, ...]
-    """Per chain up to 8 blocks at multiples of the stride, by (chain id, number)."""
-    votes: tuple[FactorVote, ...]
-    """By factor."""
-    highest_certified: ReportReference
-    """The certificate of the highest round that the operator verified."""
-    requests: tuple[Address, ...] = ()
-    """Accounts asked for on demand, ascending."""
-
-
-class Proposal(msgspec.Struct, frozen=True, kw_only=True):
-    """What the leader puts before all: the signed observations, and the parent."""
-
-    observations: tuple[bytes, ...]
-    """Whole envelopes, by sender."""
-    parent_certificate: bytes
-    """Canonical bytes of a certificate; empty: the genesis."""
-
-
-class Share(msgspec.Struct, frozen=True, kw_only=True):
-    """One operator's signature over a report."""
-
-    report_hash: bytes
-    signature: bytes
-    """65 bytes r ‖ s ‖ v by the attestation key."""
-
-
-Body = Observation | Proposal | Share
-
-MAX_BYTES: dict[MessageKind, int] = {
-    MessageKind.OBSERVATION: 65_536,
-    MessageKind.PROPOSAL: 2_097_152,
-    MessageKind.SHARE: 1_024,
-}
-"""Largest envelope of each kind, checked before anything else."""
 
 
 def kind_of(body: Body) -> MessageKind:
@@ -107,15 +42,7 @@ def encode_body(body: Body) -> bytes:
         InvalidData: a list out of order or a number outside its type.
     """
     writer = ByteWriter()
-    if isinstance(body, Observation):
-        _check_observation_order(body)
-        _write_observation(writer, body)
-    elif isinstance(body, Proposal):
-        writer.items(body.observations, lambda each, payload: each.blob(payload))
-        writer.blob(body.parent_certificate)
-    else:
-        writer.fixed(body.report_hash, 32)
-        writer.fixed(body.signature, SIGNATURE_BYTES)
+    _WRITERS[type(body)](writer, body)
     return writer.finish()
 
 
@@ -167,7 +94,8 @@ def read_address(reader: ByteReader) -> Address:
 
 
 def _write_observation(writer: ByteWriter, observation: Observation) -> None:
-    writer.uint(observation.timestamp, 8)
+    _check_observation_order(observation)
+    writer.uint(observation.clock_ms, 8)
     writer.items(observation.heads, write_block)
     writer.items(observation.votes, _write_vote)
     write_reference(writer, observation.highest_certified)
@@ -176,7 +104,7 @@ def _write_observation(writer: ByteWriter, observation: Observation) -> None:
 
 def _read_observation(reader: ByteReader) -> Observation:
     observation = Observation(
-        timestamp=reader.uint(8),
+        clock_ms=reader.uint(8),
         heads=reader.items(read_block, at_most=MAX_CHAINS * HEADS_PER_CHAIN),
         votes=reader.items(_read_vote, at_most=MAX_VOTES),
         highest_certified=read_reference(reader),
@@ -202,6 +130,11 @@ def _read_vote(reader: ByteReader) -> FactorVote:
     return FactorVote(factor=reader.text(), value=Wad(reader.uint(16)), confidence=Wad(reader.uint(16)))
 
 
+def _write_proposal(writer: ByteWriter, proposal: Proposal) -> None:
+    writer.items(proposal.observations, lambda each, payload: each.blob(payload))
+    writer.blob(proposal.parent_certificate)
+
+
 def _read_proposal(reader: ByteReader) -> Proposal:
     observations = reader.items(lambda each: each.blob(), at_most=MAX_OPERATORS)
     certificate = reader.blob()
@@ -210,17 +143,89 @@ def _read_proposal(reader: ByteReader) -> Proposal:
     return Proposal(observations=observations, parent_certificate=certificate)
 
 
+def _write_share(writer: ByteWriter, share: Share) -> None:
+    writer.fixed(share.report_hash, 32)
+    writer.fixed(share.signature, SIGNATURE_BYTES)
+
+
 def _read_share(reader: ByteReader) -> Share:
     return Share(report_hash=reader.fixed(32), signature=reader.fixed(SIGNATURE_BYTES))
 
 
+def _write_presence(writer: ByteWriter, presence: Presence) -> None:
+    writer.uint(presence.boot_number, 8)
+    writer.uint(presence.clock_ms, 8)
+
+
+def _read_presence(reader: ByteReader) -> Presence:
+    return Presence(boot_number=reader.uint(8), clock_ms=reader.uint(8))
+
+
+def _write_request(writer: ByteWriter, request: Request) -> None:
+    writer.uint(request.recipient, 1)
+    writer.uint(request.part, 1)
+    write_reference(writer, request.reference)
+    writer.uint(request.start, 8)
+
+
+def _read_request(reader: ByteReader) -> Request:
+    return Request(
+        recipient=reader.uint(1), part=_read_part(reader), reference=read_reference(reader), start=reader.uint(8)
+    )
+
+
+def _write_answer(writer: ByteWriter, answer: Answer) -> None:
+    writer.uint(answer.recipient, 1)
+    writer.uint(answer.part, 1)
+    write_reference(writer, answer.reference)
+    writer.uint(answer.start, 8)
+    writer.uint(answer.total, 8)
+    writer.blob(answer.data)
+
+
+def _read_answer(reader: ByteReader) -> Answer:
+    answer = Answer(
+        recipient=reader.uint(1),
+        part=_read_part(reader),
+        reference=read_reference(reader),
+        start=reader.uint(8),
+        total=reader.uint(8),
+        data=reader.blob(),
+    )
+    if len(answer.data) > PAGE_BYTES and answer.part is not Part.PROPOSAL:
+        raise reader.refused(f"a page of {len(answer.data)} bytes")
+    return answer
+
+
+def _read_part(reader: ByteReader) -> Part:
+    number = reader.uint(1)
+    if number not in _PARTS:
+        raise reader.refused(f"unknown part {number}")
+    return Part(number)
+
+
+_PARTS = frozenset(Part)
 _KINDS: dict[type[Body], MessageKind] = {
     Observation: MessageKind.OBSERVATION,
     Proposal: MessageKind.PROPOSAL,
     Share: MessageKind.SHARE,
+    Presence: MessageKind.PRESENCE,
+    Request: MessageKind.REQUEST,
+    Answer: MessageKind.ANSWER,
+}
+_WRITERS: dict[type[Body], Callable[[ByteWriter, Any], None]] = {
+    Observation: _write_observation,
+    Proposal: _write_proposal,
+    Share: _write_share,
+    Presence: _write_presence,
+    Request: _write_request,
+    Answer: _write_answer,
 }
 _READERS: dict[MessageKind, Callable[[ByteReader], Body]] = {
     MessageKind.OBSERVATION: _read_observation,
     MessageKind.PROPOSAL: _read_proposal,
     MessageKind.SHARE: _read_share,
+    MessageKind.PRESENCE: _read_presence,
+    MessageKind.REQUEST: _read_request,
+    MessageKind.ANSWER: _read_answer,
 }

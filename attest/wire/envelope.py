@@ -4,19 +4,35 @@ Checks run from cheap to dear: size, shape, committee, round and sender before t
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
-from attest.agreement.messages import MAX_BYTES, Body, MessageKind, decode_body, encode_body, kind_of
-from attest.agreement.rules import AgreementRules
 from attest.encoding.canonical_bytes import ByteReader, ByteWriter
 from attest.encoding.keccak import keccak256
+from attest.formats.committee import Committee
 from attest.keys.identity import SIGNATURE_BYTES, verify_identity
+from attest.wire.message_format import decode_body, encode_body, kind_of
+from attest.wire.messages import MAX_BYTES, Body, MessageKind
 from riskschema.errors import InvalidData, ProtocolViolation
 
 VERSION = 1
 DOMAIN = keccak256(b"plimsoll peer message")
 """First bytes of every signed preimage: an identity signature means nothing anywhere else."""
+
+
+class Network(Protocol):
+    """Whose messages are let in (`attest.agreement.rules.AgreementRules`)."""
+
+    @property
+    def config_digest(self) -> bytes:
+        """The committee's."""
+        ...
+
+    @property
+    def committee(self) -> Committee:
+        """Its operators, by index."""
+        ...
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,28 +111,28 @@ def read_envelope(payload: bytes) -> Envelope:
     return envelope
 
 
-def check_scope(envelope: Envelope, rules: AgreementRules, *, first_round: int, last_round: int) -> None:
+def check_scope(envelope: Envelope, network: Network, *, first_round: int, last_round: int) -> None:
     """Check that a message belongs to this committee and to a round that is open.
 
     Raises:
         ProtocolViolation: (``foreign``) another committee or no operator of it; (``stale``) a round outside
             [`first_round`, `last_round`].
     """
-    if envelope.config_digest != rules.config_digest:
+    if envelope.config_digest != network.config_digest:
         raise _violation(f"a message of configuration 0x{envelope.config_digest.hex()}", "foreign")
-    if envelope.sender >= rules.n:
-        raise _violation(f"operator {envelope.sender} of {rules.n}", "foreign")
+    if envelope.sender >= len(network.committee.operators):
+        raise _violation(f"operator {envelope.sender} of {len(network.committee.operators)}", "foreign")
     if not first_round <= envelope.round <= last_round:
         raise _violation(f"round {envelope.round}, open are {first_round} to {last_round}", "stale")
 
 
-def check_signature(envelope: Envelope, rules: AgreementRules) -> None:
+def check_signature(envelope: Envelope, network: Network) -> None:
     """Check that the sender said it.
 
     Raises:
         ProtocolViolation: (``forged``) the signature is not the sender's.
     """
-    identity = rules.committee.operators[envelope.sender].identity
+    identity = network.committee.operators[envelope.sender].identity
     if not verify_identity(identity, envelope.digest, envelope.signature):
         raise _violation(f"not signed by operator {envelope.sender}", "forged")
 

@@ -1,0 +1,1 @@
+"""What operators send each other: kinds of messages, their canonical bytes, and the envelope that says who speaks."""
