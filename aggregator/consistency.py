@@ -78,8 +78,6 @@ def _grades(values: ParameterValues) -> Iterator[str]:
 
 def _grid(values: ParameterValues) -> Iterator[str]:
     grid = values.grid
-    if len(grid.tail_moves) != len(grid.tail_shares):
-        yield "grid.tail_shares: grid.tail_moves and grid.tail_shares differ in length"
     for name in ("joint_moves", "tail_moves", "stablecoin_breaks", "staking_discounts"):
         moves = getattr(grid, name)
         if len(set(moves)) != len(moves):

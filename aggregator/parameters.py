@@ -118,6 +118,7 @@ class Grid(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Deterministic scenarios."""
 
     z: Positive
+    long_run_share: Share
     joint_parts: Annotated[int, Meta(ge=1, le=100)]
     joint_moves: tuple[int, ...]
     against_others_divisor: Positive
@@ -132,12 +133,10 @@ class Grid(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     smallest_volatility: Positive
     minimum_shocked_volatility: Positive
     tail_moves: tuple[Move, ...]
-    tail_shares: tuple[Share, ...]
     stablecoin_breaks: tuple[Move, ...]
     staking_discounts: tuple[Move, ...]
     skew: Share
     skew_reach: Positive
-    range_floor: ByGroup
 
 
 class Crisis(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -38,8 +38,8 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     """Relative change of volatility per unit of strike/forward - 1."""
     staking_discount: Floats
     """Relative change of wrapped tokens against their underlying."""
-    counted: Floats
-    """Share of the change in value that counts (far tails are dampened)."""
+    far: Floats
+    """Move to which options are priced where it is farther than the column's own; 0 where there is none."""
     closes: dict[str, Floats]
     """Per factor: shape (blocks, 24), price over the price now at the close of each hour."""
     along_paths: bool
@@ -49,6 +49,12 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     def count(self) -> int:
         """Number of columns."""
         return self.hours.size
+
+    def beyond(self, factor: str) -> Floats:
+        """Return the ratios of `factor` at which options are priced: in the tails, as far as these lie."""
+        line, far = self.ratios[factor], 1.0 + self.far
+        tail = ((far < 1.0) & (line < 1.0)) | ((far > 1.0) & (line > 1.0))
+        return np.where(tail, np.where(far < 1.0, np.minimum(line, far), np.maximum(line, far)), line)
 
     def settled(self, factor: str, hour: int) -> Floats:
         """Return the ratios of `factor` as they stay from the close of `hour` on (1 to 24): what an expiry settles at.
@@ -82,7 +88,7 @@ class _Scenario(msgspec.Struct, frozen=True):
     volatility: float = 0.0
     skew: float = 0.0
     discount: float = 0.0
-    counted: float = 1.0
+    far: float = 0.0
 
 
 def build_columns(factors: list[FactorBlocks], needed: Collection[str], parameters: Parameters) -> MarketColumns:
@@ -111,8 +117,8 @@ def build_columns(factors: list[FactorBlocks], needed: Collection[str], paramete
 
 
 def scenario_range(item: FactorBlocks, grid: Grid) -> float:
-    """Return the range R of a factor: the larger of its floor and z standard deviations of a day."""
-    return max(grid.range_floor.of(item.quote.group), grid.z * item.forecast * math.sqrt(HOURS))
+    """Return the range R of a factor: z standard deviations of a day, at least a share of the long-run ones."""
+    return grid.z * max(item.forecast, grid.long_run_share * item.long_run) * math.sqrt(HOURS)
 
 
 def alone_columns(factors: list[FactorBlocks], grid: Grid) -> Columns:
@@ -135,7 +141,7 @@ def alone_columns(factors: list[FactorBlocks], grid: Grid) -> Columns:
         volatility_shock=zeros,
         skew=zeros,
         staking_discount=zeros,
-        counted=np.ones(count),
+        far=zeros,
         closes=dict.fromkeys(ratios, np.ones((0, HOURS))),
         along_paths=False,
     )
@@ -156,9 +162,10 @@ def _grid(factors: list[FactorBlocks], parameters: Parameters) -> list[_Scenario
         for share in (move / grid.joint_parts for move in grid.joint_moves)
         for word, shock in (("same", 0.0), ("up", up), ("down", down))
     ]
-    for move, counted in zip(grid.tail_moves, grid.tail_shares, strict=True):
-        moves = tuple(0.0 if group == "stablecoin" else move for group in groups)
-        scenarios.append(_Scenario(f"tail {move:+.0%}", moves, volatility=up, counted=counted))
+    for move in grid.tail_moves:  # by their range, and options by a share of a farther move: see `Columns.far`
+        ends = moved(math.copysign(1.0, move))
+        moves = tuple(0.0 if group == "stablecoin" else end for end, group in zip(ends, groups, strict=True))
+        scenarios.append(_Scenario(f"tail {move:+.0%}", moves, volatility=up, far=move))
     for group in VOLATILE_GROUPS:
         against = tuple(
             max(-r, lowest) if g == group else (0.0 if g == "stablecoin" else r / grid.against_others_divisor)
@@ -220,14 +227,14 @@ def _market_columns(
         volatility_shock=_named(scenarios, count, "volatility"),
         skew=_named(scenarios, count, "skew"),
         staking_discount=_named(scenarios, count, "discount"),
-        counted=_named(scenarios, count, "counted", default=1.0),
+        far=_named(scenarios, count, "far"),
         closes=paths.closes,
         along_paths=False,
     )
 
 
-def _named(scenarios: list[_Scenario], count: int, field: str, default: float = 0.0) -> Floats:
-    line = np.full(count, default)
+def _named(scenarios: list[_Scenario], count: int, field: str) -> Floats:
+    line = np.zeros(count)
     line[1 : 1 + len(scenarios)] = [getattr(scenario, field) for scenario in scenarios]
     return line
 
@@ -249,7 +256,7 @@ def _path_columns(factors: list[FactorBlocks], blocks: int, largest: float) -> C
         volatility_shock=zeros,
         skew=zeros,
         staking_discount=zeros,
-        counted=np.ones(count),
+        far=zeros,
         closes={name: line[1:].reshape(blocks, HOURS, 3)[:, :, 2] for name, line in ratios.items()},
         along_paths=True,
     )

@@ -106,17 +106,34 @@ def decimals(instrument: RowInstrument) -> int:
 
 
 def unit_values(instrument: RowInstrument, pricer: Pricer) -> UnitValues:
-    """Return the values of one base unit; far tails keep only a share of the change.
+    """Return the values of one base unit.
 
     Args:
         instrument: Any instrument whose factors are quoted.
         pricer: Prices and columns.
     """
-    found = _values(instrument, pricer)
-    now = found.values[0]
-    counted = pricer.columns.counted
-    dampened = np.where(counted == 1.0, found.values, now + counted * (found.values - now))
-    return msgspec.structs.replace(found, values=dampened)
+    if isinstance(instrument, Option):
+        return _with_far_tails(instrument, pricer)
+    return _values(instrument, pricer)
+
+
+def _with_far_tails(option: Option, pricer: Pricer) -> UnitValues:
+    """Price an option at the far moves of the tails; of the change counts what the underlying's range is of the move.
+
+    Deribit's extended table counts 16 % (its range for bitcoin) over the move; here the range follows the forecast.
+    What is linear in a price has no tail of its own: a share of a far move would be no more than the range.
+    """
+    columns = pricer.columns
+    lines = {name: columns.beyond(name) for name in (option.underlying, option.quote) if name != USD}
+    found = _values(
+        option, msgspec.structs.replace(pricer, columns=msgspec.structs.replace(columns, ratios=columns.ratios | lines))
+    )
+    if option.underlying == USD:
+        return found
+    line, far, now = columns.ratios[option.underlying], lines[option.underlying], found.values[0]
+    tail = far != line
+    share = np.where(tail, (line - 1.0) / np.where(tail, far - 1.0, 1.0), 1.0)
+    return msgspec.structs.replace(found, values=np.where(tail, now + share * (found.values - now), found.values))
 
 
 @singledispatch

@@ -36,7 +36,6 @@ def test_joint_moves_span_each_factors_own_range(lab, parameters, built) -> None
         place = 1 + built.grid.index("joint -1.00 R, volatility up")
         reach = min(scenario_range(item, parameters.grid), 0.99)
         assert built.market.ratios[item.quote.factor][place] == pytest.approx(1 - reach)
-    assert scenario_range(item, parameters.grid) >= parameters.grid.range_floor.stablecoin
 
 
 def test_a_factor_moved_alone_leaves_the_others(lab, parameters) -> None:
@@ -55,9 +54,34 @@ def test_columns_of_a_factor_do_not_depend_on_which_others_are_asked_for(lab, pa
     assert single.market.ratios["ETH"].tobytes() == whole.market.ratios["ETH"].tobytes()
 
 
+def test_a_tail_is_a_fall_by_the_range_and_farther_for_options(built) -> None:
+    market, tail, joint = (
+        built.market,
+        1 + built.grid.index("tail -66%"),
+        1 + built.grid.index("joint -1.00 R, volatility up"),
+    )
+    for name in ("BTC", "ETH", "CRV"):
+        assert market.ratios[name][tail] == market.ratios[name][joint] > 0.34
+        assert market.beyond(name)[tail] == pytest.approx(0.34)
+        assert market.beyond(name)[joint] == market.ratios[name][joint]
+        assert (built.paths.beyond(name) == built.paths.ratios[name]).all()
+
+
+def test_a_range_beyond_a_tail_is_the_tail(lab, parameters) -> None:
+    market = lab.market()
+    wild = msgspec.structs.replace(market.quote("ETH"), annual_volatility=lab.wad(3))
+    blocks = factor_blocks(msgspec.structs.replace(market, quotes=(wild,)), ["ETH"], parameters)
+    built = build_columns(blocks, parameters)
+    reach = scenario_range(blocks[0], parameters.grid)
+    for move, name in ((-reach, "tail -33%"), (0.5, "tail +50%")):
+        place = 1 + built.grid.index(name)
+        assert built.market.beyond("ETH")[place] == pytest.approx(1 + move)
+        assert built.market.ratios["ETH"][place] == pytest.approx(1 + math.copysign(reach, move))
+
+
 def test_stablecoins_neither_join_tails_nor_miss_their_own_break(built) -> None:
     tail, broken = 1 + built.grid.index("tail -66%"), 1 + built.grid.index("stablecoins -13%")
-    assert built.market.ratios["USDC"][tail] == 1.0
+    assert built.market.ratios["USDC"][tail] == built.market.beyond("USDC")[tail] == 1.0
     assert built.market.ratios["USDC"][broken] == pytest.approx(0.87)
     assert built.market.ratios["ETH"][broken] == 1.0
 
@@ -102,12 +126,13 @@ def test_without_factors_there_are_still_columns(parameters) -> None:
     assert built.market.ratios == {}
 
 
-def test_the_range_floor_holds_when_forecasts_are_low(lab, parameters) -> None:
-    market = lab.market()
-    quote = msgspec.structs.replace(market.quote("BTC"), annual_volatility=lab.wad("0.2"))
-    (item,) = factor_blocks(msgspec.structs.replace(market, quotes=(quote,)), ["BTC"], parameters)
-    assert scenario_range(item, parameters.grid) == 0.16
-    assert item.forecast * math.sqrt(8760) == pytest.approx(0.2)
+def test_the_range_follows_the_forecast_down_to_a_share_of_the_long_run(lab, parameters) -> None:
+    """Three standard deviations of a day: the year's over the root of 365."""
+    (item,) = factor_blocks(lab.market(), ["BTC"], parameters)
+    share = parameters.grid.long_run_share
+    for forecast, counted in ((0.9, 0.9), (0.6 * share, 0.6 * share), (0.3 * share, 0.6 * share)):
+        chosen = msgspec.structs.replace(item, forecast=forecast / math.sqrt(8760), long_run=0.6 / math.sqrt(8760))
+        assert scenario_range(chosen, parameters.grid) == pytest.approx(3 * counted / math.sqrt(365))
 
 
 def test_a_quoted_volatility_below_the_groups_floor_is_the_floor(lab, parameters) -> None:

@@ -45,7 +45,7 @@ def columns(**ratios: list[float]) -> Columns:
         volatility_shock=np.zeros(count),
         skew=np.zeros(count),
         staking_discount=np.zeros(count),
-        counted=np.ones(count),
+        far=np.zeros(count),
         closes={},
         along_paths=False,
     )
@@ -305,12 +305,37 @@ def test_an_expired_option_is_worth_its_intrinsic_value_in_every_column(lab, rea
     assert values * 1e18 == pytest.approx(np.full(values.size, 500.0))
 
 
-def test_far_tails_count_only_in_part(lab, real) -> None:
+def test_a_far_tail_counts_for_options_by_the_range_over_the_move(lab, real) -> None:
+    """A put at 1,200 of ether at 2,000, which falls to 680: what it gains there, times R over .66."""
+    market, _ = real
+    seconds, strike = 400 * DAY, 1_200
+    values = unit_values(option(lab, "put", strike, seconds), market).values * 1e18
+    tail = int(np.flatnonzero(market.columns.far == -0.66)[0])
+    reach = 1 - market.columns.ratios["ETH"][tail]
+    assert 0 < reach < 0.33
+    raised = market.columns.volatilities["ETH"] * (1 + 0.5 * (30 / 399) ** 0.13)
+    there, _ = black76(680.0, strike, raised * math.sqrt(399 / 365), -1.0)
+    assert values[tail] - values[0] == pytest.approx((there - values[0]) * reach / 0.66, rel=1e-3)
+
+
+def test_what_is_linear_in_a_price_has_no_tail_beyond_its_range(lab, real) -> None:
     market, _ = real
     values = unit_values(lab.token("ETH"), market).values
-    tail = int(np.flatnonzero(market.columns.counted != 1.0)[0])
-    moved = market.columns.ratios["ETH"][tail] - 1
-    assert values[tail] / values[0] - 1 == pytest.approx(moved * market.columns.counted[tail])
+    tails = np.flatnonzero(market.columns.far)
+    assert len(tails) == 8
+    assert np.abs(values[tails] / values[0] - 1) == pytest.approx(
+        np.full(8, 1 - market.columns.ratios["ETH"][int(np.flatnonzero(market.columns.far == -0.66)[0])])
+    )
+
+
+def test_a_covered_call_has_no_tail(lab, real) -> None:
+    """The call's loss counts as the coin's gain does, however far the tail lies."""
+    market, _ = real
+    tails = np.flatnonzero(market.columns.far > 0)
+    coin = unit_values(lab.token("ETH"), market).values * 1e18
+    call = unit_values(option(lab, "call", 2_000, 30 * DAY), market).values * 1e18
+    book = coin - call
+    assert (book[tails] >= book[0] - 1e-9 * book[0]).all()
 
 
 def test_an_unknown_instrument_is_refused(pricer: Pricer) -> None:
