@@ -163,9 +163,10 @@ def _grid(factors: list[FactorBlocks], parameters: Parameters) -> list[_Scenario
         for word, shock in (("same", 0.0), ("up", up), ("down", down))
     ]
     for move in grid.tail_moves:  # by their range, and options by a share of a farther move: see `Columns.far`
-        ends = moved(math.copysign(1.0, move))
+        sign = math.copysign(1.0, move)
+        ends = moved(sign)
         moves = tuple(0.0 if group == "stablecoin" else end for end, group in zip(ends, groups, strict=True))
-        scenarios.append(_Scenario(f"tail {move:+.0%}", moves, volatility=up, far=move))
+        scenarios.append(_Scenario(f"tail {sign:+.0f} R, options {move:+.0%}", moves, volatility=up, far=move))
     for group in VOLATILE_GROUPS:
         against = tuple(
             max(-r, lowest) if g == group else (0.0 if g == "stablecoin" else r / grid.against_others_divisor)

@@ -8,14 +8,17 @@ import re
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from aggregator.assess import assess, measure
+from aggregator.assess import AssessmentBatch, assess, measure
 from aggregator.exact import units
+from aggregator.exact.buffers import view32
 from aggregator.parameters import load_parameters
 from node.cli import plimsoll
+from riskschema.arrays import RiskArrays
 from riskschema.codec import decode_json
 from riskschema.market import MarketState
 from riskschema.portfolio import Portfolio
@@ -31,20 +34,36 @@ def test_the_worked_example_is_what_the_command_prints() -> None:
     done = CliRunner().invoke(plimsoll, command, catch_exceptions=False)
     assert done.exit_code == 0
     parser, text = doctest.DocTestParser(), PAGE.read_text()
-    names = {"found": json.loads(done.stdout), "multiplier": multiplier()}
+    batch = worked_example()
+    names = {"found": json.loads(done.stdout), "multiplier": multiplier(batch), "variants": variants(batch.arrays)}
+    names["crises"] = [msgspec.structs.asdict(crisis) for crisis in load_parameters().stress.crises]
+    for crisis in names["crises"]:
+        crisis.update(BTC=crisis["btc"], ETH=crisis["eth"], USDC=crisis["stablecoin"])
     example = parser.get_doctest(text, names, PAGE.name, str(PAGE), 0)
     assert len(example.examples) >= 20
     report: list[str] = []
     assert doctest.DocTestRunner().run(example, out=report.append).failed == 0, "".join(report)
 
 
-def multiplier() -> float:
-    """Return how far the tenth-nearest path's moves must be stretched."""
+def worked_example() -> AssessmentBatch:
     portfolio = decode_json(FILES[0].read_bytes(), Portfolio, what="portfolio")
     market = decode_json(FILES[1].read_bytes(), MarketState, what="market")
-    parameters = load_parameters()
-    batch = assess((portfolio,), market, parameters)
-    return float(measure(batch.positions, batch.arrays, parameters).touches.joint_multiplier.min())
+    return assess((portfolio,), market, load_parameters())
+
+
+def multiplier(batch: AssessmentBatch) -> float:
+    """Return how far the tenth-nearest path's moves must be stretched."""
+    return float(measure(batch.positions, batch.arrays, load_parameters()).touches.joint_multiplier.min())
+
+
+def variants(arrays: RiskArrays) -> list[list[dict[str, float]]]:
+    """Return the block ends of the fitted, stressed and broken sets: per day, price over the price now by factor."""
+    mantissas = view32(arrays.market.mantissas).astype(float)
+    ratios = mantissas / mantissas[:, :1]
+    names = [json.loads(key)["token"]["factor"] for key in arrays.market.keys]
+    start = 1 + len(arrays.grid) + len(arrays.stress)
+    sets = [ratios[:, start + place * arrays.blocks : start + (place + 1) * arrays.blocks] for place in range(3)]
+    return [[dict(zip(names, day.tolist(), strict=True)) for day in one.T] for one in sets]
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,7 @@ def test_columns_of_a_factor_do_not_depend_on_which_others_are_asked_for(lab, pa
 def test_a_tail_is_a_fall_by_the_range_and_farther_for_options(built) -> None:
     market, tail, joint = (
         built.market,
-        1 + built.grid.index("tail -66%"),
+        1 + built.grid.index("tail -1 R, options -66%"),
         1 + built.grid.index("joint -1.00 R, volatility up"),
     )
     for name in ("BTC", "ETH", "CRV"):
@@ -71,16 +71,16 @@ def test_a_range_beyond_a_tail_is_the_tail(lab, parameters) -> None:
     market = lab.market()
     wild = msgspec.structs.replace(market.quote("ETH"), annual_volatility=lab.wad(3))
     blocks = factor_blocks(msgspec.structs.replace(market, quotes=(wild,)), ["ETH"], parameters)
-    built = build_columns(blocks, parameters)
+    built = build_columns(blocks, ["ETH"], parameters)
     reach = scenario_range(blocks[0], parameters.grid)
-    for move, name in ((-reach, "tail -33%"), (0.5, "tail +50%")):
+    for move, name in ((-reach, "tail -1 R, options -33%"), (0.5, "tail +1 R, options +50%")):
         place = 1 + built.grid.index(name)
         assert built.market.beyond("ETH")[place] == pytest.approx(1 + move)
         assert built.market.ratios["ETH"][place] == pytest.approx(1 + math.copysign(reach, move))
 
 
 def test_stablecoins_neither_join_tails_nor_miss_their_own_break(built) -> None:
-    tail, broken = 1 + built.grid.index("tail -66%"), 1 + built.grid.index("stablecoins -13%")
+    tail, broken = 1 + built.grid.index("tail -1 R, options -66%"), 1 + built.grid.index("stablecoins -13%")
     assert built.market.ratios["USDC"][tail] == built.market.beyond("USDC")[tail] == 1.0
     assert built.market.ratios["USDC"][broken] == pytest.approx(0.87)
     assert built.market.ratios["ETH"][broken] == 1.0
