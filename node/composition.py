@@ -92,10 +92,17 @@ async def open_node(
         now = clock.now()
         check_clock(now, await in_parallel(chain.head() for chain in chains.values()))
         slot = round_at(committee, max(int(now), committee.genesis_time))
-        first_round = max(guard.enter(rules.config_digest, slot), state.round + 1)
+        entered = guard.enter(rules.config_digest, slot, parent_round=state.round)
+        first_round = max(entered, state.round + 1)
         check_first_round(rules, first_round, now)
         machine = RoundMachine(
-            rules, me=me, sign=identity.sign, state=state, certificate=certificate, sign_from=first_round
+            rules,
+            me=me,
+            sign=identity.sign,
+            state=state,
+            certificate=certificate,
+            sign_from=first_round,
+            parent_from=guard.parent_round(rules.config_digest),
         )
         transmitter = None
         if settings.publish is not None and destination is not None:

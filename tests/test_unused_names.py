@@ -35,6 +35,7 @@ USED_BY_OTHERS = {
     "join": "the transport between operators, which the rounds do not use yet",
     "receive": "the transport between operators, which the rounds do not use yet",
     "on_state": "input of the round machine from other operators; their transport is not built yet",
+    "must_listen": "a start that listens first; its transport is not built yet",
     "own_messages": "what the round machine said, for their transport",
     "highest_certified": "what the round machine builds on, for their transport",
     "py_func": "the plain twin of a compiled kernel",

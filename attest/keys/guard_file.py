@@ -39,8 +39,17 @@ CREATE TABLE marks (
     round INTEGER NOT NULL,
     report_hash BLOB,
     signature BLOB,
-    certain INTEGER NOT NULL
+    certain INTEGER NOT NULL,
+    parent_round INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE said (
+    id INTEGER PRIMARY KEY,
+    config_digest BLOB NOT NULL,
+    kind INTEGER NOT NULL,
+    round INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    UNIQUE (config_digest, kind, round)
+);
 """
 _FROM_FORMAT_1 = """
 BEGIN IMMEDIATE;
@@ -49,7 +58,23 @@ ALTER TABLE guard ADD COLUMN settled INTEGER NOT NULL DEFAULT 1;
 PRAGMA user_version = 2;
 COMMIT;
 """
-_FORMAT = 2
+_FROM_FORMAT_2 = """
+BEGIN IMMEDIATE;
+ALTER TABLE marks ADD COLUMN parent_round INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE said (
+    id INTEGER PRIMARY KEY,
+    config_digest BLOB NOT NULL,
+    kind INTEGER NOT NULL,
+    round INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    UNIQUE (config_digest, kind, round)
+);
+PRAGMA user_version = 3;
+COMMIT;
+"""
+_FORMAT = 3
+KEPT_MESSAGES = 4_096
+"""Messages of which the digests are kept: more than a day of rounds of a minute."""
 
 _DISK_MAY_RECOVER = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY})
 _DISK_REFUSES = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
@@ -65,6 +90,8 @@ class MarkRow(msgspec.Struct, frozen=True, kw_only=True):
     signature: bytes | None
     certain: bool
     """False since the file was put back: the key may have signed more than the row says."""
+    parent_round: int = 0
+    """Round of the parent of the last report signed."""
 
 
 class GuardFile:
@@ -108,11 +135,18 @@ class GuardFile:
 
     def rows(self) -> tuple[MarkRow, ...]:
         """Return all marks by config digest."""
-        query = "SELECT config_digest, round, report_hash, signature, certain FROM marks ORDER BY config_digest"
+        query = "SELECT config_digest, round, report_hash, signature, certain, parent_round FROM marks ORDER BY 1"
         with self._translated():
             found = self._connection.execute(query).fetchall()
         return tuple(
-            MarkRow(config_digest=row[0], round=row[1], report_hash=row[2], signature=row[3], certain=bool(row[4]))
+            MarkRow(
+                config_digest=row[0],
+                round=row[1],
+                report_hash=row[2],
+                signature=row[3],
+                certain=bool(row[4]),
+                parent_round=row[5],
+            )
             for row in found
         )
 
@@ -123,12 +157,33 @@ class GuardFile:
             FatalError: the file was put back while it was open, or cannot be written.
             TransientError: the disk is full or failing; nothing may be signed.
         """
+        values = (row.config_digest, row.round, row.report_hash, row.signature, row.certain, row.parent_round)
+        self._change("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def said(self, config_digest: bytes, kind: int, round_number: int) -> bytes | None:
+        """Return the digest of the message of a kind that was said in a round."""
+        query = "SELECT digest FROM said WHERE config_digest = ? AND kind = ? AND round = ?"
+        with self._translated():
+            found = self._connection.execute(query, (config_digest, kind, round_number)).fetchone()
+        return None if found is None else bytes(found[0])
+
+    def note(self, config_digest: bytes, kind: int, round_number: int, digest: bytes) -> None:
+        """Keep the digest of a message; on disk, and counted in the lock file, when this returns.
+
+        Raises:
+            FatalError: as `write`; so does TransientError.
+        """
+        values = (config_digest, kind, round_number, digest)
+        self._change("INSERT INTO said (config_digest, kind, round, digest) VALUES (?, ?, ?, ?)", values)
+
+    def _change(self, statement: str, values: tuple[object, ...]) -> None:
         self.settle()
         with self._translated():
-            values = (row.config_digest, row.round, row.report_hash, row.signature, row.certain)
             with _transaction(self._connection):
                 self._require_changes(self._changes)
-                self._connection.execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?, ?)", values)
+                self._connection.execute(statement, values)
+                oldest = "DELETE FROM said WHERE id <= (SELECT MAX(id) FROM said) - ?"
+                self._connection.execute(oldest, (KEPT_MESSAGES,))
                 self._connection.execute("UPDATE guard SET changes = changes + 1, settled = 0")
             self._changes += 1
             self._settled = False
@@ -159,6 +214,8 @@ class GuardFile:
         found = self._connection.execute("PRAGMA user_version").fetchone()[0]
         if found == 1:
             self._connection.executescript(_FROM_FORMAT_1)
+        if found in (1, 2):
+            self._connection.executescript(_FROM_FORMAT_2)
         elif found != _FORMAT:
             raise _unreadable(
                 self._path, f"is no guard of format {_FORMAT} but of {found}: use the release that wrote it"

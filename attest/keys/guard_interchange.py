@@ -18,20 +18,22 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     round: Annotated[int, Meta(ge=0, le=2**53)]
     report_hash: Hash32 | None
     """What was signed for the round; null: unknown, sign nothing for it."""
+    parent_round: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    """Of the parent of that report: no later one may build on a lower round. Absent in version 1."""
 
 
 class Interchange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All marks of one key."""
 
     format: Literal["plimsoll-guard"]
-    version: Literal[1]
+    version: Literal[1, 2]
     address: Address
     marks: Annotated[tuple[Mark, ...], Meta(max_length=10_000)]
 
 
 def encode_marks(address: Address, marks: Sequence[Mark]) -> bytes:
     """Return the JSON document."""
-    return encode_json(Interchange(format="plimsoll-guard", version=1, address=address, marks=tuple(marks)))
+    return encode_json(Interchange(format="plimsoll-guard", version=2, address=address, marks=tuple(marks)))
 
 
 def decode_marks(document: bytes, address: Address) -> tuple[Mark, ...]:

@@ -21,6 +21,8 @@ from attest.formats.certificate import Certificate, encode_certificate
 from attest.formats.header import ReportHeader, decode_header, encode_header
 from attest.hours.hourly import HourRow
 from attest.reports.report import build_report
+from attest.wire.envelope import read_envelope
+from attest.wire.messages import MessageKind
 from node.publishing.transmitter import Landing
 from node.round.assessing import AssessedRound, agreed_market, assess_round, known_memory, market_state
 from node.round.effects import find, required
@@ -181,7 +183,11 @@ async def _share(node: Node, effects: Effects) -> Effects:
     if asked is None:
         return effects
     signature = node.guard.sign_once(
-        node.rules.config_digest, asked.header.round, asked.report_hash, lambda: node.signer.sign(asked.digest)
+        node.rules.config_digest,
+        asked.header.round,
+        asked.report_hash,
+        lambda: node.signer.sign(asked.digest),
+        parent_round=asked.parent_round,
     )
     sealed = required(node.machine.on_signature(asked.header.round, signature), Send)
     return node.machine.on_message(await _store(node, sealed))
@@ -227,4 +233,7 @@ async def _store(node: Node, send: Send) -> bytes:
         node.config_digest,
         StoredMessage(round=send.round, kind=send.kind.name.lower(), sender=str(node.me), payload=send.payload),
     )
+    if send.kind is not MessageKind.SHARE:  # what it carries went through the guard
+        digest = read_envelope(kept.payload).digest
+        node.guard.say_once(node.rules.config_digest, send.kind, send.round, digest)
     return kept.payload

@@ -223,6 +223,7 @@ class CorrectOperator:
             number,
             effect.report_hash,
             lambda: sign_digest(effect.digest, private_key(self.index)),
+            parent_round=effect.parent_round,
         )
         self._around.laws.signed(self.index, number, effect.report_hash)
         self._maybe_crash()

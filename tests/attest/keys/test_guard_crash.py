@@ -55,7 +55,7 @@ def sign():
         die()
     return b"3/1"
 
-released = guard.sign_once(bytes([7]) * 32, 3, (1).to_bytes(32, "big"), sign)
+released = guard.sign_once(bytes([7]) * 32, 3, (1).to_bytes(32, "big"), sign, parent_round=0)
 os.write(1, released)
 die()
 """
@@ -80,10 +80,10 @@ def test_killed_at_each_step_it_continues_and_never_signs_two_reports(tmp_path: 
         assert guard.enter(CONFIG, 3) <= 3, "an ordinary crash costs no round"
         if step in {"counting", "counted", "released"}:
             with pytest.raises(TransientError):
-                guard.sign_once(CONFIG, 3, report(2), lambda: b"second")
-        assert guard.sign_once(CONFIG, 3, report(1), lambda: signature(3, 1)) == signature(3, 1)
+                guard.sign_once(CONFIG, 3, report(2), lambda: b"second", parent_round=0)
+        assert guard.sign_once(CONFIG, 3, report(1), lambda: signature(3, 1), parent_round=0) == signature(3, 1)
         with pytest.raises(TransientError):
-            guard.sign_once(CONFIG, 3, report(2), lambda: b"second")
+            guard.sign_once(CONFIG, 3, report(2), lambda: b"second", parent_round=0)
 
 
 class GuardUnderFire(RuleBasedStateMachine):
@@ -107,7 +107,9 @@ class GuardUnderFire(RuleBasedStateMachine):
     def sign(self, ahead: int, number: int) -> None:
         round_number = max(self.slot + ahead, 1)
         try:
-            out = self.guard.sign_once(CONFIG, round_number, report(number), lambda: signature(round_number, number))
+            out = self.guard.sign_once(
+                CONFIG, round_number, report(number), lambda: signature(round_number, number), parent_round=0
+            )
         except TransientError:
             return
         except FatalError as error:

@@ -39,7 +39,7 @@ def password(tmp_path: Path) -> Path:
 def sign(keys: Path, round_number: int) -> None:
     with open_guard(guard_path(keys / ATTESTATION), read_public_keys(keys).attestation) as guard:
         guard.enter(DIGEST, round_number)
-        guard.sign_once(DIGEST, round_number, b"\x22" * 32, lambda: b"\x33" * 65)
+        guard.sign_once(DIGEST, round_number, b"\x22" * 32, lambda: b"\x33" * 65, parent_round=0)
 
 
 def mark(keys: Path) -> int | None:

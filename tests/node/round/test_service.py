@@ -330,7 +330,8 @@ async def test_a_guard_marked_for_next_year_stops_the_start_with_the_ways_out(lo
     async with local.open() as node:
         digest = node.rules.config_digest
         slot = round_at(node.rules.committee, int(local.clock.time))
-        node.guard.sign_once(digest, slot + int(YEAR) // INTERVAL, bytes([1]) * 32, lambda: b"signed by a wrong clock")
+        ahead = slot + int(YEAR) // INTERVAL
+        node.guard.sign_once(digest, ahead, bytes([1]) * 32, lambda: b"signed by a wrong clock", parent_round=0)
     with pytest.raises(FatalError, check=lambda error: error.code == "guard_ahead"):
         await local.run(1)
 
