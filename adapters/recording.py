@@ -102,6 +102,24 @@ class RecordingReader:
         """The pinned block."""
         return self._reader.block
 
+    @property
+    def where(self) -> str:
+        """Whose word it is."""
+        return self._reader.where
+
+    @property
+    def witnesses(self) -> int:
+        """How many endpoints gave each answer alike."""
+        return self._reader.witnesses
+
+    def confirming(self) -> PinnedReader | None:
+        """Return nothing: what is recorded is what was asked first."""
+        return None
+
+    async def has_code(self, addresses: Sequence[Address]) -> tuple[bool, ...]:
+        """Tell at which addresses there is a contract; not remembered."""
+        return await self._reader.has_code(addresses)
+
     async def call(self, calls: Sequence[Call]) -> tuple[CallResult, ...]:
         """Run `calls` and remember the answers."""
         results = await self._reader.call(calls)
@@ -163,6 +181,27 @@ class ReplayReader:
     def block(self) -> BlockReference:
         """The recorded block."""
         return self._block
+
+    @property
+    def where(self) -> str:
+        """Whose word it is."""
+        return "the recording"
+
+    @property
+    def witnesses(self) -> int:
+        """One: the recording."""
+        return 1
+
+    def confirming(self) -> PinnedReader | None:
+        """Return nothing: there is one recording."""
+        return None
+
+    async def has_code(self, addresses: Sequence[Address]) -> tuple[bool, ...]:
+        """Tell where a recorded call returned something, or reverted."""
+        answering = {
+            call.to for call, result in self._calls.items() if not isinstance(result, CallSuccess) or result.data
+        }
+        return tuple(address in answering for address in addresses)
 
     async def call(self, calls: Sequence[Call]) -> tuple[CallResult, ...]:
         """Return the recorded answers.

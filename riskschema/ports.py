@@ -66,6 +66,24 @@ class PinnedReader(Protocol):
         """The pinned block."""
         ...
 
+    @property
+    def where(self) -> str:
+        """Whose word it is: the endpoints by their origins."""
+        ...
+
+    @property
+    def witnesses(self) -> int:
+        """How many endpoints gave each answer alike."""
+        ...
+
+    def confirming(self) -> PinnedReader | None:
+        """Return a reader of the same block whose every answer two endpoints gave; None where there is only one."""
+        ...
+
+    async def has_code(self, addresses: Sequence[Address]) -> tuple[bool, ...]:
+        """Tell at which addresses there is a contract."""
+        ...
+
     async def call(self, calls: Sequence[Call]) -> tuple[CallResult, ...]:
         """Run `calls` at the pinned block; results in the same order.
 

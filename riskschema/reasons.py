@@ -84,6 +84,11 @@ _ALL = (
         "Endpoints contradict each other, or too few are left; the message names them: replace the one that is wrong.",
     ),
     Reason(
+        "answers_contradict",
+        "answers contradict",
+        "One endpoint's answers cannot all be true; the message says which. With further endpoints the liar is named.",
+    ),
+    Reason(
         "gas_capped",
         "gas of calls capped",
         "The endpoint runs calls with less gas than asked for: raise its cap (geth: --rpc.gascap), or replace it.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import msgspec
@@ -57,7 +58,7 @@ class EndpointPool:
         batch_size: int,
         concurrency: int,
     ) -> None:
-        self.where = endpoints[0].name if len(endpoints) == 1 else f"chain {chain_id}"
+        self.where = ", ".join(endpoint.name for endpoint in endpoints)
         self.agreement = agreement
         self._endpoints = tuple(endpoints)
         self._chain_id = chain_id
@@ -69,6 +70,14 @@ class EndpointPool:
     def reports(self) -> tuple[EndpointReport, ...]:
         """Return what is known of each endpoint, in their order."""
         return tuple(endpoint.report() for endpoint in self._endpoints)
+
+    def confirming(self) -> EndpointPool | None:
+        """Return the same endpoints where two must agree; None where there is only one."""
+        if len(self._endpoints) == 1:
+            return None
+        confirming = copy(self)
+        confirming.agreement = max(2, self.agreement)
+        return confirming
 
     async def open(self, genesis_hash: Hash32 | None) -> Hash32:
         """Look at all endpoints; return the hash of the chain's block 0.

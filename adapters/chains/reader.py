@@ -181,6 +181,29 @@ class PinnedChain:
         """The pinned block."""
         return self._block
 
+    @property
+    def where(self) -> str:
+        """Whose word it is: the endpoints by their origins."""
+        return self._transport.where
+
+    @property
+    def witnesses(self) -> int:
+        """How many endpoints gave each answer alike."""
+        return self._transport.agreement
+
+    def confirming(self) -> PinnedChain | None:
+        """Return a reader of the same block whose every answer two endpoints gave; None where there is only one."""
+        if self._transport.agreement > 1:
+            return self
+        transport = self._transport.confirming()
+        return None if transport is None else PinnedChain(transport, self._block, log_range=self._log_range)
+
+    async def has_code(self, addresses: Sequence[Address]) -> tuple[bool, ...]:
+        """Tell at which addresses there is a contract."""
+        answers = await self._transport.many([("eth_getCode", [str(address), self._at]) for address in addresses])
+        where = f"{self._transport.where} eth_getCode"
+        return tuple(bool(to_bytes(answer.result, where)) for answer in answers)
+
     async def call(self, calls: Sequence[Call]) -> tuple[CallResult, ...]:
         """Run `calls` at the pinned block; results in the same order.
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from adapters.abi import Answer, ContractRefusal, Function, Question, address_topic, ask, event_topic, known
+from adapters.crosschecks import AccountTotals, Line, account_fault, contradiction
 from adapters.places import Place
 from adapters.tokens import factor_of, read_tokens
 from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch
@@ -128,10 +129,16 @@ class Holdings(msgspec.Struct, kw_only=True):
     configuration: int
     supplied: dict[int, int]
     """Base units by reserve index."""
+    totals: AccountTotals
+    """As the pool reports them."""
     debts: dict[int, tuple[int, int]] = {}
     """Variable and stable base units by reserve index."""
     emode: int = 0
-    health: Wad | None = None
+
+    @property
+    def health(self) -> Wad | None:
+        """The pool's own word; None where nothing is owed."""
+        return None if self.totals.health == _NO_DEBT else Wad(self.totals.health)
 
     def pledges(self, reserve: Reserve) -> bool:
         """Tell whether the account uses `reserve` as collateral (``UserConfiguration.isUsingAsCollateral``)."""
@@ -222,6 +229,7 @@ class AaveV3:
         missing: list[Unread] = []
         for account, held in holdings.items():
             try:
+                _check_account(reader, market, account, known(held), emodes)
                 if silo := self._silo(market, account, known(held), emodes):
                     silos.append(silo)
             except ContractRefusal as refusal:
@@ -302,6 +310,8 @@ async def read_market(reader: PinnedReader, provider: Address, assets: AssetFact
     data = await ask(reader, [(_RESERVE_DATA, pool, (asset,)) for asset in listed])
     prices = await ask(reader, [(_PRICE, oracle, (asset,)) for asset in listed])
     tokens = await read_tokens(reader, listed, assets)
+    for asset, values in zip(listed, data, strict=True):
+        _check_decimals(reader, tokens[asset], known(values)[0])
     return Market(
         pool=pool,
         oracle=oracle,
@@ -312,6 +322,33 @@ async def read_market(reader: PinnedReader, provider: Address, assets: AssetFact
             for asset, values, price in zip(listed, data, prices, strict=True)
         ),
     )
+
+
+def _check_decimals(reader: PinnedReader, token: Token | ContractRefusal, configuration: int) -> None:
+    """Hold a token's decimals against those that the pool computes with (bits 48 to 55)."""
+    said = configuration >> 48 & 0xFF
+    if isinstance(token, Token) and token.decimals != said:
+        contradiction(reader, f"token {token.address} says {token.decimals} decimals, the pool that it has {said}")
+
+
+def _check_account(reader: PinnedReader, market: Market, account: Address, held: Holdings, emodes: EModes) -> None:
+    """Hold an account's balances, prices and thresholds against what the pool makes of them."""
+    emode = known(emodes[held.emode]) if held.emode else None
+    pledged: list[Line] = []
+    owed: list[Line] = []
+    for reserve in market.reserves:
+        supplied, debts = held.supplied.get(reserve.index, 0), held.debts.get(reserve.index, (0, 0))
+        if not (supplied and held.pledges(reserve)) and not any(debts):
+            continue
+        member = emode if emode is not None and reserve.index in emode.members else None
+        unit, price = 10 ** reserve.bits(48, 8), _oracle_price(market, reserve, member)
+        threshold = member.liquidation_threshold if member else reserve.bits(16, 16)
+        if supplied and held.pledges(reserve) and reserve.bits(16, 16):
+            pledged.append(Line(supplied, unit, price, threshold))
+        owed += [Line(amount, unit, price) for amount in debts if amount]
+    fault = account_fault(held.totals, pledged, owed)
+    if fault:
+        contradiction(reader, f"{market.pool} reports {fault} for {account}")
 
 
 def _reserve(asset: Address, token: Token | ContractRefusal, values: tuple[Any, ...], price: Answer) -> Reserve:
@@ -336,7 +373,7 @@ def _reserve(asset: Address, token: Token | ContractRefusal, values: tuple[Any, 
 async def read_holdings(
     reader: PinnedReader, market: Market, accounts: Sequence[Address]
 ) -> dict[Address, Holdings | ContractRefusal]:
-    """Read balances, and for accounts that pledged or borrowed also debts, e-mode and health.
+    """Read balances and the pool's own totals, and for accounts that pledged or borrowed also debts and e-mode.
 
     Raises:
         TransientError: the endpoint failed.
@@ -344,10 +381,10 @@ async def read_holdings(
     unique = list(dict.fromkeys(accounts))
     questions: list[Question] = []
     for account in unique:
-        questions.append((_USER_CONFIGURATION, market.pool, (account,)))
+        questions += [(function, market.pool, (account,)) for function in (_USER_CONFIGURATION, _USER_DATA)]
         questions += [(_BALANCE, reserve.a_token, (account,)) for reserve in market.reserves]
     answers = await ask(reader, questions)
-    width = 1 + len(market.reserves)
+    width = 2 + len(market.reserves)
     found = {account: _supplied(market, answers[at * width : (at + 1) * width]) for at, account in enumerate(unique)}
     await _complete(reader, market, found)
     return found
@@ -355,15 +392,18 @@ async def read_holdings(
 
 def _supplied(market: Market, answers: Sequence[Answer]) -> Holdings | ContractRefusal:
     try:
-        configuration, *balances = (known(answer)[0] for answer in answers)
+        (configuration,), (collateral, debt, _, threshold, _, health), *balances = (known(answer) for answer in answers)
     except ContractRefusal as refusal:
         return refusal
-    indexes = (reserve.index for reserve in market.reserves)
-    return Holdings(configuration=configuration, supplied=dict(zip(indexes, balances, strict=True)))
+    return Holdings(
+        configuration=configuration,
+        supplied={reserve.index: balance for reserve, (balance,) in zip(market.reserves, balances, strict=True)},
+        totals=AccountTotals(collateral, debt, threshold, health),
+    )
 
 
 async def _complete(reader: PinnedReader, market: Market, found: dict[Address, Holdings | ContractRefusal]) -> None:
-    """Fill in debts, e-mode and health of the accounts that have any."""
+    """Fill in debts and e-mode of the accounts that have any."""
     questions: list[Question] = []
     spans: dict[Address, slice] = {}
     for account, held in found.items():
@@ -383,7 +423,6 @@ async def _complete(reader: PinnedReader, market: Market, found: dict[Address, H
 
 def _questions(market: Market, account: Address, held: Holdings) -> Iterable[Question]:
     """Yield what to ask about one account, in the order that `_fill` reads."""
-    yield _USER_DATA, market.pool, (account,)
     yield _USER_EMODE, market.pool, (account,)
     for reserve in filter(held.borrows, market.reserves):
         yield _BALANCE, reserve.variable_debt, (account,)
@@ -393,8 +432,6 @@ def _questions(market: Market, account: Address, held: Holdings) -> Iterable[Que
 
 def _fill(market: Market, held: Holdings, answers: Sequence[tuple[Any, ...]]) -> None:
     remaining = iter(answers)
-    health = next(remaining)[5]
-    held.health = None if health == _NO_DEBT else Wad(health)
     held.emode = next(remaining)[0] & 0xFF
     held.debts = {}
     for reserve in filter(held.borrows, market.reserves):
@@ -460,10 +497,15 @@ def _positions(
 
 def _price(market: Market, reserve: Reserve, member: EMode | None) -> Wad:
     """Return the price of a whole token in the numeraire, as the pool counts it; a refusal where it has none."""
-    price = member.price if member and member.price else known(reserve.price)[0]
+    return Wad(_oracle_price(market, reserve, member) * WAD // market.base_unit)
+
+
+def _oracle_price(market: Market, reserve: Reserve, member: EMode | None) -> int:
+    """Return the price of a whole token in base units of the numeraire, never zero."""
+    price: int = member.price if member and member.price else known(reserve.price)[0]
     if not price:
         raise ContractRefusal(f"the oracle {market.oracle} prices {reserve.asset} at zero", code="answer_malformed")
-    return Wad(price * WAD // market.base_unit)
+    return price
 
 
 def _term(reserve: Reserve, member: EMode | None, price: Wad, pledged: bool) -> CollateralTerm:

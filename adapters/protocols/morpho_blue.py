@@ -15,6 +15,7 @@ from eth_hash.auto import keccak
 from msgspec import Meta
 
 from adapters.abi import Answer, ContractRefusal, Function, Question, address_topic, ask, event_topic, known
+from adapters.crosschecks import contradiction
 from adapters.places import Place
 from adapters.tokens import read_tokens
 from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch
@@ -175,11 +176,23 @@ class MorphoBlue:
         for at, (id_, market) in enumerate(markets.items()):
             place = self._place.at(id_)
             for account, answer in zip(unique, positions[at * len(unique) :], strict=False):
+                _check_shares(reader, id_, market, account, answer)
                 try:
                     silos += _silos(place, known(market), account, known(answer), known(recipient)[0])
                 except ContractRefusal as refusal:
                     missing.append(place.unread(refusal, account))
         return VenueReading(venue=self.venue, silos=tuple(silos), unread=tuple(missing))
+
+
+def _check_shares(
+    reader: PinnedReader, id_: Hash32, market: Market | ContractRefusal, account: Address, position: Answer
+) -> None:
+    """Hold an account's shares against those of all together."""
+    if isinstance(market, ContractRefusal) or isinstance(position, ContractRefusal):
+        return
+    totals = market.totals
+    if position[0] > totals.supply_shares or position[1] > totals.borrow_shares:
+        contradiction(reader, f"{account} has more shares of market {id_} than there are")
 
 
 def _concerned(log: Log, recipient: Address | None) -> list[tuple[str, Address]]:

@@ -17,6 +17,7 @@ from eth_hash.auto import keccak
 from msgspec import Meta
 
 from adapters.abi import Answer, ContractRefusal, Function, Question, address_topic, ask, event_topic, known
+from adapters.crosschecks import contradiction
 from adapters.places import Place
 from adapters.tokens import read_tokens
 from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch
@@ -35,6 +36,7 @@ Q96, Q128, Q256 = 2**96, 2**128, 2**256
 _FACTORY = Function("factory()", "(address)")
 _COUNT = Function("balanceOf(address)", "(uint256)")
 _TOTAL = Function("totalSupply()", "(uint256)")
+_OWNER = Function("ownerOf(uint256)", "(address)")
 _TOKEN_ID = Function("tokenOfOwnerByIndex(address,uint256)", "(uint256)")
 _POSITION = Function(
     "positions(uint256)",
@@ -264,7 +266,15 @@ class UniswapV3:
                 missing.append(self._place.unread(answer, account))
             else:
                 ids.append((account, answer[0]))
+        await self._check_owners(reader, ids)
         return ids
+
+    async def _check_owners(self, reader: PinnedReader, ids: Sequence[tuple[Address, int]]) -> None:
+        """Hold the list of an account's NFTs against what each says of its owner."""
+        owners = await ask(reader, [(_OWNER, self._npm, (id_,)) for _, id_ in ids])
+        for (account, id_), owner in zip(ids, owners, strict=True):
+            if isinstance(owner, ContractRefusal) or owner[0] != account:
+                contradiction(reader, f"{self._npm} lists NFT {id_} for {account}, and another owner for it")
 
     async def _contents(
         self, reader: PinnedReader, factory: Address, ids: Sequence[int], answers: Sequence[Answer]

@@ -14,6 +14,7 @@ from adapters.chains import Chain as OpenedChain
 from adapters.chains import EndpointOptions, open_chain
 from adapters.discovery import discover
 from adapters.protocols import discover_protocols
+from node.round.confirming import read_confirmed
 from node.round.parallel import in_parallel
 from node.settings import Chain, Endpoint, endpoint_url, endpoints_of
 from riskschema.codec import from_builtins
@@ -225,7 +226,7 @@ async def read_portfolios(
 
 async def _read_venue(venue: ConfiguredVenue, reader: PinnedReader | None, accounts: Sequence[Address]) -> VenueReading:
     if reader is not None:
-        return await venue.adapter.read(reader, accounts)
+        return await read_confirmed(venue.adapter, reader, accounts)
     return VenueReading(
         venue=venue.venue,
         silos=(),

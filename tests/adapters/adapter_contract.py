@@ -29,6 +29,7 @@ from riskschema.ports import (
 )
 from riskschema.reasons import REASONS
 from riskschema.units import ZERO_ADDRESS, Address, Hash32
+from tests.adapters.confirmed import Confirmed
 
 NOBODY = Address("0x" + "77" * 20)
 ASSETS: AssetFactors = {ZERO_ADDRESS: "ETH"}
@@ -55,7 +56,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
         return module.adapter(deployment, chain_id=self.reader.block.chain_id, assets=self.assets)
 
 
-class Failing:
+class Failing(Confirmed):
     """A reader whose endpoint is gone."""
 
     def __init__(self, block: BlockReference) -> None:
@@ -71,7 +72,7 @@ class Failing:
         raise TransientError("gone", code="endpoint_unreachable")
 
 
-class Twisted:
+class Twisted(Confirmed):
     """A reader of hostile contracts: a share of the true answers is replaced."""
 
     def __init__(self, reader: PinnedReader, seed: int, share: float, *, only_refuse: bool = False) -> None:
@@ -123,7 +124,7 @@ class Twisted:
         return self._random.choice(twisted)
 
 
-class Reverting:
+class Reverting(Confirmed):
     """A reader on which every contract reverts."""
 
     def __init__(self, reader: PinnedReader) -> None:

@@ -14,6 +14,7 @@ from riskschema.instruments import Claim, Debt
 from riskschema.portfolio import Silo, VenueReading, WeightedCollateral
 from riskschema.ports import Call, CallResult, CallSuccess, ProtocolAdapter
 from riskschema.units import WAD, Address
+from tests.adapters.confirmed import Confirmed
 
 pytestmark = pytest.mark.chain
 
@@ -184,7 +185,7 @@ async def test_an_oracle_without_a_price_leaves_its_holders_unread_and_nobody_el
     assert [(missing.account, missing.code) for missing in reading.unread] == [(user("edge-bitcoin"), "call_reverted")]
 
 
-class Overwritten:
+class Overwritten(Confirmed):
     """A reader on which one function's answers have one word replaced."""
 
     def __init__(self, reader: PinnedChain, signature: str, word: int, value: int) -> None:

@@ -23,6 +23,7 @@ from riskschema.portfolio import BlockReference
 from riskschema.ports import Call, CallResult, CallSuccess
 from riskschema.units import WAD, Address, Hash32
 from tests.adapters.adapter_contract import ASSETS, NOBODY, AdapterContract, Ground
+from tests.adapters.confirmed import Confirmed
 from tests.adapters.conftest import Pin
 
 RECORDINGS = sorted((Path(__file__).parent / "recordings").glob("*.json"))
@@ -97,7 +98,7 @@ PAWNERS = tuple(Address(f"0x{number:040x}") for number in range(1, 13))
 FICTIONAL = Path(__file__).parent / "fictional"
 
 
-class Shop:
+class Shop(Confirmed):
     """The chain on which the fictional protocol was recorded."""
 
     block = BlockReference(chain_id=1, number=7, hash=Hash32(b"\1" * 32), timestamp=1_700_000_000)

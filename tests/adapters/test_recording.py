@@ -20,6 +20,7 @@ from riskschema.holders import Log
 from riskschema.portfolio import BlockReference
 from riskschema.ports import Call, CallReverted, CallSuccess
 from riskschema.units import Address, Amount, Hash32
+from tests.adapters.confirmed import Confirmed
 
 ADDRESSES = st.binary(min_size=20, max_size=20).map(lambda raw: Address("0x" + raw.hex()))
 HASHES = st.binary(min_size=32, max_size=32).map(Hash32)
@@ -28,7 +29,7 @@ BLOCK = BlockReference(chain_id=1, number=7, hash=Hash32(b"\1" * 32), timestamp=
 CONTRACT = Address("0x" + "ab" * 20)
 
 
-class Scripted:
+class Scripted(Confirmed):
     """A reader with the answers of a test."""
 
     def __init__(self, calls=None, balances=None, logs=()):

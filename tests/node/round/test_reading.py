@@ -17,6 +17,7 @@ from riskschema.instruments import protocol_of, venue_id
 from riskschema.portfolio import BlockReference, NoLiquidation, Portfolio, Silo, Unread, VenueReading
 from riskschema.ports import PinnedReader
 from riskschema.units import Address, Hash32
+from tests.adapters.confirmed import Confirmed
 
 HOME, AWAY = 1, 10
 
@@ -25,7 +26,7 @@ def account(number: int) -> Address:
     return Address(f"0x{number:040x}")
 
 
-class Pinned:
+class Pinned(Confirmed):
     """A reader that nothing is asked of: the venues here answer by themselves."""
 
     def __init__(self, chain_id: int) -> None:
