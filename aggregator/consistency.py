@@ -7,7 +7,10 @@ from itertools import pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from aggregator.exact.units import PER_MILLE, PER_MILLION, whole_parts
+from riskschema.market import GROUPS
 from riskschema.portfolio import USD
 
 if TYPE_CHECKING:  # the parameters check themselves when they are read
@@ -24,6 +27,8 @@ WHOLE_PARTS = {
 }
 """Shares that kernels multiply by as integers, and the parts in which they count."""
 CERTAIN = PER_MILLION
+SUM_TOLERANCE = 1e-9
+"""Weights are written with a few digits; their sum is off by no more than the rounding of doubles."""
 
 
 def violations(values: ParameterValues) -> Iterator[str]:
@@ -93,6 +98,15 @@ def _volatilities(values: ParameterValues) -> Iterator[str]:
         floor, default = values.volatility.floor_annual.of(group), values.volatility.default_annual.of(group)
         if floor > default:
             yield f"volatility.default_annual.{group}: below its floor"
+    for group in GROUPS:
+        weights = msgspec.structs.astuple(values.volatility.mixture.of(group))
+        if abs(sum(weights) - 1.0) > SUM_TOLERANCE:
+            yield f"volatility.mixture.{group}: weights sum to {sum(weights):g}, not 1"
+        garch = values.volatility.garch.of(group)
+        if garch.alpha + garch.gamma / 2.0 + garch.beta >= 1.0:
+            yield f"volatility.garch.{group}: alpha + gamma/2 + beta is not below 1, so it never returns to its level"
+        if sum(msgspec.structs.astuple(values.volatility.realised.of(group))) <= 0.0:
+            yield f"volatility.realised.{group}: nothing weighs anything"
     for group in values.regime.thresholds.__struct_fields__:
         if not _ascending(getattr(values.regime.thresholds, group)):
             yield f"regime.thresholds.{group}: must grow from normal to stressed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -23,6 +23,9 @@ Positive = Annotated[float, Meta(gt=0.0, le=1e15)]
 Move = Annotated[float, Meta(gt=-1.0, le=10.0)]
 Count = Annotated[int, Meta(ge=1, le=100_000)]
 PartsPerMillion = Annotated[int, Meta(ge=0, le=1_000_000)]
+
+
+Section = TypeVar("Section")
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,12 +65,62 @@ class Paths(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     largest_log_move: Annotated[float, Meta(gt=0.0, le=300.0)]
 
 
-class Volatility(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The volatility recursion."""
+class PerGroup(_Section, Generic[Section], frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table per asset group."""
 
+    btc: Section
+    eth: Section
+    large: Section
+    other: Section
+    stablecoin: Section
+
+    def of(self, group: str) -> Section:
+        """Return the table of `group`."""
+        found: Section = getattr(self, group)
+        return found
+
+
+class Mixture(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Weights of the components of the volatility forecast; they sum to 1."""
+
+    fast: Share
+    middle: Share
+    slow: Share
+    garch: Share
+    realised: Share
+
+
+class Garch(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Coefficients of the hourly GJR-GARCH recursion."""
+
+    alpha: Share
+    gamma: Share
+    beta: Share
+
+
+class Realised(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Coefficients of the realised variances of a day, a week and a month, and of the long-run level."""
+
+    level: Share
+    day: Share
+    week: Share
+    month: Share
+
+
+class Volatility(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The volatility forecast."""
+
+    fast_half_life_hours: Positive
     half_life_hours: Positive
+    slow_half_life_hours: Positive
+    long_run_half_life_hours: Positive
     warm_up_hours: Count
     daily_rise_cap: Positive
+    mixture: PerGroup[Mixture]
+    garch: PerGroup[Garch]
+    realised: PerGroup[Realised]
+    implied_share: PerGroup[Share]
+    implied_ratio: ByGroup
     default_annual: ByGroup
     floor_annual: ByGroup
 

@@ -15,7 +15,7 @@ from aggregator.exact.buffers import view64
 from aggregator.exact.kernels import log_each
 from aggregator.parameters import Parameters
 from aggregator.scenarios.reference_blocks import reference_blocks
-from aggregator.scenarios.volatility import annual, forecast_series, hourly
+from aggregator.scenarios.volatility import annual, forecast_series, hourly, with_implied
 from riskschema.flags import Flag
 from riskschema.market import FactorQuote, HourlyHistory, MarketState
 from riskschema.units import WAD
@@ -123,8 +123,11 @@ def _factor(
         found = _borrowed(quote, measured, market, parameters) or _reference(quote, blocks, default, parameters)
     forecast, long_run = found.forecast, found.long_run
     if quote.annual_volatility is not None:
-        forecast = hourly(quote.annual_volatility / WAD)
-        long_run = long_run if quote.factor in measured else forecast
+        implied = hourly(quote.annual_volatility / WAD)
+        if quote.factor in measured:
+            forecast = with_implied(forecast, implied, group=quote.group, model=parameters.volatility)
+        else:
+            forecast = long_run = implied
     floor = hourly(parameters.volatility.floor_annual.of(quote.group))
     return FactorBlocks(
         quote=quote,

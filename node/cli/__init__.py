@@ -11,7 +11,7 @@ from node.cli.assessing import assess, verify
 from node.cli.endings import INTERRUPTED, status_of
 from node.cli.founding import deploy
 from node.cli.keys import keys
-from node.cli.measuring import backtest
+from node.cli.measuring import backtest, parameters
 from node.cli.options import example
 from node.cli.reading import history, positions, record
 from node.cli.running import devnet, run, serve
@@ -54,7 +54,7 @@ def plimsoll() -> None:
     """
 
 
-for _command in (run, serve, positions, assess, verify, keys, record, history, backtest, deploy, devnet):
+for _command in (run, serve, positions, assess, verify, keys, record, history, backtest, parameters, deploy, devnet):
     plimsoll.add_command(_command)
 
 

@@ -1,4 +1,4 @@
-"""How good the model is: backtests."""
+"""How good the model is, and what it is made of: backtests and parameters."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _walking(command: Callable[..., None]) -> Callable[..., None]:
 def _run(
     kind: Any, *, data: Path, population: Path | None, parameters: Path | None, report: Path | None, **rest: Any
 ) -> None:
-    from node.commands.backtest import backtest as run_backtest  # noqa: PLC0415
+    from node.commands.measuring.backtest import backtest as run_backtest  # noqa: PLC0415
 
     run_backtest(kind, data, population_file=population, parameters_file=parameters, report_file=report, **rest)
 
@@ -62,3 +62,45 @@ def backtest_score(**options: Any) -> None:
 def backtest_margin(**options: Any) -> None:
     """Test the requirement: breaches, cost against fixed percentages, movement."""
     _run("margin", **options)
+
+
+@click.group(short_help="Show, compare and fit the constants of the model.")
+def parameters() -> None:
+    """The parameter file: one versioned file of constants whose hash is in every report."""
+
+
+@parameters.command("show", epilog=example("plimsoll parameters show volatility.mixture"))
+@click.argument("name", default="")
+@click.option("--parameters", type=PATH, help="Parameter file. Default: the package's own.")
+@json_option
+def parameters_show(name: str, parameters: Path | None, as_json: bool) -> None:
+    """Print every constant whose path begins with NAME; the file's hash goes to standard error."""
+    from node.commands.measuring.parameters import show_parameters  # noqa: PLC0415
+
+    show_parameters(parameters, name, as_json=as_json)
+
+
+@parameters.command("diff", epilog=example("plimsoll parameters diff mine.toml"))
+@click.argument("first", type=PATH)
+@click.argument("second", type=PATH, required=False)
+@json_option
+def parameters_diff(first: Path, second: Path | None, as_json: bool) -> None:
+    """Print the constants in which FIRST differs from SECOND, by default from the package's own."""
+    from node.commands.measuring.parameters import compare_parameters  # noqa: PLC0415
+
+    compare_parameters(first, second, as_json=as_json)
+
+
+@parameters.command("fit", epilog=example("plimsoll parameters fit --data prices --to 2021-11-01"))
+@click.option("--data", type=PATH, required=True, help="Directory with *_1h_{close,high,low}_*.parquet, or its parent.")
+@click.option("--history", multiple=True, metavar="FACTOR=FILE", help="Hourly candles from before; may be repeated.")
+@click.option("--to", "until", metavar="YYYY-MM-DD", help="Stop before this day. Default: the end of the data.")
+@click.option("--parameters", type=PATH, help="Parameter file whose half-lives are kept. Default: the package's own.")
+@json_option
+def parameters_fit(
+    data: Path, history: tuple[str, ...], until: str | None, parameters: Path | None, as_json: bool
+) -> None:
+    """Fit the volatility forecast: recursions by likelihood, their weights out of sample; prints TOML tables."""
+    from node.commands.measuring.parameters import fit_parameters  # noqa: PLC0415
+
+    fit_parameters(data, history, until=until, parameters_file=parameters, as_json=as_json)

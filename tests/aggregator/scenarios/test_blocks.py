@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from aggregator.exact.buffers import view64
-from aggregator.scenarios import volatility
 from aggregator.scenarios.blocks import block_count, factor_blocks
 from aggregator.scenarios.reference_blocks import reference_blocks, splitmix64
-from aggregator.scenarios.volatility import forecast_series, hourly
+from aggregator.scenarios.volatility import forecast_series, hourly, with_implied
 
 
 def test_splitmix64_gives_its_published_first_words() -> None:
@@ -133,39 +132,13 @@ def test_history_of_a_factor_nobody_quotes_is_ignored(lab, small_parameters) -> 
     assert "history_short" not in found.flags
 
 
-def test_volatility_equals_the_textbook_recursion(parameters) -> None:
-    returns = np.random.default_rng(3).normal(size=400) * 0.01
-    known, today, long_run = forecast_series(returns, group="eth", model=parameters.volatility)
-    weight = 0.5 ** (1 / parameters.volatility.half_life_hours)
-    variance = float(np.mean(returns[:168] ** 2))
-    for value in returns:
-        variance = weight * variance + (1 - weight) * value**2
-    assert today == pytest.approx(math.sqrt(variance), rel=1e-12)
-    assert long_run == pytest.approx(math.sqrt(np.mean(returns**2)), rel=1e-12)
-    assert known.shape == returns.shape
-
-
-def test_the_forecast_rises_at_most_by_its_cap_in_a_day_and_then_catches_up(parameters) -> None:
-    returns = np.concatenate([np.tile([0.004, -0.004], 200), np.tile([0.05, -0.05], 60)])
-    known, today, _ = forecast_series(returns, group="eth", model=parameters.volatility)
-    assert known[423] / known[399] == pytest.approx(parameters.volatility.daily_rise_cap)
-    assert today > 4 * known[399]
-
-
-def test_a_silent_market_keeps_the_floor(parameters) -> None:
-    known, today, long_run = forecast_series(np.zeros(200), group="btc", model=parameters.volatility)
-    floor = hourly(parameters.volatility.floor_annual.btc)
-    assert today == long_run == known[0] == known[-1] == floor
-
-
-def test_the_recursion_equals_its_plain_twin(parameters) -> None:
-    returns = np.random.default_rng(4).normal(size=100) * 0.01
-    results = np.empty((2, 100))
-    constants = volatility.Recursion(start=24, decay=0.98, rise=2.5, floor=0.001)
-    values = [
-        volatility.recursion(returns, constants, results[0]),
-        volatility.recursion.py_func(returns, constants, results[1]),
-    ]
-    assert values[0] == values[1]
-    assert results[0].tobytes() == results[1].tobytes()
-    assert volatility.root_mean_square(returns) == volatility.root_mean_square.py_func(returns)
+def test_an_implied_volatility_joins_the_forecast_of_a_factor_with_history(lab, small_parameters) -> None:
+    market = lab.market(lab.history(["ETH"], 24 * 90))
+    (alone,) = factor_blocks(market, ["ETH"], small_parameters)
+    quote = msgspec.structs.replace(market.quote("ETH"), annual_volatility=lab.wad("3.0"))
+    (joined,) = factor_blocks(msgspec.structs.replace(market, quotes=(quote,)), ["ETH"], small_parameters)
+    model = small_parameters.volatility
+    assert joined.forecast == with_implied(alone.forecast, hourly(3.0), group="eth", model=model)
+    assert alone.forecast < joined.forecast < hourly(3.0)
+    assert joined.long_run == alone.long_run
+    assert joined.standardised.tobytes() == alone.standardised.tobytes()

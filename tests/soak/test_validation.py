@@ -1,0 +1,69 @@
+"""The model against all the history there is: published forecasts, fitted parameters, and the reports themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from aggregator.parameters import load_parameters
+from backtest.coverage import coverage
+from backtest.losses import quantile_loss
+from tests.soak.rows import Tally
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+UNTIL = 1_635_724_800
+"""2021-11-01: the day before which the package's parameters were fitted."""
+
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.timeout(7_200),
+    pytest.mark.skipif(not SHARED.is_dir(), reason=f"real prices are not there: {SHARED}"),
+]
+
+
+def test_published_garch_forecasts_have_the_published_violations_and_statistics(tally: Tally) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    published = parquet.read_table(SHARED / "vol" / "garch_var_reference_tests.parquet").to_pylist()
+    rows = parquet.read_table(SHARED / "vol" / "garch_var_reference_forecasts.parquet").to_pylist()
+    for found in published:
+        series = sorted((r for r in rows if (r["model"], r["asset"]) == (found["model"], found["asset"])), key=_number)
+        level, sign = found["cl"], 1.0 if found["row"] == 0 else -1.0
+        side = "short" if found["row"] == 0 else "long"
+        loss = sign * np.array([row["ret"] for row in series])
+        forecast = sign * np.array([row[f"var_{side}_{level:g}"] for row in series])
+        measured = coverage((loss > forecast)[:, None], 1.0 - level)
+        assert int(measured.violations[0]) == found["exc"]
+        assert float(measured.kupiec[0]) == pytest.approx(found["LR_uc"], abs=1e-9)
+        assert float(measured.independence[0]) == pytest.approx(found["LR_ind"], abs=1e-9)
+        assert quantile_loss(loss, forecast, level).mean() > 0.0
+    tally.count(forecasts=len(published), days=len(rows))
+    assert len(published) == 64
+
+
+def _number(row: dict[str, object]) -> int:
+    return int(str(row["i"]))
+
+
+def test_the_package_has_the_coefficients_that_fitting_finds(tally: Tally) -> None:
+    pytest.importorskip("pyarrow")
+    from adapters.history.alignment import load_history  # noqa: PLC0415 - needs pyarrow
+    from adapters.history.matrices import read_matrices  # noqa: PLC0415
+    from backtest.fitting import fit  # noqa: PLC0415
+    from backtest.prices import join  # noqa: PLC0415
+
+    longer = [
+        load_history({name: [SHARED / "prices" / f"binance_spot_{name}USDT_1h_2017_2021.parquet"]}).history
+        for name in ("BTC", "ETH")
+    ]
+    parameters = load_parameters()
+    found = fit(join([*read_matrices(SHARED), *longer]), parameters, until=UNTIL)
+    tally.count(hours=sum(item.hours for item in found))
+    for item in found:
+        for table in ("mixture", "garch", "realised"):
+            stored = getattr(parameters.volatility, table).of(item.group)
+            expected = pytest.approx(msgspec.structs.astuple(stored), abs=1e-3)
+            assert msgspec.structs.astuple(getattr(item, table)) == expected, (item.group, table)
+        assert item.quasi_likelihood["mixture"] < item.quasi_likelihood["middle"]
