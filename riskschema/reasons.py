@@ -181,6 +181,11 @@ _ALL = (
         "guard is ahead of time",
         "A wrong clock marked rounds of the future; docs/operating.md, The clock, has the two ways out.",
     ),
+    Reason(
+        "key_in_use",
+        "key in use elsewhere",
+        "Another machine started or speaks with this key: stop that one, then start again here.",
+    ),
     Reason("guard_locked", "guard locked", "Another process signs with this key; stop it first."),
     Reason(
         "guard_refuses",

@@ -136,6 +136,11 @@ class ByteReader:
             raise self.refused(f"a list of {count}, at most {at_most} allowed")
         return tuple(read(self) for _ in range(count))
 
+    @property
+    def is_left(self) -> bool:
+        """Whether there is more to read."""
+        return self._position < len(self._data)
+
     def finish(self) -> None:
         """Check that nothing is left.
 

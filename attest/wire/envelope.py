@@ -13,7 +13,7 @@ from attest.encoding.keccak import keccak256
 from attest.formats.committee import Committee
 from attest.keys.identity import SIGNATURE_BYTES, verify_identity
 from attest.wire.message_format import decode_body, encode_body, kind_of
-from attest.wire.messages import MAX_BYTES, Body, MessageKind
+from attest.wire.messages import MAX_BYTES, ROUND_KINDS, Body, MessageKind
 from riskschema.errors import InvalidData, ProtocolViolation
 
 VERSION = 1
@@ -135,6 +135,20 @@ def check_signature(envelope: Envelope, network: Network) -> None:
     identity = network.committee.operators[envelope.sender].identity
     if not verify_identity(identity, envelope.digest, envelope.signature):
         raise _violation(f"not signed by operator {envelope.sender}", "forged")
+
+
+def open_message(payload: bytes, network: Network, *, current: int) -> Envelope:
+    """Return the envelope of a request, an answer or a presence of these slots, its signature checked.
+
+    Raises:
+        ProtocolViolation: malformed, foreign, stale or forged, or a message of a round, which the round machine takes.
+    """
+    envelope = read_envelope(payload)
+    if envelope.kind in ROUND_KINDS:
+        raise ProtocolViolation("message refused: one of a round", code="malformed")
+    check_scope(envelope, network, first_round=max(current - 1, 0), last_round=current + 1)
+    check_signature(envelope, network)
+    return envelope
 
 
 def open_body(envelope: Envelope) -> Body:

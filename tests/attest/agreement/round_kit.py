@@ -121,10 +121,14 @@ def observation(
 
 
 def report(
-    machine_rules: AgreementRules, outcome: Outcome, parent_state: AgreedState
+    machine_rules: AgreementRules,
+    outcome: Outcome,
+    parent_state: AgreedState,
+    sections: dict[str, bytes] | None = None,
 ) -> tuple[ReportHeader, AgreedState]:
     """The report of an assessment without accounts."""
-    state = with_sections(next_state(parent_state, outcome), {"aggregator/variances": outcome.round.to_bytes(8, "big")})
+    memory = {"aggregator/variances": outcome.round.to_bytes(8, "big"), **(sections or {})}
+    state = with_sections(next_state(parent_state, outcome), memory)
     header = reports.header(
         config_digest=machine_rules.config_digest,
         round=outcome.round,
@@ -154,6 +158,7 @@ class Operators:
         self.outcomes: dict[int, dict[int, Outcome]] = {index: {} for index in range(n)}
         self.sent: list[bytes] = []
         self.head = 100
+        self.sections: dict[str, bytes] = {}
 
     def machine(self, index: int) -> RoundMachine:
         state = genesis_state(self.rules, genesis_history())
@@ -179,7 +184,8 @@ class Operators:
                 self.broadcast(effect.payload, now)
             elif isinstance(effect, OutcomeReady):
                 self.outcomes[index][effect.outcome.round] = effect.outcome
-                pending.extend(machine.on_report_ready(*report(self.rules, effect.outcome, effect.parent_state)))
+                computed = report(self.rules, effect.outcome, effect.parent_state, self.sections)
+                pending.extend(machine.on_report_ready(*computed))
             elif isinstance(effect, SignShare):
                 signature = sign_digest(effect.digest, private_key(index))
                 pending.extend(machine.on_signature(effect.header.round, signature))
