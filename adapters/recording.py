@@ -133,9 +133,14 @@ class RecordingReader:
         return balances
 
     async def logs(
-        self, *, addresses: Sequence[Address], topics: Sequence[Sequence[Hash32]], from_block: int
+        self,
+        *,
+        addresses: Sequence[Address],
+        topics: Sequence[Sequence[Hash32]],
+        from_block: int,
+        to_block: int | None = None,
     ) -> tuple[Log, ...]:
-        """Read logs and remember them."""
+        """Read logs up to the pinned block and remember them; up to an earlier one there is no recording."""
         logs = await self._reader.logs(addresses=addresses, topics=topics, from_block=from_block)
         self._queries[_query(addresses, topics, from_block)] = logs
         return logs
@@ -226,7 +231,12 @@ class ReplayReader:
         return tuple(self._balances[account] for account in accounts)
 
     async def logs(
-        self, *, addresses: Sequence[Address], topics: Sequence[Sequence[Hash32]], from_block: int
+        self,
+        *,
+        addresses: Sequence[Address],
+        topics: Sequence[Sequence[Hash32]],
+        from_block: int,
+        to_block: int | None = None,
     ) -> tuple[Log, ...]:
         """Return the recorded logs of exactly this query.
 

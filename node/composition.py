@@ -25,6 +25,7 @@ from node.clock import SystemClock
 from node.clock_check import check_clock, check_first_round
 from node.committee_file import load_committee
 from node.committee_fit import check_agreement, check_history, destination_of, operator_index
+from node.index.opening import open_indexes
 from node.publishing.outbox import PublishLimits
 from node.publishing.publisher import open_publisher
 from node.publishing.transmitter import PUBLISHER, open_transmitter
@@ -32,7 +33,7 @@ from node.round.hourly_prices import HourlyPrices
 from node.round.node import Node, StepHook, no_hook, thread_executor
 from node.round.observing import market_sources
 from node.round.parallel import in_parallel
-from node.round.reading import configured_venues, open_chains
+from node.round.reading import configured_venues, indexed_venues, open_chains
 from node.round.retention import retention
 from node.settings import Keys, MarketSettings, Publish, Settings, own_url, read_text
 from node.status import NodeStatus
@@ -86,6 +87,7 @@ async def open_node(
         data = directory / settings.data_directory
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         store = await stack.enter_async_context(open_store(data / settings.database))
+        indexes = await stack.enter_async_context(open_indexes(data, indexed_venues(venues)))
         state, certificate = await _resume(store, rules, history)
         hourly_prices = HourlyPrices(history, committee.history_hash, parameters.history_window_hours)
         hourly_prices.load(await store.hours(Hash32(rules.config_digest)), state.hours)
@@ -123,6 +125,7 @@ async def open_node(
             clock=clock,
             chains=chains,
             venues=venues,
+            indexes=indexes,
             sources=market_sources(settings.market, chains),
             groups=settings.market.groups,
             hourly_prices=hourly_prices,

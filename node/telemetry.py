@@ -168,6 +168,12 @@ class Metrics:
         self._rounds = self._counter("plimsoll_rounds", "Rounds by how they ended", ["outcome"])
         self._abstentions = self._counter("plimsoll_abstentions", "Rounds this node abstained from", ["reason"])
         self._accounts = self._gauge("plimsoll_accounts", "Accounts in the last report")
+        self._left_out = self._gauge(
+            "plimsoll_accounts_left_out", "Accounts of the venues that the last report has no room for", ["why"]
+        )
+        self._unproved = self._gauge(
+            "plimsoll_unproved_books", "Lists of holders of a venue that nobody can prove complete", ["venue"]
+        )
         self._coverage = self._gauge("plimsoll_coverage_ppm", "Reads that succeeded in the last report, per million")
         self._database = self._gauge(
             "plimsoll_database_bytes", "Database pages in use, and free ones that are used again", ["kind"]
@@ -212,6 +218,14 @@ class Metrics:
         """Note the size and the coverage of the newest report."""
         self._accounts.set(accounts)
         self._coverage.set(coverage_ppm)
+
+    def chosen(self, *, small: int, beyond_caps: int, unproved: Mapping[str, Sequence[str]]) -> None:
+        """Note whom the newest report leaves out, and which venues' completeness is unproved."""
+        self._left_out.labels("small").set(small)
+        self._left_out.labels("beyond_caps").set(beyond_caps)
+        self._unproved.clear()
+        for venue, books in unproved.items():
+            self._unproved.labels(venue).set(len(books))
 
     def stored(self, size: StoreSize) -> None:
         """Note what the database takes."""

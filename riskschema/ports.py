@@ -98,14 +98,20 @@ class PinnedReader(Protocol):
         ...
 
     async def logs(
-        self, *, addresses: Sequence[Address], topics: Sequence[Sequence[Hash32]], from_block: int
+        self,
+        *,
+        addresses: Sequence[Address],
+        topics: Sequence[Sequence[Hash32]],
+        from_block: int,
+        to_block: int | None = None,
     ) -> tuple[Log, ...]:
-        """Return the logs of `addresses` from `from_block` to the pinned block.
+        """Return the logs of `addresses` from `from_block` to `to_block`, in the order of the chain.
 
         Args:
             addresses: Emitting contracts.
             topics: Per topic position the accepted values (empty: any).
             from_block: First block, included.
+            to_block: Last block, included; the pinned one, or before it. None: the pinned one.
         """
         ...
 

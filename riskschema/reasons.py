@@ -227,6 +227,33 @@ _ALL = (
         "The database cannot be opened or is of another version.",
     ),
     Reason(
+        "index_unusable",
+        "index unusable",
+        "The file is damaged or another's: move it away, and plimsoll index backfill makes it anew from the chain.",
+    ),
+    Reason(
+        "index_behind",
+        "index behind",
+        "The index of a venue has not come to the pinned block; it is caught up meanwhile (plimsoll index status).",
+    ),
+    Reason(
+        "holders_incomplete",
+        "holders missing",
+        "The holders that the logs name do not sum to the contract's total: an endpoint keeps logs back, or "
+        "start_block is after the first of them; plimsoll index verify says more.",
+    ),
+    Reason(
+        "holders_shrank",
+        "too few accounts",
+        "Far fewer accounts than in the round before: look for the cause; the committee's parameter max_shrink_ppm "
+        "lets it pass.",
+    ),
+    Reason(
+        "holders_unproved",
+        "completeness unproved",
+        "The contract tells no total of the holders in a book, so nobody can prove that none is missing.",
+    ),
+    Reason(
         "store_not_ready",
         "database not ready",
         "The node that writes the database has not made it, or not brought it to this version yet: start plimsoll run.",

@@ -224,9 +224,14 @@ class PinnedChain:
         return tuple(to_quantity(answer.result, where) for answer in answers)
 
     async def logs(
-        self, *, addresses: Sequence[Address], topics: Sequence[Sequence[Hash32]], from_block: int
+        self,
+        *,
+        addresses: Sequence[Address],
+        topics: Sequence[Sequence[Hash32]],
+        from_block: int,
+        to_block: int | None = None,
     ) -> tuple[Log, ...]:
-        """Return the logs of `addresses` from `from_block` to the pinned block, oldest first.
+        """Return the logs of `addresses` from `from_block` to `to_block` or the pinned block, oldest first.
 
         Logs can only be asked for by height, so the pinned hash is checked again afterwards.
 
@@ -234,7 +239,8 @@ class PinnedChain:
             TransientError: see `call`; also when the block was reorganised away meanwhile.
         """
         wanted = LogFilter(addresses, topics)
-        logs = await read_logs(self._transport, wanted, first=from_block, last=self._block.number, span=self._log_range)
+        last = self._block.number if to_block is None else min(to_block, self._block.number)
+        logs = await read_logs(self._transport, wanted, first=from_block, last=last, span=self._log_range)
         await self.check_canonical()
         return logs
 

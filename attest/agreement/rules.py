@@ -42,6 +42,10 @@ class AgreementParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     """Most on-demand accounts at a time; each operator has its n-th part of the places."""
     proposal_grace_ppm: Uint32 = 200_000
     """Share of the slot that a leader waits for factors to reach a majority of votes."""
+    smallest_account_usd: Uint32 = 0
+    """Accounts that hold and owe less at the venues are left out, unless they were asked for."""
+    max_shrink_ppm: Uint32 = 500_000
+    """A report with fewer accounts than its parent by more than this share is not signed."""
 
 
 class AgreementRules(msgspec.Struct, frozen=True, kw_only=True):

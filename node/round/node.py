@@ -18,6 +18,7 @@ from attest.agreement.rules import AgreementRules
 from attest.formats.eip712 import Destination
 from attest.keys.guard import Guard
 from attest.reports.report import Model
+from node.index.following import VenueIndex
 from node.publishing.transmitter import Transmitter
 from node.round.hourly_prices import HourlyPrices
 from node.round.reading import ConfiguredVenue
@@ -51,6 +52,7 @@ class Node:
     clock: Clock
     chains: Mapping[int, Chain]
     venues: Sequence[ConfiguredVenue]
+    indexes: Sequence[VenueIndex]
     sources: Sequence[MarketSource]
     groups: Mapping[str, Group]
     hourly_prices: HourlyPrices

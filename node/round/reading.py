@@ -12,16 +12,17 @@ import msgspec
 
 from adapters.chains import Chain as OpenedChain
 from adapters.chains import EndpointOptions, open_chain
-from adapters.discovery import discover
 from adapters.protocols import discover_protocols
+from node.index.following import VenueHolders, VenueIndex
+from node.index.opening import IndexedVenue
 from node.round.confirming import read_confirmed
 from node.round.parallel import in_parallel
 from node.settings import Chain, Endpoint, endpoint_url, endpoints_of
 from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData
-from riskschema.instruments import VenueId
+from riskschema.instruments import VenueId, chain_of
 from riskschema.portfolio import Portfolio, Silo, Unread, VenueReading
-from riskschema.ports import PinnedReader, ProtocolAdapter
+from riskschema.ports import ChainReader, PinnedReader, ProtocolAdapter
 from riskschema.units import Address
 
 
@@ -31,6 +32,8 @@ class ConfiguredVenue(msgspec.Struct, frozen=True, kw_only=True):
     chain_id: int
     start_block: int
     adapter: ProtocolAdapter
+    table: dict[str, Any] = {}
+    """The settings that the adapter was made of."""
 
     @property
     def venue(self) -> VenueId:
@@ -65,6 +68,7 @@ def configured_venues(chain: Chain) -> tuple[ConfiguredVenue, ...]:
                     chain_id=chain.chain_id,
                     assets=factors,
                 ),
+                table=deployment,
             )
         )
     _refuse_doubled(venues, chain.chain_id)
@@ -128,40 +132,27 @@ async def open_chains(stack: AsyncExitStack, chains: Sequence[Chain], directory:
     return readers
 
 
-async def discover_accounts(
-    venues: Sequence[ConfiguredVenue],
-    readers: Mapping[int, PinnedReader],
-    *,
-    caps: Mapping[VenueId, int],
-    requested: Iterable[Address],
-    limit: int,
-) -> tuple[Address, ...]:
-    """Return the accounts of a round, sorted: those requested, and those that logs up to the pins name.
+def indexed_venues(venues: Iterable[ConfiguredVenue]) -> tuple[IndexedVenue, ...]:
+    """Return the venues whose logs name accounts, in their order."""
+    return tuple(
+        IndexedVenue(adapter=venue.adapter, start_block=venue.start_block, table=venue.table)
+        for venue in venues
+        if venue.adapter.log_query({}).addresses
+    )
 
-    Args:
-        venues: Where to look; a venue whose chain has no reader names nobody.
-        readers: Pinned, by chain id.
-        caps: Most accounts that each venue contributes; the lowest addresses count.
-        requested: Accounts that take precedence.
-        limit: Most accounts of all.
+
+async def venue_holders(
+    indexes: Sequence[VenueIndex], chains: Mapping[int, ChainReader], readers: Mapping[int, PinnedReader]
+) -> tuple[VenueHolders, ...]:
+    """Bring every index to the pin of its chain; a venue whose chain has no reader names nobody.
+
+    Raises:
+        TransientError: an index is behind or incomplete, or an endpoint failed: this node abstains.
     """
-    readable = [venue for venue in venues if venue.chain_id in readers]
-    found = await in_parallel(_holders(venue, readers[venue.chain_id]) for venue in readable)
-    named = {
-        account
-        for venue, accounts in zip(readable, found, strict=True)
-        for account in sorted(accounts)[: caps[venue.venue]]
-    }
-    first = sorted(set(requested))[:limit]
-    others = sorted(named.difference(first))[: limit - len(first)]
-    return tuple(sorted((*first, *others)))
-
-
-async def _holders(venue: ConfiguredVenue, reader: PinnedReader) -> set[Address]:
-    """Return the accounts that have something in a book of the venue; or may have, where the contract refuses."""
-    found = await discover(venue.adapter, reader, start_block=venue.start_block)
-    units = await venue.adapter.holdings(reader, found.known, found.holders)
-    return {holder.account for holder, held in zip(found.holders, units, strict=True) if held != 0}
+    found = ((index, chain_of(index.venue)) for index in indexes)
+    return await in_parallel(
+        index.holders(chains[chain_id], readers[chain_id]) for index, chain_id in found if chain_id in readers
+    )
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from attest.hours.hourly import HourRow
 from attest.reports.report import build_report
 from attest.wire.envelope import read_envelope
 from attest.wire.messages import MessageKind
+from node.index.choosing import Chosen, choose
 from node.publishing.transmitter import Landing
 from node.round.assessing import AssessedRound, agreed_market, assess_round, known_memory, market_state
 from node.round.effects import find, required
@@ -30,7 +31,7 @@ from node.round.hourly_prices import completed_hours, encode_hours
 from node.round.node import Node
 from node.round.observing import observe
 from node.round.parallel import in_parallel
-from node.round.reading import Reading, discover_accounts, read_portfolios
+from node.round.reading import Reading, read_portfolios, venue_holders
 from node.round.retention import make_room
 from riskschema.codec import encode_json
 from riskschema.errors import TransientError
@@ -38,6 +39,8 @@ from riskschema.ports import PublishedTransaction
 from riskschema.rounds import RoundStep, StoredMessage, StoredReport
 from riskschema.units import Hash32
 
+FEW_ACCOUNTS = 16
+"""So many may leave at once however few there are."""
 RETENTION = "retention"
 """The component that fails where old rounds cannot be deleted."""
 
@@ -85,7 +88,8 @@ async def run_round(node: Node, effects: Effects, *, until_landed: bool = False)
     header = await _kept_report(node, outcome.round)
     if header is None:
         async with node.step(RoundStep.READ, outcome.round):
-            reading = await _read(node, outcome)
+            chosen, reading = await _read(node, outcome, ready.parent_state)
+            node.metrics.chosen(small=chosen.small, beyond_caps=chosen.beyond_caps, unproved=chosen.unproved)
         async with node.step(RoundStep.ASSESS, outcome.round):
             market = market_state(outcome, history, node.groups)
             assessed = await assess_round(node, reading, market, stressed=memory.stressed)
@@ -131,19 +135,38 @@ async def _kept_report(node: Node, round_number: int) -> ReportHeader | None:
     return None if kept is None else decode_header(kept.header)
 
 
-async def _read(node: Node, outcome: Outcome) -> Reading:
+async def _read(node: Node, outcome: Outcome, parent: AgreedState) -> tuple[Chosen, Reading]:
     if not outcome.pins:
         raise TransientError("no chain has a block recent enough to be pinned", code="chain_out")
     pinned = await in_parallel(node.chains[pin.chain_id].pin(pin) for pin in outcome.pins)
     readers = {reader.block.chain_id: reader for reader in pinned}
-    accounts = await discover_accounts(
-        node.venues,
-        readers,
-        caps={rule.venue: rule.account_cap for rule in node.rules.committee.venues},
+    chosen = choose(
+        await venue_holders(node.indexes, node.chains, readers),
+        {value.factor: value.value for value in outcome.values},
         requested=[request.address for request in outcome.on_demand],
+        caps={rule.venue: rule.account_cap for rule in node.rules.committee.venues},
         limit=node.rules.committee.account_cap,
+        smallest=node.rules.parameters.smallest_account_usd,
     )
-    return await read_portfolios(node.venues, readers, accounts)
+    await _refuse_shrunken(node, outcome, parent, chosen)
+    return chosen, await read_portfolios(node.venues, readers, chosen.accounts)
+
+
+async def _refuse_shrunken(node: Node, outcome: Outcome, parent: AgreedState, chosen: Chosen) -> None:
+    """Refuse a set of found accounts far smaller than the parent report's: a function of what all agreed on.
+
+    Raises:
+        TransientError: it is.
+    """
+    report = await node.store.report(node.config_digest, outcome.parent.round)
+    if report is None:
+        return
+    before = decode_header(report.header).account_count - len(parent.on_demand)
+    now = len(chosen.accounts) - len(outcome.on_demand)
+    if before - now > max(FEW_ACCOUNTS, before * node.rules.parameters.max_shrink_ppm // 1_000_000):
+        raise TransientError(
+            f"{now} accounts are found, {before} were in round {outcome.parent.round}", code="holders_shrank"
+        )
 
 
 async def _report(

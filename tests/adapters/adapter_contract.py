@@ -28,7 +28,7 @@ from riskschema.ports import (
     ProtocolAdapter,
 )
 from riskschema.reasons import REASONS
-from riskschema.units import ZERO_ADDRESS, Address, Hash32
+from riskschema.units import ZERO_ADDRESS, Address
 from tests.adapters.confirmed import Confirmed
 
 NOBODY = Address("0x" + "77" * 20)
@@ -92,10 +92,8 @@ class Twisted(Confirmed):
     async def native_balances(self, accounts: Sequence[Address]) -> tuple[int, ...]:
         return await self._reader.native_balances(accounts)
 
-    async def logs(
-        self, *, addresses: Sequence[Address], topics: Sequence[Sequence[Hash32]], from_block: int
-    ) -> tuple[Log, ...]:
-        return await self._reader.logs(addresses=addresses, topics=topics, from_block=from_block)
+    async def logs(self, **query: Any) -> tuple[Log, ...]:
+        return await self._reader.logs(**query)
 
     async def _true(self, call: Call) -> CallResult:
         try:
@@ -137,10 +135,8 @@ class Reverting(Confirmed):
     async def native_balances(self, accounts: Sequence[Address]) -> tuple[int, ...]:
         return await self._reader.native_balances(accounts)
 
-    async def logs(
-        self, *, addresses: Sequence[Address], topics: Sequence[Sequence[Hash32]], from_block: int
-    ) -> tuple[Log, ...]:
-        return await self._reader.logs(addresses=addresses, topics=topics, from_block=from_block)
+    async def logs(self, **query: Any) -> tuple[Log, ...]:
+        return await self._reader.logs(**query)
 
 
 class AdapterContract:

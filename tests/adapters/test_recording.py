@@ -42,7 +42,7 @@ class Scripted(Confirmed):
     async def native_balances(self, accounts):
         return tuple(self._balances[account] for account in accounts)
 
-    async def logs(self, *, addresses, topics, from_block):
+    async def logs(self, *, addresses, topics, from_block, to_block=None):
         return tuple(self._logs)
 
 

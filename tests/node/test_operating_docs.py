@@ -114,6 +114,7 @@ def test_every_series_is_explained_by_its_name_on_the_wire() -> None:
     rounds.abstained("deadline")
     rounds.stored(StoreSize(used=1, free=1))
     rounds.unquoted(["ETH"])
+    rounds.chosen(small=1, beyond_caps=1, unproved={"venue": ["book"]})
     rounds.published(chain_id=1, gas_used=1)
     rounds.watch_endpoints([OneChain()])
     http.dropped("all")

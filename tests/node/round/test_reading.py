@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from node.index.opening import open_indexes
 from node.round.parallel import in_parallel
-from node.round.reading import ConfiguredVenue, Reading, configured_venues, discover_accounts, read_portfolios
+from node.round.reading import (
+    ConfiguredVenue,
+    Reading,
+    configured_venues,
+    indexed_venues,
+    read_portfolios,
+    venue_holders,
+)
 from node.settings import Chain
 from riskschema.errors import InvalidData, TransientError
-from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch
-from riskschema.instruments import protocol_of, venue_id
+from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery
+from riskschema.instruments import chain_of, protocol_of, venue_id
 from riskschema.portfolio import BlockReference, NoLiquidation, Portfolio, Silo, Unread, VenueReading
-from riskschema.ports import PinnedReader
+from riskschema.ports import PinnedReader, ProtocolAdapter
 from riskschema.units import Address, Hash32
 from tests.adapters.confirmed import Confirmed
+from tests.builders.token_chain import TokenChain, TokenVenue
 
 HOME, AWAY = 1, 10
 
@@ -31,10 +41,6 @@ class Pinned(Confirmed):
 
     def __init__(self, chain_id: int) -> None:
         self.block = BlockReference(chain_id=chain_id, number=5, hash=Hash32(bytes(32)), timestamp=1_700_000_000)
-
-    async def logs(self, *, from_block: int, **_query: Any) -> tuple[Log, ...]:
-        assert from_block == 3
-        return (Log(account(self.block.chain_id), (), b"", from_block),)
 
 
 class Venue:
@@ -53,7 +59,7 @@ class Venue:
         return LogQuery((account(self.chain_id),))
 
     def fold(self, known: Known, logs: Sequence[Log]) -> Fold:
-        return Fold(known, [Touch("all", account(number), 3, number) for _ in logs for number in self.named])
+        return Fold(known)
 
     async def books(self, _reader: PinnedReader, _known: Known) -> tuple[Book, ...]:
         return (Book(name="all"),)
@@ -96,41 +102,26 @@ def readers(*chains: int) -> dict[int, Any]:
     return {chain_id: Pinned(chain_id) for chain_id in chains}
 
 
-async def discovered(
-    venues: Sequence[Venue], *, requested: Sequence[int] = (), cap: int = 100, limit: int = 100, chains: Sequence[int]
-) -> list[int]:
-    found = await discover_accounts(
-        [venue.configured() for venue in venues],
-        readers(*chains),
-        caps={venue.venue: cap for venue in venues},
-        requested=map(account, requested),
-        limit=limit,
-    )
-    return [int(each, 16) for each in found]
-
-
 async def read(venues: Sequence[Venue], accounts: Sequence[int], *, chains: Sequence[int]) -> Reading:
     return await read_portfolios(
         [venue.configured() for venue in venues], readers(*chains), [account(number) for number in accounts]
     )
 
 
-async def test_accounts_of_all_venues_are_read_once_and_in_order() -> None:
-    venues = [Venue("a", HOME, [5, 3]), Venue("b", HOME, [3, 9, 1])]
-    assert await discovered(venues, chains=[HOME]) == [1, 3, 5, 9]
+async def test_a_chain_that_is_out_names_nobody_and_the_others_name_theirs(tmp_path: Path) -> None:
+    chain = TokenChain()
+    chain.give(1, 2)
+    adapters: list[ProtocolAdapter] = [TokenVenue(), Venue("b", AWAY, [2])]
+    venues = [ConfiguredVenue(chain_id=chain_of(each.venue), start_block=3, adapter=each) for each in adapters]
+    async with open_indexes(tmp_path, indexed_venues(venues)) as indexes:
+        assert [index.venue for index in indexes] == [each.venue for each in adapters]
+        (found,) = await venue_holders(indexes, {chain.chain_id: chain}, {chain.chain_id: await chain.at()})
+    assert found.venue == adapters[0].venue
+    assert set(found.units["units"]) == {account(1), account(2)}
 
 
-async def test_a_venue_contributes_no_more_than_its_cap() -> None:
-    venues = [Venue("spam", HOME, range(1, 50)), Venue("honest", HOME, [90, 91])]
-    assert await discovered(venues, cap=2, chains=[HOME]) == [1, 2, 90, 91]
-
-
-async def test_requested_accounts_come_before_found_ones_within_the_limit() -> None:
-    assert await discovered([Venue("a", HOME, [1, 2, 3])], requested=[8, 2], limit=3, chains=[HOME]) == [1, 2, 8]
-
-
-async def test_a_chain_that_is_out_names_nobody() -> None:
-    assert await discovered([Venue("a", HOME, [1]), Venue("b", AWAY, [2])], chains=[HOME]) == [1]
+def test_a_venue_whose_logs_name_nobody_has_no_index() -> None:
+    assert indexed_venues(configured({"protocol": "wallet"})) == ()
 
 
 async def test_every_account_gets_a_portfolio_with_the_silos_of_all_venues() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 import node.round.round
@@ -18,9 +18,9 @@ from attest.reports.leaves import positions_commitment
 from contracts.calls import decode_revert, encode_call
 from devnet.local_chain import Devnet
 from devnet.prices import crash
+from node.index.choosing import Chosen, choose
 from node.local.network import VENUES
 from node.round.node import Node
-from node.round.reading import discover_accounts
 from node.round.round import RoundResult
 from riskschema.assessment import Assessment
 from riskschema.codec import decode_json
@@ -136,14 +136,14 @@ async def test_the_same_block_and_market_give_the_same_bytes_in_whatever_order_a
 async def computed_reports(local: LocalNode, *, rounds: int, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Run the same round several times on the same chain, each with an empty database."""
     computed: list[Any] = []
-    found = discover_accounts
 
-    async def shuffled(*arguments: Any, **options: Any) -> Sequence[Address]:
-        accounts = list(await found(*arguments, **options))
+    def shuffled(*arguments: Any, **options: Any) -> Chosen:
+        found = choose(*arguments, **options)
+        accounts = list(found.accounts)
         random.Random(len(computed)).shuffle(accounts)
-        return tuple(accounts)
+        return msgspec.structs.replace(found, accounts=tuple(accounts))
 
-    monkeypatch.setattr(node.round.round, "discover_accounts", shuffled)
+    monkeypatch.setattr(node.round.round, "choose", shuffled)
     begin = local.clock.time
     for _ in range(rounds):
         snapshot = local.devnet.anvil.snapshot()

@@ -1,0 +1,146 @@
+"""The index of a venue at the pinned block, as every node sees it there: brought up to it, and proved complete."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+import msgspec
+
+from node.index.backfill import Progress, catch_up, count_holders, extend, leave_branch
+from riskschema.errors import PlimsollError, TransientError
+from riskschema.holders import Book
+from riskschema.instruments import VenueId
+from riskschema.ports import ChainReader, PinnedReader, ProtocolAdapter
+from riskschema.units import Address
+from storage.holder_index import HolderIndex
+
+INLINE_BLOCKS = 20_000
+"""An index farther behind is caught up beside the rounds, which this node abstains from meanwhile."""
+INLINE_HOLDERS = 5_000
+"""As many holders are asked within a round; more beside the rounds."""
+
+Units = Mapping[str, Mapping[Address, int]]
+
+
+class VenueHolders(msgspec.Struct, frozen=True, kw_only=True):
+    """Who has something at a venue at the pinned block."""
+
+    venue: VenueId
+    books: tuple[Book, ...]
+    units: Units
+    """By book, without those who have nothing; of a book that refuses to be counted everybody, with nothing."""
+    place: Callable[[Address], tuple[int, int]]
+    """Block and index of the first log that names an account."""
+
+    @property
+    def unproved(self) -> tuple[str, ...]:
+        """Books of which nobody can prove that they are complete, by name."""
+        return tuple(book.name for book in self.books if book.total is None)
+
+
+class VenueIndex:
+    """The index of one venue and how it follows the chain.
+
+    Args:
+        adapter: Of the venue.
+        index: Its opened file.
+        start_block: Of the venue.
+    """
+
+    def __init__(self, adapter: ProtocolAdapter, index: HolderIndex, *, start_block: int) -> None:
+        self._adapter = adapter
+        self._index = index
+        self._start_block = start_block
+        self._behind: asyncio.Task[None] | None = None
+        self._progress = Progress(block=start_block, target=start_block, logs=0)
+
+    @property
+    def venue(self) -> VenueId:
+        """Whose index this is."""
+        return self._adapter.venue
+
+    async def holders(self, chain: ChainReader, reader: PinnedReader) -> VenueHolders:
+        """Bring the index to the pinned block; return who has something there.
+
+        Raises:
+            TransientError: (``index_behind``) it is too far behind and caught up meanwhile; (``holders_incomplete``)
+                somebody is missing: what was read since the last proof is read anew in the next round; or the endpoint
+                failed.
+        """
+        await self._meanwhile()
+        await leave_branch(self._index, chain)
+        pin, tip = reader.block, self._index.tip
+        first = self._start_block if tip is None else tip.number + 1
+        if pin.number - first >= INLINE_BLOCKS:
+            await self._catch_up(chain, reader)
+        if first <= pin.number:
+            await extend(self._adapter, self._index, reader, first)
+        later = self._index.touched_after(pin.number)
+        if not later:
+            if len(self._index.uncounted(INLINE_HOLDERS + 1)) > INLINE_HOLDERS:
+                await self._catch_up(chain, reader)
+            await count_holders(self._adapter, self._index, reader)
+        found = await self._at(reader)
+        self._prove(found, at_tip=not later)
+        return found
+
+    async def close(self) -> None:
+        """Stop what runs beside the rounds; what it finished stays."""
+        if self._behind is not None:
+            self._behind.cancel()
+            with suppress(asyncio.CancelledError, PlimsollError):
+                await self._behind
+
+    async def _meanwhile(self) -> None:
+        """Abstain while the index is caught up; tell once why that failed, the next round begins it again."""
+        if self._behind is None:
+            return
+        if not self._behind.done():
+            raise TransientError(f"{self.venue}: the index is {self._progress}", code="index_behind")
+        ended, self._behind = self._behind, None
+        await ended
+
+    async def _catch_up(self, chain: ChainReader, reader: PinnedReader) -> None:
+        def watch(progress: Progress) -> None:
+            self._progress = progress
+
+        self._behind = asyncio.create_task(
+            catch_up(self._adapter, self._index, chain, reader, start_block=self._start_block, watch=watch)
+        )
+        await self._meanwhile()
+
+    async def _at(self, reader: PinnedReader) -> VenueHolders:
+        """Return the holders at the pin; where the index is beyond it, who was touched since is asked at the pin."""
+        known = self._index.known(at=reader.block.number)
+        books = await self._adapter.books(reader, known)
+        later = self._index.touched_after(reader.block.number)
+        again = tuple(dict.fromkeys((*later, *self._index.uncounted(INLINE_HOLDERS)))) if later else ()
+        told = await self._adapter.holdings(reader, known, again)
+        units = {book.name: dict(self._index.units.get(book.name, {})) for book in books}
+        for holder, held in zip(again, told, strict=True):
+            units.get(holder.book, {}).pop(holder.account, None)
+            if held:
+                units[holder.book][holder.account] = held
+        for book in books:
+            if book.refusal:  # unknown, for all nodes alike: what was told before is no fact of this block
+                units[book.name] = dict.fromkeys(self._index.accounts(book.name, up_to=reader.block.number), 0)
+        return VenueHolders(venue=self.venue, books=books, units=units, place=self._index.place)
+
+    def _prove(self, found: VenueHolders, *, at_tip: bool) -> None:
+        """Compare the sum of every book with its contract's total."""
+        for book in found.books:
+            held = sum(found.units[book.name].values())
+            if book.total is None or book.total == held:
+                continue
+            proved = self._index.proved
+            if at_tip and proved is not None:
+                self._index.roll_back(proved)
+            raise TransientError(
+                f"{self.venue}: the holders in {book.name} have {held} together, its contract says {book.total}: "
+                + ("logs are missing" if held < book.total else "the index holds what is not so"),
+                code="holders_incomplete",
+            )
+        if at_tip:
+            self._index.prove()

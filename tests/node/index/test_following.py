@@ -1,0 +1,241 @@
+"""The index at the pinned block: one request a round, the same whatever happened before, complete or no answer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import node.index.backfill
+import node.index.following
+from node.index.following import VenueHolders, VenueIndex
+from riskschema.errors import TransientError
+from riskschema.holders import Log
+from riskschema.units import ZERO_ADDRESS, Address
+from storage.holder_index import HolderIndex, open_holder_index
+from tests.builders.token_chain import START, PinnedToken, TokenChain, TokenVenue, account
+from tests.patience import eventually
+
+
+@contextmanager
+def index_file(path: Path) -> Iterator[HolderIndex]:
+    with open_holder_index(path / "index.sqlite", venue="token:7:main", start_block=START) as index:
+        yield index
+
+
+@asynccontextmanager
+async def following(path: Path, venue: TokenVenue | None = None) -> AsyncIterator[VenueIndex]:
+    with index_file(path) as index:
+        opened = VenueIndex(venue or TokenVenue(), index, start_block=START)
+        try:
+            yield opened
+        finally:
+            await opened.close()
+
+
+async def found(index: VenueIndex, chain: TokenChain, reader: PinnedToken | None = None) -> dict[Address, int]:
+    return units(await index.holders(chain, reader or await chain.at()))
+
+
+def units(holders: VenueHolders) -> dict[Address, int]:
+    return dict(holders.units["units"])
+
+
+def truth(reader: PinnedToken) -> dict[Address, int]:
+    return {each: held for each, held in reader.pinned.balances.items() if held}
+
+
+async def test_who_holds_something_is_found_with_one_request_of_logs_a_round(tmp_path: Path) -> None:
+    chain = TokenChain()
+    async with following(tmp_path) as index:
+        for round_number in range(5):
+            chain.give(1, 2, round_number)
+            chain.transfer((account(1), account(50 + round_number), 10))
+            before = chain.requests, chain.asked
+            assert await found(index, chain) == truth(await chain.at())
+            assert chain.requests - before[0] == 1
+            assert chain.asked - before[1] <= 5  # those touched, and the zero address
+        before = chain.requests, chain.asked
+        await found(index, chain)
+        assert (chain.requests, chain.asked) == before
+
+
+async def test_who_gave_everything_away_is_gone_and_the_zero_address_counts_where_it_has_something(
+    tmp_path: Path,
+) -> None:
+    chain = TokenChain()
+    chain.give(1, 2)
+    chain.transfer((account(1), account(2), 100))
+    async with following(tmp_path) as index:
+        assert await found(index, chain) == {account(2): 200}
+
+
+async def test_a_reorganisation_takes_back_what_is_on_no_chain_any_more(tmp_path: Path) -> None:
+    chain = TokenChain()
+    async with following(tmp_path) as index:
+        for number in range(1, 60):
+            chain.give(number)
+            if number % 3 == 0:
+                await found(index, chain)
+        await found(index, chain)
+        chain.reorganise(30, "other")
+        for number in range(100, 140):
+            chain.give(number, amount=7)
+        assert await found(index, chain) == truth(await chain.at())
+        assert account(59) not in await found(index, chain)
+
+
+async def test_another_chain_of_the_same_name_begins_anew(tmp_path: Path) -> None:
+    chain, other = TokenChain(), TokenChain(branch="other")
+    chain.give(1, 2, 3)
+    other.mine(40)
+    other.give(9)
+    async with following(tmp_path) as index:
+        await found(index, chain)
+        assert await found(index, other) == {account(9): 100}
+
+
+async def test_the_holders_are_a_function_of_the_pin_whatever_the_index_saw_before(tmp_path: Path) -> None:
+    chain, choose = TokenChain(), random.Random(5)
+    for _ in range(80):
+        held = [each for each, amount in chain.blocks[-1].balances.items() if amount > 10]
+        if held and choose.random() < 0.6:
+            chain.transfer((choose.choice(held), account(choose.randrange(1, 30)), choose.randrange(1, 11)))
+        else:
+            chain.give(choose.randrange(1, 30))
+    async with following(tmp_path / "wandering") as index:
+        for number in [*choose.choices(range(START, len(chain.blocks)), k=40), len(chain.blocks) - 1, START]:
+            reader = await chain.at(number)
+            seen = await index.holders(chain, reader)
+            assert units(seen) == truth(reader)
+            async with following(tmp_path / f"fresh-{number}-{choose.random()}") as fresh:
+                again = await fresh.holders(chain, reader)
+                assert units(again) == units(seen)
+                assert all(again.place(each) == seen.place(each) for each in units(seen))
+
+
+async def test_an_endpoint_that_answers_no_logs_makes_the_node_abstain_and_a_good_one_goes_on(tmp_path: Path) -> None:
+    chain = TokenChain()
+    chain.give(1, 2, 3)
+    async with following(tmp_path) as index:
+        await found(index, chain)
+        chain.silent = True
+        chain.give(4)
+        for _ in range(2):
+            with pytest.raises(TransientError, match="logs are missing") as refused:
+                await found(index, chain)
+            assert refused.value.code == "holders_incomplete"
+        chain.silent = False
+        assert await found(index, chain) == truth(await chain.at())
+
+
+async def test_an_endpoint_that_never_answers_logs_never_gives_an_empty_set(tmp_path: Path) -> None:
+    chain = TokenChain(silent=True)
+    chain.give(*range(1, 30))
+    async with following(tmp_path) as index:
+        with pytest.raises(TransientError, match="units have 0 together, its contract says 2900"):
+            await found(index, chain)
+
+
+async def test_logs_that_an_endpoint_keeps_back_are_missed_at_the_next_change_and_read_anew(tmp_path: Path) -> None:
+    chain = TokenChain()
+    chain.give(1)
+    async with following(tmp_path) as index:
+        await found(index, chain)
+        chain.lost = len(chain.blocks)
+        chain.transfer((account(1), account(2), 40))
+        chain.give(3)
+        with pytest.raises(TransientError, match="logs are missing"):
+            await found(index, chain)
+        chain.lost = 0
+        assert await found(index, chain) == {account(1): 60, account(2): 40, account(3): 100}
+
+
+async def test_where_the_contract_tells_no_total_completeness_is_unproved(tmp_path: Path) -> None:
+    chain = TokenChain()
+    chain.give(1)
+    async with following(tmp_path, TokenVenue(proved=False)) as index:
+        holders = await index.holders(chain, await chain.at())
+    assert (units(holders), holders.unproved) == ({account(1): 100}, ("units",))
+
+
+async def test_of_a_contract_that_refuses_everybody_is_named_and_nobodys_units_are_kept(tmp_path: Path) -> None:
+    chain, venue = TokenChain(), TokenVenue()
+    chain.give(1, 2)
+    for seen_before in (True, False):
+        venue.refusing = not seen_before
+        async with following(tmp_path / str(seen_before), venue) as index:
+            if seen_before:
+                await found(index, chain)
+                venue.refusing = True
+            holders = await index.holders(chain, await chain.at())
+            assert (units(holders), holders.unproved) == (
+                dict.fromkeys((ZERO_ADDRESS, account(1), account(2)), 0),
+                ("units",),
+            )
+            venue.refusing = False
+            assert await found(index, chain) == {account(1): 100, account(2): 100}
+
+
+async def test_a_node_far_behind_abstains_while_its_index_is_caught_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node.index.following, "INLINE_BLOCKS", 50)
+    monkeypatch.setattr(node.index.backfill, "FIRST_SPAN", 8)
+    monkeypatch.setattr(node.index.backfill, "FEW_LOGS", 0)
+    chain = TokenChain()
+    for number in range(1, 200):
+        chain.give(number)
+    async with following(tmp_path) as index:
+        reader = await chain.at()
+        with pytest.raises(TransientError, match="the index is at block") as behind:
+            await index.holders(chain, reader)
+        assert behind.value.code == "index_behind"
+
+        async def caught_up() -> VenueHolders | None:
+            try:
+                return await index.holders(chain, reader)
+            except TransientError:
+                return None
+
+        holders = await eventually(caught_up)
+        assert holders is not None
+        assert units(holders) == truth(reader)
+
+
+async def test_a_failure_while_catching_up_is_told_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node.index.following, "INLINE_BLOCKS", 5)
+    chain = TokenChain()
+    chain.mine(20)
+    chain.give(1)
+    reader = await chain.at()
+
+    class Gone(PinnedToken):
+        async def logs(self, **_query: Any) -> tuple[Log, ...]:
+            raise TransientError("gone", code="endpoint_unreachable")
+
+    gone = Gone(chain, reader.pinned)
+    async with following(tmp_path) as index:
+        told = set()
+
+        async def both_were_told() -> bool:
+            with pytest.raises(TransientError) as refused:
+                await index.holders(chain, gone)
+            told.add(refused.value.code)
+            return told == {"index_behind", "endpoint_unreachable"}
+
+        assert await eventually(both_were_told)
+
+        async def recovered() -> dict[Address, int] | None:
+            try:
+                return await found(index, chain, reader)
+            except TransientError:
+                return None
+
+        assert await eventually(recovered) == {account(1): 100}
