@@ -7,11 +7,12 @@ was never there. A reorganisation takes back everything above the last checkpoin
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -67,16 +68,49 @@ class IndexSize(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
 
 
+class IndexFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What an index says about itself."""
+
+    venue: str
+    block: int | None
+    """Its last checkpoint."""
+    proved: int | None
+    """The last block up to which it was found complete."""
+    size: IndexSize
+
+
 @contextmanager
 def open_holder_index(path: Path, *, venue: str, start_block: int) -> Iterator[HolderIndex]:
     """Open the index of a venue, made if missing.
 
     Raises:
-        FatalError: it cannot be opened, is no index, or is another venue's.
+        FatalError: it cannot be opened, is no index, is another venue's, or another process has it.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise FatalError(f"index {path}: {error}", code="index_unusable") from error
+    try:
+        with _locked(lock, path):
+            yield from _open(path, venue, start_block)
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _locked(lock: int, path: Path) -> Iterator[None]:
+    """Keep others from writing an index whose units are in this process's memory."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise FatalError(f"index {path}: another process writes it: stop that first", code="index_unusable") from error
+    yield
+
+
+def _open(path: Path, venue: str, start_block: int) -> Iterator[HolderIndex]:
+    try:
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
         raise FatalError(f"index {path}: {error}", code="index_unusable") from error
@@ -90,6 +124,35 @@ def open_holder_index(path: Path, *, venue: str, start_block: int) -> Iterator[H
         ) from error
     finally:
         connection.close()
+
+
+def read_index_facts(path: Path) -> IndexFacts:
+    """Read what an index says about itself, though a process may be writing it; it counts all rows.
+
+    Raises:
+        FatalError: it is no index.
+    """
+    try:
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+        ) as connection:
+            facts = dict(connection.execute("SELECT name, value FROM facts"))
+            tables = ("logs", "accounts", "holdings", "holdings WHERE units IS NULL")
+            counts = [
+                connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - names of ours
+                for table in tables
+            ]
+            (block,) = connection.execute("SELECT max(number) FROM checkpoints").fetchone()
+    except (sqlite3.Error, OSError) as error:
+        raise FatalError(f"index {path}: {error}", code="index_unusable") from error
+    logs, accounts, holders, uncounted = counts
+    proved = facts.get("proved")
+    return IndexFacts(
+        venue=facts.get("venue", ""),
+        block=block,
+        proved=None if proved is None else int(proved),
+        size=IndexSize(logs=logs, accounts=accounts, holders=holders, uncounted=uncounted, bytes=path.stat().st_size),
+    )
 
 
 class HolderIndex:
@@ -255,16 +318,17 @@ class HolderIndex:
         """Return block and index of the first log that names an account."""
         return divmod(self._places.get(account) or self._place_of(account), PLACES)
 
-    def size(self) -> IndexSize:
-        """Return what the index holds; it reads all of it."""
-        count = {
-            name: self._connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]  # noqa: S608 - names of ours
-            for name in ("logs", "accounts", "holdings", "holdings WHERE units IS NULL")
-        }
-        logs, accounts, holders, uncounted = count.values()
-        return IndexSize(
-            logs=logs, accounts=accounts, holders=holders, uncounted=uncounted, bytes=self.path.stat().st_size
-        )
+    def forget_units(self) -> None:
+        """Count everybody anew."""
+        with self._writing():
+            self._connection.execute("UPDATE holdings SET units = NULL")
+            self._connection.execute("DELETE FROM facts WHERE name = 'proved'")
+        self._load()
+
+    @staticmethod
+    def block_of(place: int) -> int:
+        """Return the block of a place in `digests`."""
+        return place // PLACES
 
     def digests(self, first: int, last: int) -> dict[int, bytes]:
         """Return what the logs of blocks `first` to `last` say, by place: for comparison with the chain."""

@@ -10,6 +10,7 @@ import click
 from node.cli.assessing import assess, verify
 from node.cli.endings import INTERRUPTED, status_of
 from node.cli.founding import deploy
+from node.cli.index import index
 from node.cli.keys import keys
 from node.cli.measuring import backtest, parameters
 from node.cli.options import example
@@ -54,7 +55,8 @@ def plimsoll() -> None:
     """
 
 
-for _command in (run, serve, positions, assess, verify, keys, record, history, backtest, parameters, deploy, devnet):
+_COMMANDS = (run, serve, positions, assess, verify, keys, record, index, history, backtest, parameters, deploy, devnet)
+for _command in _COMMANDS:
     plimsoll.add_command(_command)
 
 

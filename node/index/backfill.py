@@ -81,6 +81,26 @@ async def _is_canonical(chain: ChainReader, checkpoint: Checkpoint) -> bool:
         raise
 
 
+async def require_history(chain: ChainReader, index: HolderIndex, start_block: int) -> None:
+    """Ask for the first block that the index still needs: an endpoint that has pruned it cannot fill the index.
+
+    Raises:
+        TransientError: (``history_pruned``) the endpoint does not keep it; or it failed.
+    """
+    tip = index.tip
+    first = start_block if tip is None else tip.number
+    try:
+        await chain.block(first)
+    except TransientError as error:
+        if error.code not in {"block_unknown", "history_pruned"}:
+            raise
+        raise TransientError(
+            f"{index.path.name} needs the logs since block {first}, which the endpoint does not keep: name one that "
+            "does for the backfill, or import another operator's index",
+            code="history_pruned",
+        ) from error
+
+
 async def extend(adapter: ProtocolAdapter, index: HolderIndex, reader: PinnedReader, first: int) -> None:
     """Add the logs from `first` up to the pinned block: one request, unless they name further contracts.
 
@@ -125,6 +145,7 @@ async def catch_up(
     Raises:
         TransientError: an endpoint or the disk failed; finished ranges stay.
     """
+    await require_history(chain, index, start_block)
     target = reader.block.number
     tip = index.tip
     first = start_block if tip is None else tip.number + 1

@@ -28,11 +28,6 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
     unproved: Mapping[VenueId, tuple[str, ...]] = {}
     """Books of which nobody can prove that they are complete."""
 
-    @property
-    def left_out(self) -> int:
-        """How many have something at a venue and are not assessed."""
-        return self.small + self.beyond_caps
-
 
 class Size(msgspec.Struct, order=True):
     """How much somebody has at the venues, for an order in which the first counts most."""

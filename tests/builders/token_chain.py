@@ -16,6 +16,7 @@ from riskschema.instruments import VenueId
 from riskschema.portfolio import BlockReference, VenueReading
 from riskschema.ports import Call, CallResult, PinnedReader
 from riskschema.units import WAD, ZERO_ADDRESS, Address, Hash32
+from tests.adapters.confirmed import Confirmed
 
 CHAIN_ID = 7
 TOKEN = Address("0x" + "70" * 20)
@@ -119,7 +120,7 @@ class TokenChain:
         return PinnedToken(self, self.blocks[-1 if number is None else number])
 
 
-class PinnedToken:
+class PinnedToken(Confirmed):
     """A `PinnedReader` of the token's chain."""
 
     def __init__(self, chain: TokenChain, pinned: Block) -> None:

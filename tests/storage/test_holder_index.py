@@ -17,7 +17,14 @@ import pytest
 from riskschema.errors import FatalError
 from riskschema.holders import Holder, Touch
 from riskschema.units import Address, Hash32
-from storage.holder_index import CHECKPOINT_BLOCKS, KEPT_CHECKPOINTS, Checkpoint, HolderIndex, open_holder_index
+from storage.holder_index import (
+    CHECKPOINT_BLOCKS,
+    KEPT_CHECKPOINTS,
+    Checkpoint,
+    HolderIndex,
+    open_holder_index,
+    read_index_facts,
+)
 from tests.builders.token_chain import account
 
 VENUE = "token:7:main"
@@ -66,7 +73,9 @@ def test_what_was_put_in_is_there_after_opening_it_again(tmp_path: Path) -> None
         assert index.units == {"units": {account(1): 100, account(2): 200, account(3): 300}}
         assert [index.place(account(each)) for each in (1, 2, 3)] == [(5, 0), (6, 3), (15, 1)]
         assert (index.known(at=19), index.known(at=9)) == ({"token": TOKEN}, {})
-        size = index.size()
+        facts = read_index_facts(tmp_path / "index.sqlite")
+        assert (facts.venue, facts.block, facts.proved) == (VENUE, 20, None)
+        size = facts.size
         assert (size.logs, size.accounts, size.holders, size.uncounted) == (4, 3, 3, 0)
 
 
@@ -149,6 +158,22 @@ def test_the_index_of_another_venue_is_refused(tmp_path: Path, venue: str, start
         pass
 
 
+def test_only_one_process_writes_an_index_and_another_may_look(tmp_path: Path) -> None:
+    with opened(tmp_path) as index:
+        fill(index)
+        with pytest.raises(FatalError, match="another process writes it"), opened(tmp_path):
+            pass
+        assert read_index_facts(tmp_path / "index.sqlite").size.holders == 3
+
+
+def test_everybody_is_counted_anew_in_an_index_of_somebody_else(tmp_path: Path) -> None:
+    with opened(tmp_path) as index:
+        fill(index)
+        index.prove()
+        index.forget_units()
+        assert (index.proved, len(index.uncounted(9)), dict(index.units["units"])) == (None, 3, {})
+
+
 def test_a_file_that_is_no_index_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "index.sqlite").write_bytes(b"no database" * 1_000)
     with pytest.raises(FatalError, match="plimsoll index backfill makes it anew"), opened(tmp_path):
@@ -192,4 +217,6 @@ def test_a_process_that_is_killed_anywhere_leaves_whole_ranges(tmp_path: Path) -
             assert index.tip is not None
             expected = {number * 2**24 + who for number in range(1, index.tip.number + 1) for who in range(number % 50)}
             assert index.digests(0, 10**9).keys() == expected
-            assert index.size().holders == max(number % 50 for number in range(1, index.tip.number + 1))
+            assert read_index_facts(tmp_path / "index.sqlite").size.holders == max(
+                number % 50 for number in range(1, index.tip.number + 1)
+            )

@@ -60,7 +60,7 @@ def test_below_the_smallest_size_nobody_is_assessed_unless_asked_for() -> None:
     dust = {account(number): 9 for number in range(1, 5)}
     result = chosen(venue(owed=dust | dict.fromkeys(HONEST, 10)), smallest=10, requested=(account(2), account(77)))
     assert result.accounts == (account(2), account(77), *sorted(HONEST))
-    assert (result.small, result.beyond_caps, result.left_out) == (3, 0, 3)
+    assert (result.small, result.beyond_caps) == (3, 0)
 
 
 def test_what_is_small_at_every_venue_counts_together() -> None:
