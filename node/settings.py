@@ -71,6 +71,8 @@ class Chain(Table, frozen=True, kw_only=True):
     """In place of them: those to ask, own ones first."""
     agreement: Annotated[int, Meta(ge=1, le=64)] | None = None
     """How many endpoints must say the same; None: more than half of three or more, one of fewer."""
+    multicall: bool = True
+    """Ask through Multicall3 where it is deployed."""
     genesis_hash: Hash32 | None = None
     """Checked at start; needed for a committee, optional for reading."""
     finality: Literal["latest", "safe", "finalized"] = "finalized"

@@ -11,6 +11,7 @@ import aiohttp
 from adapters.chains.answers import RpcAnswer, as_revert, failure, to_block, to_bytes, to_quantity
 from adapters.chains.endpoint import Endpoint, EndpointOptions, EndpointReport
 from adapters.chains.logs import LogFilter, read_logs
+from adapters.chains.multicall import MULTICALL3, Aggregation, aggregated, separated
 from adapters.chains.pool import EndpointPool
 from adapters.chains.provider import origin
 from riskschema.errors import TransientError
@@ -32,6 +33,7 @@ async def open_chain(
     genesis_hash: Hash32 | None = None,
     finality: Finality = "finalized",
     confirmations: int = 0,
+    multicall: bool = True,
     timeout_seconds: float = 10.0,
     attempts: int = 4,
     max_answer_bytes: int = 32 * 1024 * 1024,
@@ -46,6 +48,7 @@ async def open_chain(
         genesis_hash: The hash its block 0 must have; None leaves it unchecked (read it from the result).
         finality: The block tag that `Chain.head` follows.
         confirmations: Further blocks to stay behind that tag.
+        multicall: Ask through Multicall3 where it is deployed.
         timeout_seconds: For one batch, connecting included.
         attempts: Times that all endpoints are tried; only transport failures and rate limits are tried again.
         max_answer_bytes: Largest answer accepted.
@@ -82,6 +85,7 @@ async def open_chain(
             finality=finality,
             confirmations=confirmations,
             log_range=max(each.log_range for each in options),
+            multicall=multicall,
         )
 
 
@@ -105,12 +109,16 @@ class Chain:
         finality: Finality,
         confirmations: int,
         log_range: int,
+        multicall: bool,
     ) -> None:
         self._transport = transport
         self._chain_id = chain_id
         self._finality = finality
         self._confirmations = confirmations
         self._log_range = log_range
+        self._multicall = multicall
+        self._looked_for_multicall = False
+        self._aggregation: Aggregation | None = None
         self.genesis_hash = genesis_hash
 
     @property
@@ -159,7 +167,12 @@ class Chain:
             )
         pinned = PinnedChain(self._transport, block, log_range=self._log_range)
         await pinned.check_canonical()
-        return pinned
+        if not self._multicall:
+            return pinned
+        if not self._looked_for_multicall:
+            self._aggregation = Aggregation() if (await pinned.has_code([MULTICALL3]))[0] else None
+            self._looked_for_multicall = True
+        return PinnedChain(self._transport, block, log_range=self._log_range, aggregation=self._aggregation)
 
     async def _block(self, method: str, parameter: str) -> BlockReference:
         where = f"{self._transport.where} {method} {parameter}"
@@ -169,8 +182,11 @@ class Chain:
 class PinnedChain:
     """The `PinnedReader` of one block hash."""
 
-    def __init__(self, transport: EndpointPool, block: BlockReference, *, log_range: int) -> None:
+    def __init__(
+        self, transport: EndpointPool, block: BlockReference, *, log_range: int, aggregation: Aggregation | None = None
+    ) -> None:
         self._transport = transport
+        self._aggregation = aggregation
         self._block = block
         self._log_range = log_range
         # EIP-1898: the endpoint refuses when the hash is no longer on its canonical chain
@@ -196,7 +212,9 @@ class PinnedChain:
         if self._transport.agreement > 1:
             return self
         transport = self._transport.confirming()
-        return None if transport is None else PinnedChain(transport, self._block, log_range=self._log_range)
+        if transport is None:
+            return None
+        return PinnedChain(transport, self._block, log_range=self._log_range, aggregation=self._aggregation)
 
     async def has_code(self, addresses: Sequence[Address]) -> tuple[bool, ...]:
         """Tell at which addresses there is a contract."""
@@ -210,6 +228,32 @@ class PinnedChain:
         Raises:
             TransientError: the endpoint failed after retries, answered nonsense, or no longer knows the block.
         """
+        if self._aggregation is None:
+            return await self._separately(calls)
+        groups, alone = self._aggregation.groups(calls)
+        results: dict[int, CallResult] = {}
+        while groups:
+            answers = await self._separately([aggregated([calls[at] for at in group]) for group in groups])
+            again: list[list[int]] = []
+            for group, answer in zip(groups, answers, strict=True):
+                returned = self._returned(answer, len(group))
+                results.update(
+                    (at, CallSuccess(data)) for at, data in zip(group, returned, strict=True) if data is not None
+                )
+                parts = self._aggregation.left(calls[group[0]], returned)
+                again += [[group[at] for at in part] for part in parts if len(part) > 1]
+                alone += [group[part[0]] for part in parts if len(part) == 1]
+            groups = again
+        results.update(zip(alone, await self._separately([calls[at] for at in alone]), strict=True))
+        return tuple(results[at] for at in range(len(calls)))
+
+    def _returned(self, answer: CallResult, count: int) -> list[bytes | None]:
+        """Return what the calls of a group returned; nothing where it failed as a whole."""
+        if not isinstance(answer, CallSuccess):
+            return [None] * count
+        return separated(answer.data, count, f"{self._transport.where} aggregate3")
+
+    async def _separately(self, calls: Sequence[Call]) -> tuple[CallResult, ...]:
         answers = await self._transport.many([("eth_call", self._parameters(call)) for call in calls])
         where = f"{self._transport.where} eth_call"
         return tuple(_call_result(answer, where) for answer in answers)

@@ -123,6 +123,7 @@ async def open_chains(stack: AsyncExitStack, chains: Sequence[Chain], directory:
                 endpoints=[endpoint_options(endpoint, directory) for endpoint in endpoints_of(chain)],
                 chain_id=chain.chain_id,
                 agreement=chain.agreement,
+                multicall=chain.multicall,
                 genesis_hash=chain.genesis_hash,
                 finality=chain.finality,
                 confirmations=chain.confirmations,

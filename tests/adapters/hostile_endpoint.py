@@ -93,6 +93,8 @@ def small_chain(head: int = 100) -> Ask:
                 return block(number) if number <= head else None
             case "eth_getBlockByHash":
                 return block(int(parameters[0][-16:], 16))
+            case "eth_getCode":
+                return "0x"
             case "eth_getBalance":
                 return "0x5"
             case "eth_getLogs":

@@ -257,7 +257,7 @@ class Endpoint:
 
     def __init__(self) -> None:
         self.canonical: list[dict[str, str]] = [PINNED]
-        self.results: dict[str, Any] = {}
+        self.results: dict[str, Any] = {"eth_getCode": "0x"}
         self.batches: list[list[str]] = []
         self.refuse_above = 10**6
         """Batches of more requests get one error instead of answers."""

@@ -71,7 +71,7 @@ def written_default(field: msgspec.structs.FieldInfo) -> str:
     if isinstance(value, str):
         text = re.sub(r"0+$", "", value) if "." in value and value[0].isdigit() else value
         return f'`"{text}"`'
-    return f"`{value}`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def test_every_setting_is_explained_with_its_default() -> None:
