@@ -32,8 +32,10 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     """Shape (silos, blocks)."""
     base: Floats
     """Per silo: the base requirement, without add-ons."""
+    following: Floats
+    """Per silo: what the base would be without stress and floors, so that all of it follows the forecast."""
     unified: Floats
-    """Per portfolio, likewise."""
+    """Per portfolio: the unified base requirement."""
     probability: Floats
     """Per portfolio: of a liquidation within 24 hours, before the published floor."""
     static: Floats
@@ -45,6 +47,7 @@ def forecast(portfolios: Sequence[Portfolio], market: MarketState, parameters: P
     batch = assess(portfolios, market, parameters)
     table, arrays = batch.positions, batch.arrays
     margins = measure(table, arrays, parameters).margins
+    following = measure(table, _without_stress(arrays), _without_floors(parameters)).margins.silo_base
     silos = _ints(table.account_silos)
     unit = np.ldexp(1.0, _ints(table.account_coarseness) - 29)
     by_silo = _silo_losses(table, arrays)
@@ -52,9 +55,27 @@ def forecast(portfolios: Sequence[Portfolio], market: MarketState, parameters: P
         losses=np.add.reduceat(by_silo, silos[:-1], axis=0),
         silo_losses=by_silo,
         base=margins.silo_base.astype(np.float64) * np.repeat(unit, np.diff(silos)),
+        following=following.astype(np.float64) * np.repeat(unit, np.diff(silos)),
         unified=margins.unified.astype(np.float64) * unit,
         probability=np.array([probability_of_score(found.score) for found in batch.assessments]),
         static=np.array([int(found.static_margin) / 1e8 for found in batch.assessments]),
+    )
+
+
+def _without_stress(arrays: RiskArrays) -> RiskArrays:
+    """Return arrays in whose stress columns nothing moves."""
+    mantissas = _ints(arrays.market.mantissas).reshape(arrays.market.mantissas.shape).astype("<i4")
+    begin = 1 + len(arrays.grid)
+    mantissas[:, begin : begin + len(arrays.stress)] = mantissas[:, :1]
+    column = Column(dtype="int32", shape=mantissas.shape, data=mantissas.tobytes())
+    return msgspec.structs.replace(arrays, market=msgspec.structs.replace(arrays.market, mantissas=column))
+
+
+def _without_floors(parameters: Parameters) -> Parameters:
+    return msgspec.structs.replace(
+        parameters,
+        shortfall=msgspec.structs.replace(parameters.shortfall, long_run_floor=0.0),
+        delta_floor=msgspec.structs.replace(parameters.delta_floor, net=0.0, hedged=0.0),
     )
 
 

@@ -172,7 +172,7 @@ def fit_realised(series: Sequence[Floats], base: Recursions) -> Realised:
         none._replace(month=1.0),
     ]
     parts = [
-        _sampled(np.stack([_column(returns, model, 4) for model in alone], axis=1), returns, SETTLED)
+        sampled(np.stack([_column(returns, model, 4) for model in alone], axis=1), returns, SETTLED)
         for returns in series
         if returns.size > SETTLED + 2 * DAY
     ]
@@ -218,10 +218,10 @@ def _with(base: Recursions, garch: Garch, realised: Realised) -> Recursions:
 def _variances(returns: Floats, model: Recursions, begin: int) -> tuple[Floats, Floats]:
     result = np.empty((returns.size + 1, len(COMPONENTS)))
     components(returns, model, result)
-    return _sampled(result, returns, max(begin, SETTLED))
+    return sampled(result, returns, max(begin, SETTLED))
 
 
-def _sampled(expected: Floats, returns: Floats, begin: int) -> tuple[Floats, Floats]:
+def sampled(expected: Floats, returns: Floats, begin: int) -> tuple[Floats, Floats]:
     """Return forecasts at every sixth hour, and the mean square of the 24 hours after each."""
     sums = np.concatenate([np.zeros(1), np.cumsum(returns**2)])
     hours = np.arange(begin, returns.size - DAY, STEP_HOURS)

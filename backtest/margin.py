@@ -159,25 +159,40 @@ def _procyclicality(models: _Models, bars: list[Bar]) -> Table:
 
 
 def _followed(walk: Walk, bars: list[Bar]) -> Table:
-    """By how many per cent the base of a silo moves when its forecast shortfall moves by one: slopes of logarithms."""
-    kinds = [walk.accounts[place].kind for place in walk.silo_account]
-    whole = np.isfinite(walk.silo_base).all(axis=0)
-    rows, slopes = [], []
-    for kind in dict.fromkeys(kind for kind in kinds if kind != "token"):
-        chosen = np.flatnonzero(whole & np.array([each == kind for each in kinds]))
-        if not chosen.size or len(walk.days) < 3:
-            continue
-        base, shortfall = np.log(walk.silo_base[:, chosen]), np.log(walk.silo_shortfall[:, chosen])
-        apart = shortfall - shortfall.mean(axis=0)
-        found = (apart * base).sum(axis=0) / np.maximum((apart**2).sum(axis=0), 1e-12)
-        slopes.append(found)
-        rows.append((kind, int(chosen.size), float(found.mean()), float(1.0 - found.mean())))
-    fixed = float(1.0 - np.concatenate(slopes).mean()) if slopes else float("nan")
+    """What of the mean base would be gone without stress and floors, and how its changes go with the forecast's."""
+    kinds = np.array([walk.accounts[place].kind for place in walk.silo_account])
+    borrowers = (kinds != "token") & np.isfinite(walk.silo_base).any(axis=0)
+    rows = []
+    for kind in ("all", *dict.fromkeys(kinds[borrowers].tolist())):
+        chosen = borrowers & ((kinds == kind) | (kind == "all"))
+        base, following = walk.silo_base[:, chosen], walk.silo_following[:, chosen]
+        fixed = float(1.0 - np.nanmean(following) / np.nanmean(base))
+        rows.append(
+            (kind, int(chosen.sum()), float(np.nanmean(base)), fixed, _slope(base, walk.silo_shortfall[:, chosen]))
+        )
     bars.append(
-        Bar(name="share of base that does not follow the forecast", measured=fixed, bar="< .35", holds=fixed < 0.35)
+        Bar(
+            name="share of base that does not follow the forecast",
+            measured=rows[0][3],
+            bar="below .35",
+            holds=rows[0][3] < 0.35,
+        )
     )
     return Table(
-        title="How much of a relative change of the forecast shortfall shows in the base requirement of a silo",
-        columns=("kind", "silos", "shows", "does not"),
+        title=(
+            "What of a silo's base does not follow the forecast (it would be gone without stress and floors), "
+            "and by how many per cent it moves when the forecast shortfall moves by one"
+        ),
+        columns=("kind", "silos", "mean base", "does not follow", "moves by"),
         rows=tuple(rows),
     )
+
+
+def _slope(base: Floats, shortfall: Floats) -> float | None:
+    """Return the mean over silos of the regression slope of log base on log shortfall."""
+    whole = np.isfinite(base).all(axis=0)
+    if base.shape[0] < 3 or not whole.any():
+        return None
+    logs, other = np.log(base[:, whole]), np.log(shortfall[:, whole])
+    apart = other - other.mean(axis=0)
+    return float(((apart * logs).sum(axis=0) / np.maximum((apart**2).sum(axis=0), 1e-12)).mean())

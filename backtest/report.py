@@ -55,19 +55,20 @@ def _cell(value: Cell) -> str:
     return str(value)
 
 
-def _lines(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[str]:
-    body = [" | ".join(_cell(value) for value in row) for row in rows]
-    return [f"| {line} |" for line in (" | ".join(columns), "|".join("---" for _ in columns), *body)]
+def table_lines(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    body = [f"| {' | '.join(_cell(value) for value in row)} |" for row in rows]
+    return [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}", *body]
 
 
 def markdown(report: Report) -> str:
     """Return a report as Markdown: the bars, then every table."""
     words = {True: "yes", False: "**no**", None: "too few days"}
     lines = [f"{report.days} days from {report.first_day} to {report.last_day}.", ""]
-    lines += _lines(
+    lines += table_lines(
         ("must hold", "measured", "bar", "holds"),
         [(bar.name, bar.measured, bar.bar, words[bar.holds]) for bar in report.bars],
     )
     for table in report.tables:
-        lines += ["", f"{table.title}:", "", *_lines(table.columns, table.rows)]
+        lines += ["", f"{table.title}:", "", *table_lines(table.columns, table.rows)]
     return "\n".join(lines) + "\n"

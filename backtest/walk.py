@@ -61,6 +61,8 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True):
     silo_value_at_risk: Floats
     silo_shortfall: Floats
     silo_base: Floats
+    silo_following: Floats
+    """What the base would be without stress and floors."""
     silo_account: NDArray[np.int64]
     """Per silo, the account it belongs to."""
     volatility: Floats
@@ -228,6 +230,7 @@ def _day(setting: _Setting, hour: int, touches: _Touches) -> dict[str, object]:
         "silo_value_at_risk": value_at_risk(found.silo_losses, LEVEL),
         "silo_shortfall": expected_shortfall(found.silo_losses, LEVEL),
         "silo_base": found.base,
+        "silo_following": found.following,
     }
     beyond = np.full((len(setting.accounts), TAIL), np.nan)
     beyond[chosen] = tail(found.losses, LEVEL, TAIL) / np.maximum(shortfall, 1e-9)[:, None]

@@ -14,7 +14,17 @@ from backtest.var import var_report
 from backtest.walk import Walk, walk
 from riskschema.errors import InvalidData
 
-FORECASTS = ("value_at_risk", "shortfall", "probability", "unified", "static", "historical", "filtered", "silo_base")
+FORECASTS = (
+    "value_at_risk",
+    "shortfall",
+    "probability",
+    "unified",
+    "static",
+    "historical",
+    "filtered",
+    "silo_base",
+    "silo_following",
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +86,12 @@ def test_one_scale_makes_the_pooled_share_of_breaches_the_wanted_one() -> None:
 def test_bins_are_half_decades_and_log_loss_is_that_of_the_chance_given() -> None:
     assert bin_of(np.array([0.0005, 0.001, 0.002, 0.5])).tolist() == [0, 0, 1, 6]
     assert log_loss(np.array([0.25, 0.25]), np.array([1.0, 0.0])) == pytest.approx([np.log(4), np.log(4 / 3)])
+
+
+def test_what_follows_the_forecast_is_part_of_the_base_and_no_less_than_its_share_of_the_shortfall(
+    walked: Walk, parameters: Parameters
+) -> None:
+    following, base = walked.silo_following, walked.silo_base
+    assert np.all(following <= base * (1 + 1e-9))
+    assert np.any(following < 0.999 * base)
+    assert np.min(following / walked.silo_shortfall) > parameters.shortfall.forecast_share - 0.01

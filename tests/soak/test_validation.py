@@ -16,6 +16,13 @@ from tests.soak.rows import Tally
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 UNTIL = 1_635_724_800
 """2021-11-01: the day before which the package's parameters were fitted."""
+MUST_HOLD = (
+    "quantile loss over plain historical simulation's",
+    "log loss less that of the climate, single factor",
+    "breaches of base per silo",
+    "breaches of unified per account",
+)
+"""Of all the bars those that a few dozen days can tell."""
 
 pytestmark = [
     pytest.mark.soak,
@@ -67,3 +74,27 @@ def test_the_package_has_the_coefficients_that_fitting_finds(tally: Tally) -> No
             expected = pytest.approx(msgspec.structs.astuple(stored), abs=1e-3)
             assert msgspec.structs.astuple(getattr(item, table)) == expected, (item.group, table)
         assert item.quasi_likelihood["mixture"] < item.quasi_likelihood["middle"]
+
+
+def test_what_holds_in_the_validation_holds_on_a_sample_of_its_days(tally: Tally, scale: float) -> None:
+    """The full tables are rebuilt by bench/validation.py; here one day in twelve, all three reports of one walk."""
+    pytest.importorskip("pyarrow")
+    from backtest.margin import margin_report  # noqa: PLC0415 - the data need pyarrow
+    from backtest.score import score_report  # noqa: PLC0415
+    from backtest.var import var_report  # noqa: PLC0415
+    from node.commands.measuring.backtest import day, walked  # noqa: PLC0415
+
+    parameters = load_parameters()
+    found = walked(
+        SHARED,
+        since=UNTIL,
+        until=day("2024-03-25", "--to"),
+        every=max(1, round(12 / scale)),
+        population_file=None,
+        parameters=parameters,
+    )
+    reports = [report(found, parameters) for report in (var_report, score_report, margin_report)]
+    bars = {bar.name: bar for report in reports for bar in report.bars}
+    tally.count(days=len(found.days), bars=len(bars), hold=sum(bar.holds is True for bar in bars.values()))
+    for name in MUST_HOLD:
+        assert bars[name].holds, bars[name]
