@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import compress
 
@@ -12,9 +13,10 @@ from aggregator.exact.units import FULL_WEIGHT, PER_MILLION, Coarseness, whole_p
 from aggregator.margin.add_ons import AddOn, factor_add_on
 from aggregator.margin.base_requirement import MEMBERS
 from aggregator.margin.equity import silo_equity
-from aggregator.margin.explanation import Part, explain, liquidation_prices, only_factor
+from aggregator.margin.explanation import Missing, Part, explain, liquidation_prices, only_factor, uncovered
 from aggregator.margin.unified import MarginResult, account_margins, silo_debts
 from aggregator.parameters import Parameters
+from aggregator.probability.interval import Chance
 from aggregator.probability.score import touch_probability, verdict
 from aggregator.probability.touch import TouchResult, account_touches
 from aggregator.probability.weights import Weights, joint_probability, silo_weights
@@ -29,11 +31,13 @@ from aggregator.valuation.positions import (
     read_accounts,
 )
 from riskschema.arrays import PositionTable, RiskArrays
-from riskschema.assessment import Assessment, LiquidationPrice, SiloAssessment
+from riskschema.assessment import Assessment, LiquidationPrice, ProbabilityInterval, SiloAssessment
 from riskschema.flags import Flag
 from riskschema.market import MarketState
 from riskschema.portfolio import Portfolio
-from riskschema.units import Probability, Usd, Wad
+from riskschema.units import WAD, Probability, Usd, Wad
+
+CERTAIN = Probability(PER_MILLION)
 
 
 class AssessmentBatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,23 +134,35 @@ def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessme
         parameters.probability,
     )
     floor = max((_unfollowed_floor(item, parameters) for item in account.silos), default=0)
-    result = verdict(chance, liquidatable=liquidatable, floor_ppm=floor, model=parameters.probability)
+    result = verdict(chance.probability, liquidatable=liquidatable, floor_ppm=floor, model=parameters.probability)
     exposed = [terms for terms, size in zip(context.arrays.factors, gross, strict=True) if size]
     healths = [item.silo.health for item in account.silos if item.silo.health is not None]
     decided, stressed = _parts(account, first, context)
     silos = tuple(_silo_assessment(first + place, item, coarse, context) for place, item in enumerate(account.silos))
+    equity, net_margin = Usd(sum(silo.equity for silo in silos)), Usd(usd_ceiling(net, coarse) + added)
+    member = MEMBERS[int(margins.member[index])]
     return Assessment(
         subject=account.portfolio.subject,
         score=result.score,
         grade=result.grade,
         liquidation_probability=Probability(result.probability_ppm),
+        probability_interval=_interval(chance, result.probability_ppm, liquidatable=liquidatable, followed=not floor),
         insolvency_probability=_share(int(touches.insolvencies[index]), context.arrays.blocks),
         expected_loss=usd_from_dollars(float(touches.loss[index]) / context.arrays.blocks),
-        equity=Usd(sum(silo.equity for silo in silos)),
+        equity=equity,
         initial_margin=initial,
+        base_margin=Usd(initial - added),
+        add_ons=Usd(added),
+        uncovered=uncovered(
+            [item.silo for item in account.silos if item.rule is not None],
+            missing=Missing(initial - equity, initial - added - equity, net_margin - equity),
+            member=member,
+        )
+        if result.probability_ppm <= parameters.probability.published_floor_ppm
+        else None,
         maintenance_margin=_maintenance(initial, parameters),
         siloed_margin=Usd(usd_ceiling(int(margins.siloed[index]), coarse) + added),
-        net_margin=Usd(usd_ceiling(net, coarse) + added),
+        net_margin=net_margin,
         static_margin=usd_from_dollars(_static(gross, coarse, context)),
         worst_grid_loss=usd_ceiling(int(margins.worst_grid_loss[index]), coarse),
         worst_scenario=_scenario_name(int(margins.worst_grid[index]), context.arrays),
@@ -154,7 +170,7 @@ def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessme
         silos=silos,
         explanation=explain(
             initial_margin=initial,
-            member=MEMBERS[int(margins.member[index])],
+            member=member,
             decided=decided,
             stressed=stressed,
             not_credited=base - net,
@@ -164,6 +180,17 @@ def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessme
         flags=tuple(sorted(account.flags.union(_cut_short(first, last, context), *(terms.flags for terms in exposed)))),
         unread=account.unread,
         blocks=account.portfolio.blocks,
+    )
+
+
+def _interval(chance: Chance, ppm: int, *, liquidatable: bool, followed: bool) -> ProbabilityInterval:
+    if liquidatable:
+        return ProbabilityInterval(estimate=CERTAIN, low=CERTAIN, high=CERTAIN)
+    low, high = math.floor(chance.low * PER_MILLION), math.ceil(chance.high * PER_MILLION)
+    return ProbabilityInterval(
+        estimate=Probability(min(math.ceil(chance.probability * PER_MILLION), ppm)),
+        low=Probability(low),
+        high=Probability(min(high, PER_MILLION)) if followed else CERTAIN,
     )
 
 
@@ -194,10 +221,16 @@ def _silo_assessment(silo: int, item: ReadSilo, coarse: Coarseness, context: _Co
         market=item.silo.market,
         health=health,
         equity=_equity(silo, item, coarse, context),
+        distance=_distance(health),
         initial_margin=Usd(base + sum(_total(line) for line in add_ons)),
         liquidation_probability=Probability(result.probability_ppm),
         liquidation_prices=_liquidation_prices(silo, item, context),
     )
+
+
+def _distance(health: Wad | None) -> Wad | None:
+    """Return 1 - 1/health; none without debts, or where nothing at all is held against them."""
+    return Wad((health - WAD) * WAD // health) if health else None
 
 
 def _unfollowed_floor(item: ReadSilo, parameters: Parameters) -> int:

@@ -264,6 +264,7 @@ class ProbabilityModel(_Section, frozen=True, kw_only=True, forbid_unknown_field
     published_floor_ppm: PartsPerMillion
     unfollowed_floor_ppm: PartsPerMillion
     full_weight_debt_usd: Positive
+    interval_deviations: Positive
     grades: Grades
 
 

@@ -30,7 +30,7 @@ from node.api.application import create_app, serve
 from node.clock import SystemClock
 from node.status import NodeStatus
 from node.telemetry import HttpMetrics
-from riskschema.assessment import Assessment, Contribution
+from riskschema.assessment import Assessment, Contribution, ProbabilityInterval
 from riskschema.codec import encode_json
 from riskschema.ports import Store
 from riskschema.rounds import StoredAccount, StoredReport
@@ -65,13 +65,23 @@ def leaf_of(subject: Address) -> AccountLeaf:
 
 def assessment_of(subject: Address) -> Assessment:
     parts = [Contribution(kind="stress", silo=f"aave_v3:{n}", factor="ETH", amount=Usd(n)) for n in range(8)]
-    margins = ("initial_margin", "maintenance_margin", "siloed_margin", "net_margin", "static_margin")
+    margins = (
+        "initial_margin",
+        "base_margin",
+        "add_ons",
+        "maintenance_margin",
+        "siloed_margin",
+        "net_margin",
+        "static_margin",
+    )
     amounts = dict.fromkeys((*margins, "expected_loss", "equity", "worst_grid_loss"), Usd(10**11))
     return Assessment(
         subject=subject,
         score=100,
         grade="A",
         liquidation_probability=Probability(3000),
+        probability_interval=ProbabilityInterval(estimate=Probability(9), low=Probability(1), high=Probability(20)),
+        uncovered=None,
         insolvency_probability=Probability(0),
         worst_scenario="all -1",
         min_health=None,

@@ -33,6 +33,20 @@ ContributionKind = Literal[
 ]
 
 
+Uncovered = Literal["size", "hedges_apart", "blind_oracle", "scenario", "rare_loss"]
+
+
+class ProbabilityInterval(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds of an estimate: 95 % of samples of as many days lie within (Wilson's score interval)."""
+
+    estimate: Probability
+    """The probability before its published floor; 1 where a silo is liquidatable now."""
+    low: Probability
+    """Rounded down."""
+    high: Probability
+    """Rounded up; 1 where something owed cannot be followed."""
+
+
 class LiquidationPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The price of one factor, all others unchanged, at which a silo becomes liquidatable."""
 
@@ -62,6 +76,9 @@ class SiloAssessment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The venue's own figure, unchanged from the portfolio."""
     equity: Usd
     """What is held minus what is owed in this silo."""
+    distance: Wad | None
+    """Share of its value that all collateral may lose against the debts before the venue liquidates: 1 - 1/health.
+    Negative when it can already; null where nothing is owed."""
     initial_margin: Usd
     """Required if the silo stood alone."""
     liquidation_probability: Probability
@@ -95,6 +112,8 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The score in words, from A to C; D is already liquidatable."""
     liquidation_probability: Probability
     """Of any silo within 24 hours; an upper bound, never below 0.003: data proves nothing finer."""
+    probability_interval: ProbabilityInterval
+    """How sure the estimate is."""
     insolvency_probability: Probability
     """Of debts exceeding collateral after liquidation in any silo, within 24 hours."""
     expected_loss: Usd
@@ -103,6 +122,15 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What is held minus what is owed, in all silos."""
     initial_margin: Usd
     """Needed to open the portfolio; the parts of the explanation sum to it."""
+    base_margin: Usd
+    """The part of the initial margin that does not grow faster than the portfolio: what silos may lose together."""
+    add_ons: Usd
+    """The other part, for size: liquidity, concentration and the oracles' confidence."""
+    uncovered: Uncovered | None
+    """Why the initial margin exceeds the equity though a liquidation is as unlikely as data can show; else null.
+    `size`: without add-ons it would not. `hedges_apart`: nor if all silos shared their collateral. `blind_oracle`: a
+    venue does not see the price that may fall. `scenario`: no replayed day is as bad as the worst scenario.
+    `rare_loss`: only the worst days cost as much."""
     maintenance_margin: Usd
     """Below it the portfolio should be closed."""
     siloed_margin: Usd

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from aggregator.exact.units import Coarseness
 from aggregator.margin.add_ons import AddOn
 from aggregator.rule_terms import LinearRule, RowInstrument
 from aggregator.valuation.money import usd_floor, usd_from_dollars
 from aggregator.valuation.pricing import needed_factors
-from riskschema.assessment import Contribution, ContributionKind, LiquidationPrice
+from riskschema.assessment import Contribution, ContributionKind, LiquidationPrice, Uncovered
 from riskschema.instruments import Option
+from riskschema.portfolio import Silo, WeightedCollateral
 from riskschema.units import WAD, Usd, Wad
 
 KINDS: dict[str, ContributionKind] = {
@@ -65,6 +67,41 @@ def explain(
     lines = [line for line in lines if line.amount]
     rest = initial_margin - sum(line.amount for line in lines)
     return (*lines, _line("rounding", None, None, Usd(rest))) if rest else tuple(lines)
+
+
+class Missing(NamedTuple):
+    """How much more than the equity is required, in 10^-8 dollars."""
+
+    initial: int
+    base: int
+    """Without add-ons."""
+    net: int
+    """As if all silos were one."""
+
+
+def uncovered(borrowed: Sequence[Silo], *, missing: Missing, member: str) -> Uncovered | None:
+    """Return why more than the equity is required of an account that is hardly ever liquidated; none where less is.
+
+    Args:
+        borrowed: Those of its silos that a venue can liquidate.
+        missing: By how much.
+        member: The deciding member of the base requirement.
+    """
+    if missing.initial <= 0:
+        return None
+    if missing.base <= 0:
+        return "size"
+    if missing.net <= 0:
+        return "hedges_apart"
+    if any(_blind(silo) for silo in borrowed):
+        return "blind_oracle"
+    return "scenario" if member == "grid" else "rare_loss"
+
+
+def _blind(silo: Silo) -> bool:
+    """Tell whether the venue prices something by what does not follow the market."""
+    oracles = [term.oracle for term in silo.rule.terms] if isinstance(silo.rule, WeightedCollateral) else []
+    return any(oracle is not None and oracle.kind != "market" for oracle in oracles)
 
 
 def _grouped(kind: ContributionKind, parts: Iterable[Part], coarse: Coarseness) -> list[Contribution]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from aggregator.exact.buffers import view32, view64
 from aggregator.exact.units import FULL_WEIGHT, value_unit
 from aggregator.parameters import ProbabilityModel
-from aggregator.probability.score import touch_probability
+from aggregator.probability.interval import IMPOSSIBLE, Chance, touch_chance
 from riskschema.arrays import PositionTable
 
 Weights = NDArray[np.int16]
@@ -35,8 +35,8 @@ def silo_weights(table: PositionTable, debts: NDArray[np.int64], model: Probabil
 
 def joint_probability(
     weights: Sequence[int], touches: Sequence[int], multipliers: Sequence[float], blocks: int, model: ProbabilityModel
-) -> float:
-    """Return the probability that one of an account's silos is liquidated.
+) -> Chance:
+    """Return the probability that one of an account's silos is liquidated, and its interval.
 
     p = Σ (t_k - t_{k-1})·p(silos of weight t_k or more) over the sorted weights t (a Choquet integral: Choquet, 1954).
     The probability of a set never falls when a silo joins it or comes nearer, so more debt and less collateral never
@@ -49,8 +49,8 @@ def joint_probability(
         blocks: Number of paths.
         model: The `probability` parameters.
     """
-    total, below = 0.0, 0
+    total, below = IMPOSSIBLE, 0
     for weight, found, multiplier in sorted(set(zip(weights, touches, multipliers, strict=True))):
-        total += (weight - below) / FULL_WEIGHT * touch_probability(found, multiplier, blocks, model)
+        total = total.plus((weight - below) / FULL_WEIGHT, touch_chance(found, multiplier, blocks, model))
         below = weight
     return total

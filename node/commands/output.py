@@ -8,7 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from riskschema.assessment import Assessment
+from riskschema.assessment import Assessment, ProbabilityInterval
 from riskschema.instruments import (
     Claim,
     Debt,
@@ -58,8 +58,11 @@ def assessment_table(assessment: Assessment) -> RenderableType:
         ("grade", assessment.grade),
         ("score (0 safest, 1000 certain)", str(assessment.score)),
         ("liquidation within 24 h, at most", f"{assessment.liquidation_probability.wire():.2%}"),
+        ("its estimate, with 95 % interval", _interval(assessment.probability_interval)),
         ("equity", _usd(assessment.equity)),
         ("initial margin", _usd(assessment.initial_margin)),
+        ("  base: what may be lost", _usd(assessment.base_margin)),
+        ("  add-ons: what size costs", _usd(assessment.add_ons)),
         ("maintenance margin", _usd(assessment.maintenance_margin)),
         ("if every silo stood alone", _usd(assessment.siloed_margin)),
         ("if all were cross-margined", _usd(assessment.net_margin)),
@@ -69,7 +72,7 @@ def assessment_table(assessment: Assessment) -> RenderableType:
     for name, value in rows:
         figures.add_row(name, value)
     silos = Table(title="Silos")
-    for heading in ("venue", "health", "equity", "24 h probability", "liquidation prices"):
+    for heading in ("venue", "health", "distance", "equity", "24 h probability", "liquidation prices"):
         silos.add_column(heading, overflow="fold")
     for silo in assessment.silos:
         prices = ", ".join(
@@ -78,12 +81,17 @@ def assessment_table(assessment: Assessment) -> RenderableType:
         silos.add_row(
             f"{protocol_of(silo.venue)} ({silo.chain_id})",
             "" if silo.health is None else _short(silo.health),
+            "" if silo.distance is None else f"{silo.distance / WAD:.1%}",
             _usd(silo.equity),
             f"{silo.liquidation_probability.wire():.2%}" if silo.health is not None or prices else "",
             prices,
         )
     unread = [(item.venue, item.code, item.detail) for item in assessment.unread]
     return Group(figures, silos, *_warnings(unread + [("flag", flag, "") for flag in assessment.flags]))
+
+
+def _interval(found: ProbabilityInterval) -> str:
+    return f"{found.estimate.wire():.2%} ({found.low.wire():.2%} to {found.high.wire():.2%})"
 
 
 def _warnings(items: Sequence[tuple[str, str, str]]) -> list[Text]:

@@ -13,7 +13,7 @@ from attest.formats.committee import Committee, Operator
 from attest.formats.eip712 import Destination, address_of, sign_digest, signing_digest
 from attest.formats.header import ReportHeader
 from attest.formats.leaf import AccountLeaf, subject_of
-from riskschema.assessment import Assessment
+from riskschema.assessment import Assessment, ProbabilityInterval
 from riskschema.units import Address, Probability, Usd, Wad
 
 ORACLE = Address("0x" + "11" * 20)
@@ -91,10 +91,14 @@ def assessment(**fields: Any) -> Assessment:
         "score": 370,
         "grade": "A",
         "liquidation_probability": Probability(3_000),
+        "probability_interval": ProbabilityInterval(estimate=Probability(9), low=Probability(1), high=Probability(20)),
         "insolvency_probability": Probability(10),
         "expected_loss": Usd(11),
         "equity": Usd(-22),
         "initial_margin": Usd(33),
+        "base_margin": Usd(32),
+        "add_ons": Usd(1),
+        "uncovered": None,
         "maintenance_margin": Usd(27),
         "siloed_margin": Usd(35),
         "net_margin": Usd(31),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,12 +12,13 @@ from hypothesis import strategies as st
 from aggregator.assess import assess
 from aggregator.exact.units import Coarseness
 from aggregator.margin.add_ons import AddOn, factor_add_on
-from aggregator.margin.explanation import explain, liquidation_prices
+from aggregator.margin.explanation import Missing, explain, liquidation_prices, uncovered
 from aggregator.rule_terms import LinearRule, RuleTerm
 from aggregator.valuation.money import dollars, usd_ceiling, usd_floor, usd_from_dollars
 from riskschema.arrays import FactorTerms
 from riskschema.assessment import LiquidationPrice
 from riskschema.instruments import Option
+from riskschema.portfolio import VenueOracle
 from riskschema.units import WAD, Usd, Wad
 
 TERMS = FactorTerms(
@@ -186,3 +190,65 @@ def test_getting_out_never_costs_more_than_the_position(parameters, gross: float
 def test_a_position_larger_than_its_market_needs_at_most_itself_on_top(lab, parameters) -> None:
     (found,) = assess([lab.portfolio(lab.wallet({"LINK": 1e15}))], lab.market(), parameters).assessments
     assert found.initial_margin < 2 * found.equity
+
+
+def test_base_and_add_ons_are_the_initial_margin(lab, parameters) -> None:
+    accounts = [lab.portfolio(lab.lending({"CRV": units, "USDC": -units / 3})) for units in (100, 10_000, 10_000_000)]
+    for found in assess(accounts, lab.market(), parameters).assessments:
+        sizes = sum(line.amount for line in found.explanation if line.kind in {"liquidity", "concentration", "oracle"})
+        assert found.base_margin + found.add_ons == found.initial_margin
+        assert 0 < found.add_ons == sizes
+
+
+def test_a_silos_distance_is_what_its_collateral_may_lose(lab, parameters) -> None:
+    """Ten ether at 2,000 count .8; they cover 13,000 down to 1,625."""
+    silos = [lab.lending(ledger, ident=str(n)) for n, ledger in enumerate(({"ETH": 10, "USDC": -13_000}, {"USDC": -1}))]
+    found = assess([lab.portfolio(*silos, lab.wallet({"ETH": 1}))], lab.market(), parameters).assessments[0].silos
+    near, bare, wallet = (next(item for item in found if item.id == name) for name in ("0", "1", "wallet"))
+    assert near.distance is not None
+    assert near.distance / WAD == pytest.approx(1 - 1_625 / 2_000)
+    assert bare.distance is None is wallet.distance
+
+
+class TestMoreThanTheEquityIsRequiredOfAnAccountThatIsHardlyEverLiquidated:
+    """And the reason is said."""
+
+    PAIR: ClassVar = {"ETH": 100.0, "BTC": -4.3}
+
+    def of(self, lab, parameters, *silos) -> str | None:
+        found = assess([lab.portfolio(*silos)], lab.market(), parameters).assessments[0]
+        assert found.liquidation_probability == parameters.probability.published_floor_ppm
+        assert (found.uncovered is not None) == (found.initial_margin > found.equity)
+        return found.uncovered
+
+    def test_none_where_the_equity_is_enough(self, lab, parameters) -> None:
+        assert self.of(lab, parameters, lab.lending({"ETH": 10, "USDC": -1_000})) is None
+
+    def test_it_is_the_size(self, lab, parameters) -> None:
+        assert self.of(lab, parameters, lab.lending({"CRV": 30_000_000, "DAI": -1_000_000})) == "size"
+
+    def test_no_day_was_as_bad_as_the_scenario(self, lab, parameters) -> None:
+        """Ether and bitcoin have not come apart by a fifth within a day."""
+        assert self.of(lab, parameters, lab.lending(self.PAIR, weight=1)) == "scenario"
+
+    def test_a_venue_that_does_not_follow_the_market_is_named_first(self, lab, parameters) -> None:
+        silo = lab.lending(self.PAIR, weight=1)
+        terms = tuple(
+            msgspec.structs.replace(term, oracle=VenueOracle(kind="exchange_rate")) for term in silo.rule.terms
+        )
+        blind = msgspec.structs.replace(silo, rule=msgspec.structs.replace(silo.rule, terms=terms))
+        assert self.of(lab, parameters, blind) == "blind_oracle"
+
+    def test_hedges_are_apart(self, lab, parameters) -> None:
+        here, there = {"CRV": 200_000, "LINK": -10_450}, {"LINK": 13_333, "CRV": -156_800}
+        silos = [lab.lending(here, weight=1), lab.lending(there, weight=1, chain_id=10)]
+        assert self.of(lab, parameters, *silos) == "hedges_apart"
+
+    def test_only_the_worst_days_cost_as_much(self, lab) -> None:
+        silo = lab.lending(self.PAIR)
+        missing = Missing(initial=3, base=2, net=1)
+        assert uncovered([silo], missing=missing, member="fitted") == "rare_loss"
+        assert uncovered([silo], missing=missing, member="grid") == "scenario"
+        assert uncovered([silo], missing=missing._replace(net=0), member="grid") == "hedges_apart"
+        assert uncovered([silo], missing=missing._replace(base=0), member="grid") == "size"
+        assert uncovered([silo], missing=Missing(0, -1, -2), member="grid") is None

@@ -53,11 +53,13 @@ def test_half_the_weight_is_half_of_the_probability_beyond_that_of_the_heavier_s
 def test_weights_may_be_equal_zero_and_in_any_order(parameters) -> None:
     model = parameters.probability
     single = touch_probability(110, 0.5, 1100, model)
-    assert joint_probability([], [], [], 1100, model) == 0.0
-    assert joint_probability([0], [0], [4.0], 1100, model) == 0.0
-    assert joint_probability([10_000, 10_000], [110, 110], [0.5, 0.5], 1100, model) == single
-    assert joint_probability([2_500, 10_000], [220, 110], [0.4, 0.5], 1100, model) == pytest.approx(0.125)
-    assert joint_probability([10_000, 0, 2_500], [110, 220, 220], [0.5, 0.4, 0.4], 1100, model) == pytest.approx(0.125)
+    assert joint_probability([], [], [], 1100, model).probability == 0.0
+    assert joint_probability([0], [0], [4.0], 1100, model).probability == 0.0
+    assert joint_probability([10_000, 10_000], [110, 110], [0.5, 0.5], 1100, model).probability == single
+    assert joint_probability([2_500, 10_000], [220, 110], [0.4, 0.5], 1100, model).probability == pytest.approx(0.125)
+    assert joint_probability(
+        [10_000, 0, 2_500], [110, 220, 220], [0.5, 0.4, 0.4], 1100, model
+    ).probability == pytest.approx(0.125)
 
 
 def test_a_debt_elsewhere_does_not_make_a_silo_negligible(lab, score) -> None:

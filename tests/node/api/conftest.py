@@ -262,6 +262,7 @@ def silo_assessment(silo: str, equity: int) -> SiloAssessment:
         market="",
         health=None,
         equity=Usd(equity),
+        distance=None,
         initial_margin=Usd(0),
         liquidation_probability=Probability(0),
         liquidation_prices=(),

@@ -35,6 +35,7 @@ def silo(venue: str, *prices: LiquidationPrice) -> SiloAssessment:
         market="",
         health=Wad.one(),
         equity=Usd(0),
+        distance=None,
         initial_margin=Usd(0),
         liquidation_probability=Probability(0),
         liquidation_prices=prices,
