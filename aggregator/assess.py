@@ -40,24 +40,25 @@ from riskschema.units import WAD, Probability, Usd, Wad
 CERTAIN = Probability(PER_MILLION)
 
 
-class AssessmentBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """Assessments of one round, in the order of the portfolios, and the arrays they follow from."""
-
-    assessments: tuple[Assessment, ...]
-    arrays: RiskArrays
-    positions: PositionTable
-
-    def array_rows(self) -> tuple[bytes, ...]:
-        """Return the canonical bytes of every row of the arrays: the leaves of the header's arrays root."""
-        return tuple(arrays_digest_chunks(self.arrays))
-
-
 class Measures(msgspec.Struct, frozen=True, kw_only=True):
     """All columns of a batch, before they become assessments."""
 
     margins: MarginResult
     touches: TouchResult
     weights: Weights
+
+
+class AssessmentBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """Assessments of one round, in the order of the portfolios, and the arrays they follow from."""
+
+    assessments: tuple[Assessment, ...]
+    arrays: RiskArrays
+    positions: PositionTable
+    measures: Measures
+
+    def array_rows(self) -> tuple[bytes, ...]:
+        """Return the canonical bytes of every row of the arrays: the leaves of the header's arrays root."""
+        return tuple(arrays_digest_chunks(self.arrays))
 
 
 class _Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +103,7 @@ def assess(portfolios: Sequence[Portfolio], market: MarketState, parameters: Par
         },
     )
     assessments = tuple(_assessment(index, account, context) for index, account in enumerate(accounts))
-    return AssessmentBatch(assessments=assessments, arrays=arrays, positions=table)
+    return AssessmentBatch(assessments=assessments, arrays=arrays, positions=table, measures=context.measures)
 
 
 def measure(table: PositionTable, arrays: RiskArrays, parameters: Parameters) -> Measures:
@@ -111,6 +112,17 @@ def measure(table: PositionTable, arrays: RiskArrays, parameters: Parameters) ->
     touches = account_touches(table, arrays, weights, parameters)
     margins = account_margins(table, arrays, touches.touched, parameters)
     return Measures(margins=margins, touches=touches, weights=weights)
+
+
+def margins_under(batch: AssessmentBatch, arrays: RiskArrays, parameters: Parameters) -> MarginResult:
+    """Return the margins of a batch in other arrays or under other parameters; what touches is not asked again.
+
+    Args:
+        batch: What was assessed.
+        arrays: Arrays of the same rows and columns.
+        parameters: The parameter file.
+    """
+    return account_margins(batch.positions, arrays, batch.measures.touches.touched, parameters)
 
 
 def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessment:

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregator.assess import assess, measure
+from aggregator.assess import assess, margins_under
 from aggregator.parameters import Parameters
 from riskschema.arrays import PositionTable, RiskArrays
 from riskschema.assessment import MAX_SCORE
@@ -46,8 +46,8 @@ def forecast(portfolios: Sequence[Portfolio], market: MarketState, parameters: P
     """Assess the portfolios and return what the engine expects of the next 24 hours."""
     batch = assess(portfolios, market, parameters)
     table, arrays = batch.positions, batch.arrays
-    margins = measure(table, arrays, parameters).margins
-    following = measure(table, _without_stress(arrays), _without_floors(parameters)).margins.silo_base
+    margins = batch.measures.margins
+    following = margins_under(batch, _without_stress(arrays), _without_floors(parameters)).silo_base
     silos = _ints(table.account_silos)
     unit = np.ldexp(1.0, _ints(table.account_coarseness) - 29)
     by_silo = _silo_losses(table, arrays)
