@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import coincurve
+import msgspec
 
 from attest.encoding.merkle import build_tree, prove
 from attest.formats.certificate import assemble_certificate, encode_certificate
@@ -149,7 +150,8 @@ async def fill_store(store: Store, members: Committee, accounts: int) -> None:
     )
     await store.put_report(report, stored)
     signature = sign_digest(signing_digest(header, members.destinations), KEY)
-    await store.certify(digest, 1, encode_certificate(assemble_certificate(header, {0: signature})))
+    certificate = encode_certificate(assemble_certificate(header, {0: signature}))
+    await store.certify(msgspec.structs.replace(report, certificate=certificate))
 
 
 async def write_database(path: Path, accounts: int) -> None:

@@ -25,10 +25,13 @@ from node.clock import SystemClock
 from node.clock_check import check_clock, check_first_round
 from node.committee_file import load_committee
 from node.committee_fit import check_agreement, check_history, destination_of, operator_index
+from node.gossip.opening import open_transport
 from node.index.opening import open_indexes
+from node.peers import Peers
 from node.publishing.outbox import PublishLimits
 from node.publishing.publisher import open_publisher
 from node.publishing.transmitter import PUBLISHER, open_transmitter
+from node.round.fetching import CatchUp
 from node.round.hourly_prices import HourlyPrices
 from node.round.node import Node, StepHook, no_hook, thread_executor
 from node.round.observing import market_sources
@@ -106,6 +109,9 @@ async def open_node(
             sign_from=first_round,
             parent_from=guard.parent_round(rules.config_digest),
         )
+        transport = await stack.enter_async_context(
+            open_transport(settings, keys, directory, rules=rules, me=me, status=status, clock=clock)
+        )
         transmitter = None
         if settings.publish is not None and destination is not None:
             publishing = _publisher(
@@ -122,6 +128,7 @@ async def open_node(
             me=me,
             first_round=first_round,
             machine=machine,
+            sign=identity.sign,
             clock=clock,
             chains=chains,
             venues=venues,
@@ -129,6 +136,9 @@ async def open_node(
             sources=market_sources(settings.market, chains),
             groups=settings.market.groups,
             hourly_prices=hourly_prices,
+            transport=transport,
+            catch_up=CatchUp(),
+            peers=Peers(rules.n, rules.slot_start_ms, metrics.registry),
             parameters=parameters,
             model=Model(
                 parameters_hash=Hash32(keccak256(parameters.hash.to_bytes() + rules.parameters_hash)),
@@ -192,7 +202,7 @@ async def _resume(
     store: Store, rules: AgreementRules, history: HourlyHistory
 ) -> tuple[AgreedState, Certificate | None]:
     """Return the state after the last certified report, or the genesis state."""
-    last = await store.latest_certified(Hash32(rules.config_digest))
+    last = await store.latest_adopted(Hash32(rules.config_digest))
     if last is None or last.certificate is None:
         return genesis_state(rules, history), None
     return decode_state(last.state), decode_certificate(last.certificate)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import msgspec
 
+from attest.keys.certificates import operator_certificate
 from attest.keys.guard import create_guard, guard_path
-from attest.keys.keystore import PasswordSource, create_identity, create_keystore, read_password
+from attest.keys.keystore import PasswordSource, create_identity, create_keystore, open_identity, read_password
 from attest.keys.secret_files import write_secret
 from riskschema.errors import FatalError
 from riskschema.units import Address, Hash32
@@ -50,14 +51,22 @@ def make_keys(directory: Path, password: PasswordSource) -> PublicKeys:
 
     attestation = create_keystore(directory / ATTESTATION, known)
     create_guard(guard_path(directory / ATTESTATION), attestation)
+    identity = create_identity(directory / IDENTITY, known)
+    certificate = operator_certificate(open_identity(directory / IDENTITY, known))
+    write_secret(certificate_path(directory / IDENTITY), certificate)
     keys = PublicKeys(
         attestation=attestation,
-        identity=Hash32(create_identity(directory / IDENTITY, known)),
+        identity=Hash32(identity),
         transmitter=create_keystore(directory / TRANSMITTER, known),
     )
     document = {"attestation": keys.attestation, "identity": keys.identity, "transmitter": keys.transmitter}
     write_secret(directory / PUBLIC, json.dumps(document, indent=2).encode() + b"\n")
     return keys
+
+
+def certificate_path(identity: Path) -> Path:
+    """Return where the certificate of an identity lies: beside it."""
+    return identity.with_suffix(".crt")
 
 
 def make_directory(directory: Path) -> None:

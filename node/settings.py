@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -21,6 +22,8 @@ from riskschema.units import Address, Hash32
 MAX_SETTINGS_BYTES = 1 << 20
 VENUE_KEYS = frozenset({"protocol", "start_block"})
 """Keys of a venue table that are the node's; the others are the adapter's own (its ``Deployment``)."""
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -115,7 +118,7 @@ class MarketSettings(Table, frozen=True, kw_only=True):
 
 
 class Keys(Table, frozen=True, kw_only=True):
-    """Encrypted keystores and the file with their password."""
+    """Encrypted keystores and the file with their password; beside the identity its certificate, ``identity.crt``."""
 
     attestation: str
     identity: str
@@ -138,6 +141,40 @@ class Publish(Table, frozen=True, kw_only=True):
     """How long one round waits for its transaction."""
     poll: Seconds = 1.0
     """Between two looks for the receipt."""
+
+
+class Broker(Table, frozen=True, kw_only=True):
+    """An MQTT broker by which the operators of a committee hear each other."""
+
+    url: str
+    """``mqtts://host:port`` with certificates; ``mqtt://127.0.0.1:port`` with a password, on this machine only."""
+    certificate: str | None = None
+    """PEM file: the broker's own certificate, as whoever runs it gave it out."""
+    password_file: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what would send a password in clear, or believe any broker."""
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.username or parts.path:
+            raise ValueError(f"broker {self.url}: the url is mqtts://host:port, or mqtt://127.0.0.1:port")
+        if parts.scheme == "mqtts" and (self.certificate is None or self.password_file is not None):
+            raise ValueError(f"broker {self.url}: mqtts:// needs certificate, and no password_file")
+        if parts.scheme == "mqtt" and (self.certificate is not None or self.password_file is None):
+            raise ValueError(f"broker {self.url}: mqtt:// needs password_file, and no certificate")
+        if parts.scheme == "mqtt" and parts.hostname not in LOOPBACK:
+            raise ValueError(f"broker {self.url}: without TLS only this machine's own, 127.0.0.1")
+
+
+class Network(Table, frozen=True, kw_only=True):
+    """How this node reaches the other operators; all brokers are used at once."""
+
+    brokers: tuple[Broker, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a broker that is named twice: two connections of one name would end each other."""
+        urls = [broker.url for broker in self.brokers]
+        if len(set(urls)) != len(urls):
+            raise ValueError("network: two [[network.brokers]] tables have one url")
 
 
 class Api(Table, frozen=True, kw_only=True):
@@ -176,6 +213,7 @@ class Settings(Table, frozen=True, kw_only=True):
     market: MarketSettings = MarketSettings()
     keys: Keys | None = None
     publish: Publish | None = None
+    network: Network = Network()
     api: Api = Api()
     monitoring: Monitoring = Monitoring()
     keep_rounds: Annotated[int, Meta(ge=2)] = 10_000

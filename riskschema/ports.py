@@ -11,7 +11,15 @@ from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery
 from riskschema.instruments import FactorId, VenueId
 from riskschema.market import MarketReading
 from riskschema.portfolio import BlockReference, VenueReading
-from riskschema.rounds import StoredAccount, StoredHour, StoredMessage, StoredReport, StoredTransaction, StoreSize
+from riskschema.rounds import (
+    StoredAccount,
+    StoredEvidence,
+    StoredHour,
+    StoredMessage,
+    StoredReport,
+    StoredTransaction,
+    StoreSize,
+)
 from riskschema.units import Address, Hash32
 
 R = TypeVar("R")
@@ -246,6 +254,14 @@ class Publisher(Protocol):
         """
         ...
 
+    async def read(self, to: Address, data: bytes) -> bytes:
+        """Return what a view function of a contract answers at the newest block.
+
+        Raises:
+            TransientError: the endpoint failed, or the contract refuses.
+        """
+        ...
+
 
 class Store(Protocol):
     """What must survive a crash. Every method is one transaction."""
@@ -273,20 +289,38 @@ class Store(Protocol):
         """
         ...
 
-    async def certify(self, config_digest: Hash32, round_number: int, certificate: bytes) -> None:
-        """Attach the certificate to the kept report; a certificate kept already stays.
+    async def certify(self, report: StoredReport) -> None:
+        """Keep a certified report: with this node's own, if it computed the same, else beside it, without accounts.
 
-        Raises:
-            FatalError: no report of the round is kept.
+        A certificate kept already stays.
+
+        Args:
+            report: With its certificate.
         """
         ...
 
     async def report(self, config_digest: Hash32, round_number: int) -> StoredReport | None:
-        """Return the report of a round."""
+        """Return the report that this node computed for a round."""
+        ...
+
+    async def report_of(self, config_digest: Hash32, round_number: int, report_hash: Hash32) -> StoredReport | None:
+        """Return a report by its hash: computed here, or taken over because a quorum certified it."""
         ...
 
     async def latest_certified(self, config_digest: Hash32) -> StoredReport | None:
-        """Return the certified report of the highest round."""
+        """Return the certified report of the highest round among those that this node computed: with accounts."""
+        ...
+
+    async def latest_adopted(self, config_digest: Hash32) -> StoredReport | None:
+        """Return the certified report of the highest round, computed here or not: what the next builds on."""
+        ...
+
+    async def put_evidence(self, config_digest: Hash32, evidence: StoredEvidence) -> None:
+        """Keep two contradicting messages; of one sender, round and kind the first two stay."""
+        ...
+
+    async def evidence(self, config_digest: Hash32) -> tuple[StoredEvidence, ...]:
+        """Return the kept evidence, by round, kind and sender."""
         ...
 
     async def market(self, config_digest: Hash32, round_number: int) -> bytes | None:

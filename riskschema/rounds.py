@@ -32,6 +32,16 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes
 
 
+class StoredEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Two messages that one operator signed and that contradict each other. (round, kind, sender) is unique."""
+
+    round: int
+    kind: str
+    sender: str
+    first: bytes
+    second: bytes
+
+
 class StoredAccount(msgspec.Struct, frozen=True, kw_only=True):
     """An account in a report: its leaf, with what proves, explains and caused it."""
 
@@ -46,7 +56,7 @@ class StoredAccount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A report this node computed. (config_digest, round) is unique."""
+    """A report that this node computed, or that a quorum certified. (config_digest, round, report_hash) is unique."""
 
     config_digest: Hash32
     round: int

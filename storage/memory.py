@@ -7,7 +7,15 @@ from collections.abc import Sequence
 import msgspec
 
 from riskschema.errors import FatalError
-from riskschema.rounds import StoredAccount, StoredHour, StoredMessage, StoredReport, StoredTransaction, StoreSize
+from riskschema.rounds import (
+    StoredAccount,
+    StoredEvidence,
+    StoredHour,
+    StoredMessage,
+    StoredReport,
+    StoredTransaction,
+    StoreSize,
+)
 from riskschema.units import Address, Hash32
 
 UNSETTLED = ("pending", "landed")
@@ -20,6 +28,8 @@ class MemoryStore:
     def __init__(self) -> None:
         self._messages: dict[RoundKey, dict[tuple[str, str], StoredMessage]] = {}
         self._reports: dict[RoundKey, StoredReport] = {}
+        self._adopted: dict[RoundKey, dict[Hash32, StoredReport]] = {}
+        self._evidence: dict[Hash32, dict[tuple[int, str, str], StoredEvidence]] = {}
         self._accounts: dict[RoundKey, dict[Address, StoredAccount]] = {}
         self._markets: dict[RoundKey, bytes | None] = {}
         self._hours: dict[Hash32, dict[int, StoredHour]] = {}
@@ -51,31 +61,52 @@ class MemoryStore:
         elif (kept.report_hash, kept.header, kept.state) != (report.report_hash, report.header, report.state):
             raise FatalError(f"round {report.round} has the report {kept.report_hash} already", code="store_conflict")
 
-    async def certify(self, config_digest: Hash32, round_number: int, certificate: bytes) -> None:
-        """Attach the certificate to the kept report; a certificate kept already stays.
-
-        Raises:
-            FatalError: no report of the round is kept.
-        """
-        kept = self._reports.get((config_digest, round_number))
-        if kept is None:
-            raise FatalError(f"there is no report of round {round_number} to certify", code="store_conflict")
-        if kept.certificate is None:
-            certified = msgspec.structs.replace(kept, certificate=certificate)
-            self._reports[config_digest, round_number] = certified
+    async def certify(self, report: StoredReport) -> None:
+        """Keep a certified report: with this node's own, if it computed the same, else beside it, without accounts."""
+        key = (report.config_digest, report.round)
+        own = self._reports.get(key)
+        if own is None or own.report_hash != report.report_hash:
+            self._adopted.setdefault(key, {}).setdefault(report.report_hash, report)
+        elif own.certificate is None:
+            self._reports[key] = msgspec.structs.replace(own, certificate=report.certificate)
 
     async def report(self, config_digest: Hash32, round_number: int) -> StoredReport | None:
-        """Return the report of a round."""
+        """Return the report that this node computed for a round."""
         return self._reports.get((config_digest, round_number))
 
+    async def report_of(self, config_digest: Hash32, round_number: int, report_hash: Hash32) -> StoredReport | None:
+        """Return a report by its hash: computed here, or taken over because a quorum certified it."""
+        own = self._reports.get((config_digest, round_number))
+        if own is not None and own.report_hash == report_hash:
+            return own
+        return self._adopted.get((config_digest, round_number), {}).get(report_hash)
+
     async def latest_certified(self, config_digest: Hash32) -> StoredReport | None:
-        """Return the certified report of the highest round."""
+        """Return the certified report of the highest round among those that this node computed: with accounts."""
         certified = [
             report
             for (digest, _), report in self._reports.items()
             if digest == config_digest and report.certificate is not None
         ]
         return max(certified, key=lambda report: report.round, default=None)
+
+    async def latest_adopted(self, config_digest: Hash32) -> StoredReport | None:
+        """Return the certified report of the highest round, computed here or not: what the next builds on."""
+        own = await self.latest_certified(config_digest)
+        adopted = [
+            report for key, reports in self._adopted.items() if key[0] == config_digest for report in reports.values()
+        ]
+        return max([*([own] if own else []), *adopted], key=lambda report: report.round, default=None)
+
+    async def put_evidence(self, config_digest: Hash32, evidence: StoredEvidence) -> None:
+        """Keep two contradicting messages; of one sender, round and kind the first two stay."""
+        key = (evidence.round, evidence.kind, evidence.sender)
+        self._evidence.setdefault(config_digest, {}).setdefault(key, evidence)
+
+    async def evidence(self, config_digest: Hash32) -> tuple[StoredEvidence, ...]:
+        """Return the kept evidence, by round, kind and sender."""
+        kept = self._evidence.get(config_digest, {})
+        return tuple(kept[key] for key in sorted(kept))
 
     async def market(self, config_digest: Hash32, round_number: int) -> bytes | None:
         """Return the JSON of a round's `AgreedMarket`; None: no such round, or it was kept without."""
@@ -144,7 +175,8 @@ class MemoryStore:
         self, config_digest: Hash32, *, below_round: int, at_most: int = 256, transactions_below: int | None = None
     ) -> int:
         """Delete at most so many of the oldest rounds, never the latest certified; return how many."""
-        latest = await self.latest_certified(config_digest)
+        latest = (await self.latest_certified(config_digest), await self.latest_adopted(config_digest))
+        spared = {each.round for each in latest if each is not None}
         kept_from = below_round if transactions_below is None else min(below_round, transactions_below)
         settled = [
             (each.config_digest, each.round)
@@ -153,13 +185,14 @@ class MemoryStore:
         ]
         old = {
             key
-            for key in (*self._messages, *self._reports, *settled)
-            if key[0] == config_digest and key[1] < below_round and (latest is None or key[1] != latest.round)
+            for key in (*self._messages, *self._reports, *self._adopted, *settled)
+            if key[0] == config_digest and key[1] < below_round and key[1] not in spared
         }
         doomed = sorted(old)[:at_most]
         for key in doomed:
             self._messages.pop(key, None)
             self._reports.pop(key, None)
+            self._adopted.pop(key, None)
             self._accounts.pop(key, None)
             self._markets.pop(key, None)
         self._transactions = {

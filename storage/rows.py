@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row
 
-from riskschema.rounds import StoredHour, StoredMessage, StoredReport, StoredTransaction
+from riskschema.rounds import StoredEvidence, StoredHour, StoredMessage, StoredReport, StoredTransaction
 
 
 def message(row: Row[Any]) -> StoredMessage:
@@ -24,6 +24,13 @@ def report(row: Row[Any]) -> StoredReport:
         header=bytes(row.header),
         state=bytes(row.state),
         certificate=None if row.certificate is None else bytes(row.certificate),
+    )
+
+
+def evidence(row: Row[Any]) -> StoredEvidence:
+    """Read a row of EVIDENCE."""
+    return StoredEvidence(
+        round=row.round, kind=row.kind, sender=row.sender, first=bytes(row.first), second=bytes(row.second)
     )
 
 

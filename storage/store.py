@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -12,16 +12,25 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from riskschema.errors import FatalError
-from riskschema.rounds import StoredAccount, StoredHour, StoredMessage, StoredReport, StoredTransaction, StoreSize
+from riskschema.rounds import (
+    StoredAccount,
+    StoredEvidence,
+    StoredHour,
+    StoredMessage,
+    StoredReport,
+    StoredTransaction,
+    StoreSize,
+)
 from riskschema.units import Address, Hash32
 from storage import rows
 from storage.accounts import AccountReader, insert_accounts, pack
 from storage.database import Database, open_database, open_database_to_read
-from storage.tables import HOURS, MESSAGES, REPORTS, TRANSACTIONS
+from storage.tables import ADOPTED_REPORTS, EVIDENCE, HOURS, MESSAGES, REPORTS, TRANSACTIONS
 
 MAX_MESSAGES = 4_096
 """Of one round: more than any committee can send; beyond it the oldest are returned."""
 MAX_PENDING = 1_024
+MAX_EVIDENCE = 10_000
 MAX_HOURS = 24 * 366 * 50
 UNSETTLED = ("pending", "landed")
 
@@ -106,29 +115,61 @@ class SqlStore:
             await connection.execute(insert(REPORTS).values({**rows.report_values(report), "market": market}))
             await insert_accounts(connection, (report.config_digest, report.round), packed)
 
-    async def certify(self, config_digest: Hash32, round_number: int, certificate: bytes) -> None:
-        """Attach the certificate to the kept report; a certificate kept already stays.
-
-        Raises:
-            FatalError: no report of the round is kept.
-        """
+    async def certify(self, report: StoredReport) -> None:
+        """Keep a certified report: with this node's own, if it computed the same, else beside it, without accounts."""
+        key = (report.config_digest, report.round)
         async with self._database.write() as connection:
-            kept = await _report(connection, config_digest, round_number)
-            if kept is None:
-                raise missing_report(round_number)
-            if kept.certificate is None:
-                of_round = _of_round(REPORTS, config_digest, round_number)
-                await connection.execute(update(REPORTS).where(of_round).values(certificate=certificate))
+            own = await _report(connection, *key)
+            if own is not None and own.report_hash == report.report_hash:
+                if own.certificate is None:
+                    certified = update(REPORTS).where(_of_round(REPORTS, *key)).values(certificate=report.certificate)
+                    await connection.execute(certified)
+            elif await _adopted(connection, *key, report.report_hash) is None:
+                await connection.execute(insert(ADOPTED_REPORTS).values(rows.report_values(report)))
 
     async def report(self, config_digest: Hash32, round_number: int) -> StoredReport | None:
-        """Return the report of a round."""
+        """Return the report that this node computed for a round."""
         async with self._database.read() as connection:
             return await _report(connection, config_digest, round_number)
 
+    async def report_of(self, config_digest: Hash32, round_number: int, report_hash: Hash32) -> StoredReport | None:
+        """Return a report by its hash: computed here, or taken over because a quorum certified it."""
+        async with self._database.read() as connection:
+            own = await _report(connection, config_digest, round_number)
+            if own is not None and own.report_hash == report_hash:
+                return own
+            return await _adopted(connection, config_digest, round_number, report_hash)
+
     async def latest_certified(self, config_digest: Hash32) -> StoredReport | None:
-        """Return the certified report of the highest round."""
+        """Return the certified report of the highest round among those that this node computed: with accounts."""
         async with self._database.read() as connection:
             return await _latest_certified(connection, config_digest)
+
+    async def latest_adopted(self, config_digest: Hash32) -> StoredReport | None:
+        """Return the certified report of the highest round, computed here or not: what the next builds on."""
+        async with self._database.read() as connection:
+            found = await _latest(connection, config_digest)
+        return max(found, key=lambda each: each.round, default=None)
+
+    async def put_evidence(self, config_digest: Hash32, evidence: StoredEvidence) -> None:
+        """Keep two contradicting messages; of one sender, round and kind the first two stay."""
+        values = {"config_digest": config_digest, **msgspec.structs.asdict(evidence)}
+        async with self._database.write() as connection:
+            with suppress(IntegrityError):
+                async with connection.begin_nested():
+                    await connection.execute(insert(EVIDENCE).values(values))
+
+    async def evidence(self, config_digest: Hash32) -> tuple[StoredEvidence, ...]:
+        """Return the kept evidence, by round, kind and sender."""
+        columns = EVIDENCE.c
+        query = (
+            select(EVIDENCE)
+            .where(columns.config_digest == config_digest)
+            .order_by(columns.round, columns.kind, columns.sender)
+            .limit(MAX_EVIDENCE)
+        )
+        async with self._database.read() as connection:
+            return tuple(rows.evidence(row) for row in await connection.execute(query))
 
     async def market(self, config_digest: Hash32, round_number: int) -> bytes | None:
         """Return the JSON of a round's `AgreedMarket`; None: no such round, or its version did not store it."""
@@ -234,13 +275,12 @@ class SqlStore:
         write-ahead log is cut, if it is long and its readers let go of it.
         """
         async with self._database.write() as connection:
-            latest = await _latest_certified(connection, config_digest)
-            spared = None if latest is None else latest.round
+            spared = [each.round for each in await _latest(connection, config_digest)]
             kept_from = below_round if transactions_below is None else min(below_round, transactions_below)
             doomed = await _oldest_rounds(
                 connection, config_digest, below_round=below_round, kept_from=kept_from, spared=spared, at_most=at_most
             )
-            for table in (MESSAGES, REPORTS, TRANSACTIONS):
+            for table in (MESSAGES, REPORTS, ADOPTED_REPORTS, TRANSACTIONS):
                 condition = and_(table.c.config_digest == config_digest, table.c.round.in_(doomed))
                 if table is TRANSACTIONS:
                     condition = and_(condition, _prunable(kept_from))
@@ -273,14 +313,6 @@ def require_same_report(kept: StoredReport, offered: StoredReport) -> None:
         )
 
 
-def missing_report(round_number: int) -> FatalError:
-    """Return the error of a certificate that has no report."""
-    return FatalError(
-        f"a certificate of round {round_number} cannot be kept: the database has no report of that round",
-        code="store_conflict",
-    )
-
-
 def _of_round(table: object, config_digest: Hash32, round_number: int) -> ColumnElement[bool]:
     columns = table.c  # type: ignore[attr-defined]
     return and_(columns.config_digest == config_digest, columns.round == round_number)
@@ -298,6 +330,14 @@ async def _report(connection: AsyncConnection, config_digest: Hash32, round_numb
     return None if row is None else rows.report(row)
 
 
+async def _adopted(
+    connection: AsyncConnection, config_digest: Hash32, round_number: int, report_hash: Hash32
+) -> StoredReport | None:
+    same = and_(_of_round(ADOPTED_REPORTS, config_digest, round_number), ADOPTED_REPORTS.c.report_hash == report_hash)
+    row = (await connection.execute(select(ADOPTED_REPORTS).where(same))).one_or_none()
+    return None if row is None else rows.report(row)
+
+
 async def _latest_certified(connection: AsyncConnection, config_digest: Hash32) -> StoredReport | None:
     query = (
         select(REPORTS)
@@ -307,6 +347,19 @@ async def _latest_certified(connection: AsyncConnection, config_digest: Hash32) 
     )
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else rows.report(row)
+
+
+async def _latest(connection: AsyncConnection, config_digest: Hash32) -> list[StoredReport]:
+    """Return the newest certified report that was computed here, and the newest that was taken over."""
+    query = (
+        select(ADOPTED_REPORTS)
+        .where(ADOPTED_REPORTS.c.config_digest == config_digest)
+        .order_by(ADOPTED_REPORTS.c.round.desc())
+        .limit(1)
+    )
+    row = (await connection.execute(query)).one_or_none()
+    own = await _latest_certified(connection, config_digest)
+    return [*([own] if own else []), *([] if row is None else [rows.report(row)])]
 
 
 def _prunable(kept_from: int) -> ColumnElement[bool]:
@@ -319,15 +372,15 @@ async def _oldest_rounds(
     *,
     below_round: int,
     kept_from: int,
-    spared: int | None,
+    spared: Sequence[int],
     at_most: int,
 ) -> list[int]:
     parts = []
-    for table in (MESSAGES, REPORTS, TRANSACTIONS):
+    for table in (MESSAGES, REPORTS, ADOPTED_REPORTS, TRANSACTIONS):
         part = select(table.c.round).where(table.c.config_digest == config_digest, table.c.round < below_round)
         if table is TRANSACTIONS:  # one that settles after its round was pruned
             part = part.where(_prunable(kept_from))
-        parts.append(part if spared is None else part.where(table.c.round != spared))
+        parts.append(part.where(table.c.round.not_in(spared)))
     rounds = union(*parts).subquery()
     query = select(rounds.c.round).order_by(rounds.c.round).limit(at_most)
     return list((await connection.execute(query)).scalars())

@@ -54,6 +54,32 @@ REPORTS = Table(
     PrimaryKeyConstraint("config_digest", "round"),
 )
 
+# certified by a quorum, and not (or not the same) computed here: what the next report builds on, without accounts
+ADOPTED_REPORTS = Table(
+    "adopted_reports",
+    METADATA,
+    Column("config_digest", HashColumn, nullable=False),
+    Column("round", BigInteger, nullable=False, autoincrement=False),
+    Column("report_hash", HashColumn, nullable=False),
+    Column("header", LargeBinary, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+    Column("certificate", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("config_digest", "round", "report_hash"),
+)
+
+# two contradicting messages of one operator; never pruned with their round
+EVIDENCE = Table(
+    "evidence",
+    METADATA,
+    Column("config_digest", HashColumn, nullable=False),
+    Column("round", BigInteger, nullable=False, autoincrement=False),
+    Column("kind", String(64), nullable=False),
+    Column("sender", String(128), nullable=False),
+    Column("first", LargeBinary, nullable=False),
+    Column("second", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("config_digest", "round", "kind", "sender"),
+)
+
 ACCOUNT_CHUNKS = Table(
     "account_chunks",
     METADATA,

@@ -17,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from node.api.kept import Kept
 from node.api.server import Listening, listen
+from node.peers import Peers
 from node.status import NodeStatus, StatusDocument
 from node.telemetry import Metrics
 from riskschema.codec import decode_json, encode_json
@@ -34,13 +35,15 @@ CANNOT_SAY = "signer_silent"
 
 @asynccontextmanager
 async def serve_monitoring(
-    opened: socket.socket, *, status: NodeStatus, metrics: Metrics, clock: Clock
+    opened: socket.socket, *, status: NodeStatus, metrics: Metrics, clock: Clock, peers: Peers | None = None
 ) -> AsyncIterator[Listening]:
-    """Serve ``/metrics`` and ``/status`` on a port from `open_listener` until the context is left."""
+    """Serve ``/metrics``, ``/status`` and ``/peers`` on a port from `open_listener` until the context is left."""
     kept = {
         "/metrics": (Kept(metrics.exposition, clock), {"Content-Type": CONTENT_TYPE_LATEST}),
         "/status": (Kept(lambda _: encode_json(status.document()), clock), {"Content-Type": "application/json"}),
     }
+    if peers is not None:
+        kept["/peers"] = (Kept(lambda _: encode_json(peers.documents()), clock), {"Content-Type": "application/json"})
     pace = _Pace(ANSWERS_PER_SECOND)
 
     async def answer(request: web.Request) -> web.Response:

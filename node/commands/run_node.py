@@ -20,10 +20,11 @@ from node.commands.serving_process import serving_process
 from node.composition import open_node
 from node.core_dumps import forbid_dumps
 from node.key_files import make_directory
+from node.loop.rounds import run_rounds
+from node.loop.stopping import StopRequest, stop_on_signals
 from node.round.assessing import warm_up
 from node.round.node import Node
-from node.round.round import RoundResult
-from node.round.service import StopRequest, run_rounds, stop_on_signals
+from node.round.result import RoundResult
 from node.settings import Settings, load_settings, overridden
 from node.telemetry import configure_logging
 from riskschema.codec import encode_json
@@ -171,7 +172,8 @@ async def _serving(
     """Serve the monitoring port here and the API in another process."""
     api, opened = ports
     url = str(listening_at(api))
-    async with serve_monitoring(opened, status=node.status, metrics=node.metrics, clock=node.clock) as monitoring:
+    watching = serve_monitoring(opened, status=node.status, metrics=node.metrics, clock=node.clock, peers=node.peers)
+    async with watching as monitoring:
         arguments = [
             *("--config", str(config)),
             *("--data", str(config.parent / settings.data_directory)),

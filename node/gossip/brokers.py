@@ -89,9 +89,13 @@ class BrokerTransport:
         for connection in self.connections:
             connection.publish(topic, payload, retain=retain)
 
-    async def receive(self) -> Arrival:
-        """Wait for the next payload."""
-        return await self._inbox.get()
+    async def wait(self) -> None:
+        """Wait until there is something to take."""
+        await self._inbox.wait()
+
+    def take(self) -> Arrival | None:
+        """Return the next payload, if there is one."""
+        return self._inbox.take()
 
     def end(self, keeper: asyncio.Task[None]) -> None:
         """Let a defect in keeping a connection end the rounds, too, instead of making them deaf."""

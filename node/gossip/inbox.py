@@ -40,13 +40,22 @@ class Inbox:
         self._filled.set()
         return True
 
-    async def get(self) -> Arrival:
-        """Wait for a payload; the sender that was served longest ago comes first."""
+    async def wait(self) -> None:
+        """Wait until there is a payload.
+
+        Raises:
+            Exception: the defect because of which nothing more will come.
+        """
         while not self._turns:
             if self._defect is not None:
                 raise self._defect
             self._filled.clear()
             await self._filled.wait()
+
+    def take(self) -> Arrival | None:
+        """Return a payload of the sender that was served longest ago; None: there is nothing."""
+        if not self._turns:
+            return None
         sender = self._turns.popleft()
         waiting = self._senders[sender]
         arrival = waiting.arrivals.popleft()

@@ -42,6 +42,10 @@ class MemoryTransport:
         """Deliver at once."""
         self._hub.deliver(Arrival(sender=self._me, channel=channel, payload=payload), to)
 
-    async def receive(self) -> Arrival:
-        """Wait for the next payload."""
-        return await self._inbox.get()
+    async def wait(self) -> None:
+        """Wait until there is something to take."""
+        await self._inbox.wait()
+
+    def take(self) -> Arrival | None:
+        """Return the next payload, if there is one."""
+        return self._inbox.take()

@@ -34,7 +34,7 @@ MAX_PAYLOAD_BYTES: dict[Channel, int] = {
     Channel.MESSAGE: 2_097_152,
     Channel.CERTIFICATE: 8_192,
     Channel.REQUEST: 4_096,
-    Channel.ANSWER: 2_097_152,
+    Channel.ANSWER: 2_098_176,
 }
 """Anything larger is dropped before it is looked at."""
 LARGEST_PAYLOAD_BYTES = max(MAX_PAYLOAD_BYTES.values())
@@ -62,6 +62,10 @@ class Transport(Protocol):
         """
         ...
 
-    async def receive(self) -> Arrival:
-        """Wait for the next payload; senders take turns, so that none keeps another waiting."""
+    async def wait(self) -> None:
+        """Wait until there is something to take; may be given up and asked again."""
+        ...
+
+    def take(self) -> Arrival | None:
+        """Return the next payload, None: there is nothing; senders take turns, so that none keeps another waiting."""
         ...

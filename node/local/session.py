@@ -26,8 +26,8 @@ from node.local.network import (
     simulated_factors,
 )
 from node.local.screen import Screen
-from node.round.round import RoundResult
-from node.round.service import StopRequest, stop_on_signals
+from node.loop.stopping import StopRequest, stop_on_signals
+from node.round.result import RoundResult
 from node.settings import overridden
 from riskschema.assessment import Grade
 from riskschema.errors import PlimsollError

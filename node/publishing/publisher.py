@@ -153,6 +153,14 @@ class ChainPublisher:
                     raise self._late(attempt) from attempt.problem
                 await self._clock.sleep_until(min(wake, self._clock.now() + self._limits.poll))
 
+    async def read(self, to: Address, data: bytes) -> bytes:
+        """Return what a view function answers at the newest block.
+
+        Raises:
+            TransientError: the endpoint failed, or the contract refuses.
+        """
+        return await self._sender.read(to, data)
+
     async def follow_up(self) -> None:
         """Look after what was sent earlier: receipts, reorgs, stuck transactions.
 

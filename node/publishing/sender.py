@@ -106,6 +106,21 @@ class Sender:
             raise malformed(f"{self.where} eth_getCode", "answered no bytes")
         return answer != "0x"
 
+    async def read(self, to: Address, data: bytes) -> bytes:
+        """Return what a view function answers at the newest block.
+
+        Raises:
+            TransientError: the endpoint failed or answered nonsense, or the contract refuses.
+        """
+        where = f"{self.where} eth_call"
+        answer = await self._transport.one("eth_call", {"to": str(to), "data": "0x" + data.hex()}, "latest")
+        if not isinstance(answer, str) or not answer.startswith("0x"):
+            raise malformed(where, "answered no bytes")
+        try:
+            return bytes.fromhex(answer[2:])
+        except ValueError as error:
+            raise malformed(where, "answered no bytes") from error
+
     async def simulate(self, to: Address, data: bytes, *, max_gas: int) -> int:
         """Run the call without sending it; return the gas it needs.
 

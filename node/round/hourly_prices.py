@@ -8,9 +8,12 @@ from attest.agreement.outcome import Outcome
 from attest.encoding.canonical_bytes import ByteReader
 from attest.hours.hourly import HOUR, FreshPrice, HourlyMemory, HourRow, advance, encode_row, price_units, read_row
 from attest.hours.table import extend_history, verify_rows
-from riskschema.errors import FatalError, InvalidData
+from riskschema.errors import FatalError, InvalidData, ProtocolViolation
 from riskschema.market import HourlyHistory
 from riskschema.rounds import StoredHour
+
+MOST_EXPECTED = 4
+"""Reports that may yet be certified."""
 
 
 class HourlyPrices:
@@ -29,6 +32,7 @@ class HourlyPrices:
         self._rows: dict[int, HourRow] = {}
         self._table = genesis
         self._table_root = genesis_root
+        self._expected: dict[bytes, tuple[HourRow, ...]] = {}
 
     def load(self, stored: Iterable[StoredHour], memory: HourlyMemory) -> None:
         """Take up the hours of the store, as far as the last certified state goes, and check them against it.
@@ -46,6 +50,47 @@ class HourlyPrices:
     def keep(self, rows: Iterable[HourRow]) -> None:
         """Take the hours that a certified report completed."""
         self._rows.update({row.hour: row for row in rows})
+
+    def expect(self, memory: HourlyMemory, completed: Sequence[HourRow]) -> None:
+        """Remember the hours that a report of this node completed, until one of them is certified."""
+        self._expected[memory.root] = tuple(completed)
+        while len(self._expected) > MOST_EXPECTED:
+            del self._expected[next(iter(self._expected))]
+
+    def completed_by(self, memory: HourlyMemory) -> tuple[HourRow, ...]:
+        """Return the hours to keep with a certified state: those its report completed, and all that it carries.
+
+        A state that comes from a peer is a node's first knowledge of its hours.
+        """
+        known = (*self._expected.get(memory.root, ()), *memory.recent)
+        rows = {row.hour: row for row in known if row.hour < memory.open_hour}
+        return tuple(rows[hour] for hour in sorted(rows) if self._rows.get(hour) != rows[hour])
+
+    def lacks(self, memory: HourlyMemory, learned: Iterable[HourRow] = ()) -> int | None:
+        """Return the first hour (Unix time) that a state's table needs and that is not at hand; None: all are there.
+
+        Args:
+            memory: Of the state.
+            learned: Further hours, not verified yet.
+        """
+        first = memory.open_hour - memory.count * HOUR
+        known = self._rows.keys() | {row.hour for row in (*memory.recent, *learned)}
+        return next((hour for hour in range(first, memory.open_hour, HOUR) if hour not in known), None)
+
+    def learn(self, memory: HourlyMemory, learned: Iterable[HourRow]) -> tuple[HourRow, ...]:
+        """Take hours that a peer sent, if they are those that a certified state commits to; return what to keep.
+
+        Raises:
+            ProtocolViolation: they are not.
+        """
+        known = {**self._rows, **{row.hour: row for row in (*learned, *memory.recent)}}
+        rows = [known[hour] for hour in sorted(known) if hour < memory.open_hour]
+        try:
+            verify_rows(self._genesis_root, rows, memory)
+        except InvalidData as error:
+            raise ProtocolViolation(f"refused: {error.message}", code="forged") from error
+        self.keep(rows)
+        return tuple(rows)
 
     def at(self, memory: HourlyMemory, completed: Iterable[HourRow] = ()) -> HourlyHistory:
         """Return the table that a state commits to.

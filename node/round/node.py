@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -18,11 +19,16 @@ from attest.agreement.rules import AgreementRules
 from attest.formats.eip712 import Destination
 from attest.keys.guard import Guard
 from attest.reports.report import Model
+from node.gossip.transport import Transport
 from node.index.following import VenueIndex
+from node.peers import Peers
 from node.publishing.transmitter import Transmitter
+from node.round.fetching import CatchUp
 from node.round.hourly_prices import HourlyPrices
 from node.round.reading import ConfiguredVenue
+from node.round.result import RoundEnd
 from node.round.retention import Retention
+from node.round.work import Work
 from node.status import NodeStatus
 from node.telemetry import Metrics
 from riskschema.market import Group
@@ -49,6 +55,8 @@ class Node:
     first_round: int
     """The guard signs nothing below, and everything below is certified or over."""
     machine: RoundMachine
+    sign: Callable[[bytes], bytes]
+    """The identity's signature over 32 bytes."""
     clock: Clock
     chains: Mapping[int, Chain]
     venues: Sequence[ConfiguredVenue]
@@ -56,6 +64,9 @@ class Node:
     sources: Sequence[MarketSource]
     groups: Mapping[str, Group]
     hourly_prices: HourlyPrices
+    transport: Transport
+    catch_up: CatchUp
+    peers: Peers
     parameters: Parameters
     model: Model
     executor: Executor
@@ -79,6 +90,10 @@ class Node:
     """Awaited before each step: where crash tests stop the process."""
     seconds: dict[RoundStep, float] = field(default_factory=dict)
     """How long each step of the last round took."""
+    work: Work = field(default_factory=Work)
+    """What goes on beside the loop."""
+    ended: deque[RoundEnd] = field(default_factory=deque)
+    """How rounds ended that nobody was told of yet."""
 
     @property
     def config_digest(self) -> Hash32:

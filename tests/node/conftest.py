@@ -18,7 +18,7 @@ Prepare = Callable[[Devnet, Path], LocalNode]
 @pytest.fixture(autouse=True)
 def _slow_rounds_are_no_late_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """A round is given up by the wall's clock, also where the node's own stands still."""
-    monkeypatch.setattr("node.round.service.LONGEST_ROUND_SECONDS", HANG_SECONDS)
+    monkeypatch.setattr("node.round.failing.LONGEST_SECONDS", HANG_SECONDS)
 
 
 @pytest.fixture

@@ -26,9 +26,10 @@ from devnet.local_chain import Devnet
 from node.composition import open_node
 from node.key_files import ATTESTATION, IDENTITY, PASSWORD, PUBLIC, TRANSMITTER
 from node.local.network import LocalNetwork
+from node.loop.rounds import run_rounds
+from node.loop.stopping import StopRequest
 from node.round.node import Node, StepHook, no_hook
-from node.round.round import RoundResult
-from node.round.service import StopRequest, run_rounds
+from node.round.result import RoundResult
 from node.settings import Settings
 from riskschema.errors import InvalidData
 from riskschema.units import Address, Hash32

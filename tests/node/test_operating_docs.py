@@ -16,6 +16,7 @@ from adapters.chains.provider import Traffic
 from adapters.markets import load_source, source_names
 from adapters.protocols import discover_protocols
 from node.cli import plimsoll
+from node.peers import Peers
 from node.settings import Settings
 from node.status import NodeStatus
 from node.telemetry import HttpMetrics, Metrics
@@ -117,6 +118,11 @@ def test_every_series_is_explained_by_its_name_on_the_wire() -> None:
     rounds.chosen(small=1, beyond_caps=1, unproved={"venue": ["book"]})
     rounds.published(chain_id=1, gas_used=1)
     rounds.watch_endpoints([OneChain()])
+    peers = Peers(4, lambda _: 0, rounds.registry)
+    peers.said(1, 7, at_ms=900)
+    peers.certified(7, (0, 1, 2))
+    peers.refused(3, "forged")
+    peers.equivocated(3)
     http.dropped("all")
     http.answered(method="GET", route="/healthz", status=200, seconds=0.1)
     for name, metrics in (("metrics", rounds), ("http metrics", http)):

@@ -17,10 +17,11 @@ import pytest
 from devnet.launch import launch
 from devnet.local_chain import Devnet
 from node.composition import open_node
+from node.loop.rounds import run_rounds
+from node.loop.stopping import StopRequest
 from node.round.assessing import warm_up
 from node.round.node import thread_executor
-from node.round.round import RoundResult
-from node.round.service import StopRequest, run_rounds
+from node.round.result import RoundResult
 from riskschema.rounds import RoundStep
 from tests.node.conftest import Prepare
 from tests.node.local_node import LocalNode

@@ -214,7 +214,7 @@ async def test_opening_again_keeps_everything(tmp_path: Path) -> None:
     path = tmp_path / "node.db"
     async with open_store(path) as store:
         await store.put_report(report(1), accounts(2))
-        await store.certify(NETWORK, 1, b"certificate")
+        await store.certify(msgspec.structs.replace(report(1), certificate=b"certificate"))
     async with open_store(f"sqlite+aiosqlite:///{path}") as store:
         latest = await store.latest_certified(NETWORK)
         assert latest is not None
@@ -277,6 +277,7 @@ def test_the_migrations_are_inside_the_package() -> None:
 WRITER = """
     import asyncio, sys
     from riskschema.rounds import StoredAccount, StoredMessage, StoredReport
+    from msgspec import structs
     from riskschema.units import Address, Hash32
     from storage.store import open_store
 
@@ -297,7 +298,7 @@ WRITER = """
                 report = StoredReport(config_digest=NETWORK, round=number, report_hash=hash, header=b"h", state=b"s",
                                       certificate=None)
                 await store.put_report(report, LEAVES)
-                await store.certify(NETWORK, number, b"certificate")
+                await store.certify(structs.replace(report, certificate=b"certificate"))
                 print(number, flush=True)
 
     asyncio.run(write())

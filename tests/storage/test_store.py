@@ -12,7 +12,7 @@ import pytest
 
 from riskschema.errors import FatalError
 from riskschema.ports import Store
-from riskschema.rounds import StoredAccount, StoredHour, StoredMessage, StoredReport, StoredTransaction
+from riskschema.rounds import StoredAccount, StoredEvidence, StoredHour, StoredMessage, StoredReport, StoredTransaction
 from riskschema.units import Address, Hash32
 from storage.memory import MemoryStore
 from storage.store import open_store
@@ -32,6 +32,10 @@ def message(
     round_number: int = 1, kind: str = "observation", sender: str = "one", payload: bytes = b"x"
 ) -> StoredMessage:
     return StoredMessage(round=round_number, kind=kind, sender=sender, payload=payload)
+
+
+def certified(kept: StoredReport, certificate: bytes) -> StoredReport:
+    return msgspec.structs.replace(kept, certificate=certificate)
 
 
 def report(round_number: int = 1, *, network: Hash32 = NETWORK, report_hash: int = 7) -> StoredReport:
@@ -166,7 +170,7 @@ class StoreContract:
 
     async def test_the_same_report_again_changes_nothing(self, store: Store) -> None:
         await store.put_report(report(), [account(1)])
-        await store.certify(NETWORK, 1, b"certificate")
+        await store.certify(certified(report(), b"certificate"))
         await store.put_report(report(), [account(1)])
         kept = await store.report(NETWORK, 1)
         assert kept is not None
@@ -183,7 +187,7 @@ class StoreContract:
 
     async def test_a_fresh_chain_starts_at_round_one_again_in_an_old_database(self, store: Store) -> None:
         await store.put_report(report(report_hash=7), [account(1)])
-        await store.certify(NETWORK, 1, b"old")
+        await store.certify(certified(report(report_hash=7), b"old"))
         await store.put_report(report(network=OTHER_NETWORK, report_hash=8), [account(2)])
         assert await store.latest_certified(OTHER_NETWORK) is None
         assert await store.accounts(OTHER_NETWORK, 1) == (account(2),)
@@ -192,24 +196,63 @@ class StoreContract:
     async def test_the_latest_certified_report_is_the_one_of_the_highest_round(self, store: Store) -> None:
         for round_number in (9, 10, 11):
             await store.put_report(report(round_number, report_hash=round_number), [])
-        await store.certify(NETWORK, 10, b"ten")
-        await store.certify(NETWORK, 9, b"nine")
+        await store.certify(certified(report(10, report_hash=10), b"ten"))
+        await store.certify(certified(report(9, report_hash=9), b"nine"))
         latest = await store.latest_certified(NETWORK)
         assert latest is not None
         assert (latest.round, latest.certificate) == (10, b"ten")
 
     async def test_a_kept_certificate_stays(self, store: Store) -> None:
         await store.put_report(report(), [])
-        await store.certify(NETWORK, 1, b"first")
-        await store.certify(NETWORK, 1, b"second")
+        await store.certify(certified(report(), b"first"))
+        await store.certify(certified(report(), b"second"))
         kept = await store.report(NETWORK, 1)
         assert kept is not None
         assert kept.certificate == b"first"
 
-    async def test_a_certificate_without_its_report_is_refused(self, store: Store) -> None:
-        with pytest.raises(FatalError) as refusal:
-            await store.certify(NETWORK, 1, b"certificate")
-        assert refusal.value.code == "store_conflict"
+    async def test_a_certified_report_that_was_not_computed_here_is_what_the_next_builds_on(self, store: Store) -> None:
+        await store.put_report(report(), [account(1)])
+        await store.certify(certified(report(), b"own"))
+        other = certified(report(2, report_hash=22), b"another's")
+        await store.certify(other)
+        assert await store.latest_adopted(NETWORK) == other
+        assert await store.latest_adopted(OTHER_NETWORK) is None
+        assert await store.report_of(NETWORK, 2, other.report_hash) == other
+        served = await store.latest_certified(NETWORK)
+        assert served is not None
+        assert served.round == 1, "the API serves accounts, and only this node's own report has them"
+
+    async def test_an_outvoted_report_stays_beside_the_one_that_a_quorum_certified(self, store: Store) -> None:
+        own, certified_one = report(report_hash=7), certified(report(report_hash=8), b"certificate")
+        await store.put_report(own, [account(1)])
+        await store.certify(certified_one)
+        await store.certify(certified_one)
+        assert await store.report(NETWORK, 1) == own
+        assert await store.report_of(NETWORK, 1, own.report_hash) == own
+        assert await store.report_of(NETWORK, 1, certified_one.report_hash) == certified_one
+        assert await store.latest_certified(NETWORK) is None
+        assert await store.latest_adopted(NETWORK) == certified_one
+
+    async def test_the_report_that_is_built_on_is_never_pruned(self, store: Store) -> None:
+        await store.put_report(report(), [account(1)])
+        await store.certify(certified(report(), b"own"))
+        for number in (2, 3, 4):
+            await store.certify(certified(report(number, report_hash=number), b"another's"))
+        assert await store.prune(NETWORK, below_round=10) == 2
+        assert await store.report(NETWORK, 1) is not None
+        latest = await store.latest_adopted(NETWORK)
+        assert latest is not None
+        assert latest.round == 4
+
+    async def test_of_two_contradictions_the_first_is_evidence(self, store: Store) -> None:
+        first = StoredEvidence(round=3, kind="proposal", sender="2", first=b"one", second=b"two")
+        await store.put_evidence(NETWORK, first)
+        await store.put_evidence(NETWORK, StoredEvidence(round=3, kind="proposal", sender="2", first=b"x", second=b"y"))
+        other = StoredEvidence(round=3, kind="observation", sender="2", first=b"one", second=b"two")
+        await store.put_evidence(NETWORK, other)
+        await store.prune(NETWORK, below_round=10)
+        assert await store.evidence(NETWORK) == (other, first)
+        assert await store.evidence(OTHER_NETWORK) == ()
 
     async def test_a_transaction_comes_back_whole(self, store: Store) -> None:
         kept = msgspec.structs.replace(
@@ -281,7 +324,7 @@ class StoreContract:
             await store.put_report(report(round_number, report_hash=round_number), [account(round_number)])
             await store.put_transaction(transaction(round_number, round_number=round_number, status="final"))
         await store.put_transaction(transaction(99, round_number=1))
-        await store.certify(NETWORK, 3, b"certificate")
+        await store.certify(certified(report(3, report_hash=3), b"certificate"))
         await store.put_message(OTHER_NETWORK, message(1))
 
         assert await store.prune(NETWORK, below_round=5) == 3

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
+import msgspec
 import pytest
 
 from attest.encoding.merkle import build_tree, prove
@@ -77,7 +78,9 @@ class World:
         """Keep a certified report about `subjects`, as the round loop does."""
         header = await self.report(round_number, *subjects, score=score)
         certificate = reports.certificate(header, KEYS, self.committee.destinations, range(3))
-        await self.store.certify(self.config_digest, round_number, encode_certificate(certificate))
+        kept = await self.store.report(self.config_digest, round_number)
+        assert kept is not None
+        await self.store.certify(msgspec.structs.replace(kept, certificate=encode_certificate(certificate)))
         self.status.certify(round_number, at=self.clock.now())
         return certificate
 

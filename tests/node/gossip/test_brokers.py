@@ -15,7 +15,7 @@ import pytest
 from node.gossip.brokers import BrokerTransport
 from node.gossip.connection import BrokerAddress
 from node.gossip.topics import network_name
-from node.gossip.transport import LARGEST_PAYLOAD_BYTES, Channel
+from node.gossip.transport import LARGEST_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES, Channel
 from tests.node.gossip.cut_proxy import cut_proxy
 from tests.node.gossip.running_brokers import PASSWORD, RunningBroker, connected, embedded, mosquitto
 from tests.patience import HANG_SECONDS, eventually
@@ -56,14 +56,16 @@ def topic(broker: RunningBroker, index: int, *levels: str) -> str:
 
 async def heard(transport: BrokerTransport) -> tuple[int, Channel, bytes]:
     async with asyncio.timeout(HANG_SECONDS):
-        arrival = await transport.receive()
+        await transport.wait()
+    arrival = transport.take()
+    assert arrival is not None
     return arrival.sender, arrival.channel, arrival.payload
 
 
 async def test_what_one_sends_all_others_hear(broker: RunningBroker) -> None:
     async with AsyncExitStack() as stack:
         nodes = [await stack.enter_async_context(connected(broker, index)) for index in range(4)]
-        for size in (1, 1_000, LARGEST_PAYLOAD_BYTES):
+        for size in (1, 1_000, MAX_PAYLOAD_BYTES[Channel.MESSAGE]):
             nodes[0].send(Channel.MESSAGE, bytes(size))
             assert [await heard(node) for node in nodes[1:]] == [(0, Channel.MESSAGE, bytes(size))] * 3
         nodes[1].send(Channel.MESSAGE, b"next")

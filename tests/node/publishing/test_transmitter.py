@@ -10,6 +10,7 @@ import pytest
 
 from attest.formats.certificate import Certificate
 from attest.formats.eip712 import Destination
+from contracts.calls import encode_call
 from node.publishing.transmitter import PUBLISHER, Transmitter, open_transmitter
 from node.status import NodeStatus
 from node.telemetry import Metrics
@@ -36,6 +37,8 @@ class SlowChain:
 
     def __init__(self) -> None:
         self.asked: list[int] = []
+        self.newest = 0
+        """What the contract has, whoever brought it."""
         self.answers: dict[int, asyncio.Future[PublishedTransaction]] = {}
 
     async def publish(self, *, round_number: int, to: Address, data: bytes) -> PublishedTransaction:
@@ -43,6 +46,11 @@ class SlowChain:
         assert data
         self.asked.append(round_number)
         return await self.answers.setdefault(round_number, asyncio.get_running_loop().create_future())
+
+    async def read(self, to: Address, data: bytes) -> bytes:
+        """`latestRound` of the contract."""
+        assert (to, data) == (ORACLE, encode_call("RiskOracle", "latestRound"))
+        return self.newest.to_bytes(32, "big") + bytes(32)
 
     def land(self, round_number: int) -> None:
         self.answers[round_number].set_result(landed(round_number))

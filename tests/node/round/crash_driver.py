@@ -24,10 +24,11 @@ from attest.formats.certificate import decode_certificate
 from attest.keys.guard import Guard
 from node.clock import SystemClock
 from node.composition import open_node
+from node.loop.rounds import run_rounds
+from node.loop.stopping import StopRequest
 from node.publishing.sender import Sender
 from node.round.assessing import warm_up
-from node.round.round import RoundResult
-from node.round.service import StopRequest, run_rounds
+from node.round.result import RoundResult
 from node.settings import load_settings
 from node.telemetry import configure_logging
 from riskschema.rounds import RoundStep, StoredMessage

@@ -13,9 +13,10 @@ import adapters.markets
 from adapters.markets import source_names
 from attest.formats.leaf import AccountLeaf, decode_leaf
 from devnet.prices import read_prices, set_prices
+from node.loop.rounds import run_rounds
+from node.loop.stopping import StopRequest
 from node.round.node import Node
 from node.round.observing import market_sources
-from node.round.service import StopRequest, run_rounds
 from node.settings import MarketSettings
 from riskschema.assessment import Assessment
 from riskschema.codec import decode_json

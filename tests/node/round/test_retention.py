@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from node.round.retention import ROUNDS_PER_ROUND, Retention, make_room, retention
@@ -36,7 +37,7 @@ async def put_rounds(store: Store, *rounds: int, digest: Hash32 = COMMITTEE, cer
         account = StoredAccount(subject=Address("0x" + "11" * 20), leaf=b"", proof=(), assessment=NOISE)
         await store.put_report(report, [account])
         if certified:
-            await store.certify(digest, number, b"certificate")
+            await store.certify(msgspec.structs.replace(report, certificate=b"certificate"))
 
 
 async def kept(store: Store, last: int, digest: Hash32 = COMMITTEE) -> list[int]:

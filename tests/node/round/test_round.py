@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-import node.round.round
+import node.round.reporting
 from attest.agreement.machine import RoundMachine
 from attest.agreement.outcome import AgreedValue, values_root
 from attest.formats.certificate import decode_certificate, encode_certificate
@@ -21,7 +21,7 @@ from devnet.prices import crash
 from node.index.choosing import Chosen, choose
 from node.local.network import VENUES
 from node.round.node import Node
-from node.round.round import RoundResult
+from node.round.result import RoundResult
 from riskschema.assessment import Assessment
 from riskschema.codec import decode_json
 from riskschema.errors import TransientError
@@ -143,7 +143,7 @@ async def computed_reports(local: LocalNode, *, rounds: int, monkeypatch: pytest
         random.Random(len(computed)).shuffle(accounts)
         return msgspec.structs.replace(found, accounts=tuple(accounts))
 
-    monkeypatch.setattr(node.round.round, "choose", shuffled)
+    monkeypatch.setattr(node.round.reporting, "choose", shuffled)
     begin = local.clock.time
     for _ in range(rounds):
         snapshot = local.devnet.anvil.snapshot()

@@ -17,9 +17,10 @@ from devnet.launch import launch
 from devnet.local_chain import Devnet
 from devnet.prices import read_prices, set_prices
 from node.key_files import ATTESTATION
+from node.loop.rounds import ATTEMPTS_ONCE, run_rounds
+from node.loop.stopping import StopRequest
 from node.round.node import Node
-from node.round.round import RoundResult
-from node.round.service import ATTEMPTS_ONCE, StopRequest, run_rounds
+from node.round.result import RoundResult
 from riskschema.errors import FatalError, TransientError
 from riskschema.rounds import RoundStep
 from tests.node.conftest import Prepare

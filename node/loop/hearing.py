@@ -1,0 +1,63 @@
+"""What others say, taken to where it belongs; what is refused changes nothing and is counted against who said it."""
+
+from __future__ import annotations
+
+from attest.agreement.effects import Effects
+from attest.wire.envelope import open_body, open_message, read_envelope
+from attest.wire.messages import Answer, Body, MessageKind, Request
+from node.gossip.transport import Arrival, Channel
+from node.round.catch_up import answer_request, take_answer
+from node.round.node import Node
+from riskschema.errors import InvalidData, ProtocolViolation
+from riskschema.rounds import StoredMessage
+
+
+async def hear(node: Node, arrival: Arrival) -> Effects:
+    """Take a payload that came in; return what the machine asks for."""
+    try:
+        match arrival.channel:
+            case Channel.MESSAGE:
+                return await _hear_message(node, arrival)
+            case Channel.CERTIFICATE:
+                return node.machine.on_certificate(arrival.payload)
+            case _:
+                return await _hear_directed(node, arrival)
+    except (ProtocolViolation, InvalidData) as error:
+        node.peers.refused(arrival.sender, error.code)
+        return ()
+
+
+async def _hear_message(node: Node, arrival: Arrival) -> Effects:
+    """Let a message of an open round count; a proposal is kept, so that a restart can go on from it."""
+    effects = node.machine.on_message(arrival.payload)
+    envelope = read_envelope(arrival.payload)
+    node.peers.said(envelope.sender, envelope.round, at_ms=int(1_000 * node.clock.now()))
+    if envelope.kind is MessageKind.PROPOSAL:
+        message = StoredMessage(
+            round=envelope.round, kind="proposal", sender=str(envelope.sender), payload=arrival.payload
+        )
+        await node.store.put_message(node.config_digest, message)
+    return effects
+
+
+async def _hear_directed(node: Node, arrival: Arrival) -> Effects:
+    body = _opened(node, arrival)
+    if isinstance(body, Request):
+        await answer_request(node, arrival.sender, body)
+        return ()
+    return await take_answer(node, arrival.sender, body)
+
+
+def _opened(node: Node, arrival: Arrival) -> Request | Answer:
+    """Return a question to this node, or an answer.
+
+    Raises:
+        ProtocolViolation: it is neither, or not by whom it says.
+    """
+    envelope = open_message(arrival.payload, node.rules, current=node.machine.current_round)
+    if envelope.sender != arrival.sender:
+        raise ProtocolViolation(f"a message of operator {envelope.sender} by another", code="foreign")
+    body: Body = open_body(envelope)
+    if not isinstance(body, Request | Answer) or body.recipient != node.me:
+        raise ProtocolViolation("no question to this node, and no answer", code="foreign")
+    return body

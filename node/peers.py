@@ -1,0 +1,120 @@
+"""What this node knows of the other operators, for metrics and for the screen; nothing is decided by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+
+class PeerDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator as this node sees it."""
+
+    operator: int
+    last_round: int
+    """The newest round that it said something valid in; 0: none."""
+    lateness_ms: int
+    """How long after the slot began its newest valid message came."""
+    signed: int
+    """Certificates that carry its signature, of those this node learned."""
+    missed: int
+    """Certificates without it."""
+    refused: int
+    """Messages by it, or in its name, that were refused."""
+    evidence: int
+    """Proofs that it said two things."""
+
+
+class Peers:
+    """Counts, by operator index.
+
+    Args:
+        n: Size of the committee.
+        slot_start_ms: Unix milliseconds at which a round begins.
+        registry: Where the series go.
+    """
+
+    def __init__(self, n: int, slot_start_ms: Callable[[int], int], registry: CollectorRegistry) -> None:
+        self._slot_start_ms = slot_start_ms
+        self._last = [0] * n
+        self._lateness = [0] * n
+        self._signed = [0] * n
+        self._missed = [0] * n
+        self._refusals = [0] * n
+        self._evidence = [0] * n
+        self._certified: set[int] = set()
+        self._last_round = Gauge(
+            "plimsoll_peer_round", "Newest round of each operator", ["operator"], registry=registry
+        )
+        self._seconds = Gauge(
+            "plimsoll_peer_lateness_seconds",
+            "From the beginning of its slot to the newest message of each operator",
+            ["operator"],
+            registry=registry,
+        )
+        self._shares = Counter(
+            "plimsoll_peer_certificates",
+            "Certificates with and without each operator",
+            ["operator", "signed"],
+            registry=registry,
+        )
+        self._refused = Counter(
+            "plimsoll_peer_refused",
+            "Messages refused, by operator and reason",
+            ["operator", "reason"],
+            registry=registry,
+        )
+        self._lies = Counter(
+            "plimsoll_peer_evidence", "Proofs that an operator said two things", ["operator"], registry=registry
+        )
+        self._disagreements = Counter(
+            "plimsoll_disagreements", "Rounds of which another report was certified than this node's", registry=registry
+        )
+
+    def said(self, operator: int, round_number: int, *, at_ms: int) -> None:
+        """Note a valid message."""
+        self._last[operator] = max(self._last[operator], round_number)
+        self._lateness[operator] = at_ms - self._slot_start_ms(round_number)
+        self._last_round.labels(str(operator)).set(self._last[operator])
+        self._seconds.labels(str(operator)).set(self._lateness[operator] / 1_000)
+
+    def certified(self, round_number: int, signers: Iterable[int]) -> None:
+        """Note who signed a certified round."""
+        if round_number in self._certified:
+            return
+        self._certified = {each for each in self._certified if each > round_number - 16} | {round_number}
+        signed = frozenset(signers)
+        for operator in range(len(self._last)):
+            self._signed[operator] += operator in signed
+            self._missed[operator] += operator not in signed
+            self._shares.labels(str(operator), "yes" if operator in signed else "no").inc()
+
+    def refused(self, operator: int, reason: str) -> None:
+        """Count a message that was refused."""
+        self._refusals[operator] += 1
+        self._refused.labels(str(operator), reason).inc()
+
+    def equivocated(self, operator: int) -> None:
+        """Count a proof that an operator said two things."""
+        self._evidence[operator] += 1
+        self._lies.labels(str(operator)).inc()
+
+    def disagreed(self) -> None:
+        """Count a round of which another report was certified than this node computed."""
+        self._disagreements.inc()
+
+    def documents(self) -> tuple[PeerDocument, ...]:
+        """Return all operators, by index."""
+        return tuple(
+            PeerDocument(
+                operator=operator,
+                last_round=self._last[operator],
+                lateness_ms=self._lateness[operator],
+                signed=self._signed[operator],
+                missed=self._missed[operator],
+                refused=self._refusals[operator],
+                evidence=self._evidence[operator],
+            )
+            for operator in range(len(self._last))
+        )
