@@ -145,11 +145,6 @@ def _setting(prices: Prices, population: Population, parameters: Parameters) -> 
     )
 
 
-def _window(setting: _Setting) -> int:
-    paths, model = setting.parameters.paths, setting.parameters.volatility
-    return paths.maximum_blocks * paths.stride_hours + 25 + model.warm_up_hours
-
-
 def _day_hours(setting: _Setting, since: int | None, until: int | None) -> list[int]:
     prices, parameters = setting.prices, setting.parameters
     least = setting.first + parameters.paths.minimum_history_hours + parameters.volatility.warm_up_hours
@@ -198,7 +193,7 @@ def _market(setting: _Setting, places: list[int], begin: int, hour: int) -> Mark
 
 
 def _day(setting: _Setting, hour: int, touches: _Touches) -> dict[str, object]:
-    begin = max(setting.first, hour - _window(setting))
+    begin = max(setting.first, hour - setting.parameters.history_window_hours)
     places = setting.prices.covered(begin, hour + 24)
     known = {setting.prices.factors[place] for place in places}
     chosen = [place for place, account in enumerate(setting.accounts) if tokens(account) <= known]

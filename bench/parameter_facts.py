@@ -13,7 +13,12 @@ from pathlib import Path
 import numpy as np
 from pyarrow import parquet
 
+from adapters.history.matrices import read_matrices
+from aggregator.parameters import load_parameters
+from aggregator.scenarios.volatility import forecast_series
+from backtest.fitting import quasi_likelihood
 from backtest.population import LARGE
+from backtest.prices import UNIT, join
 
 CRISES = (
     ("march_2020", "2020-03-11", "2020-03-14"),
@@ -65,6 +70,38 @@ def print_levels(groups: dict[str, list[dict[int, float]]]) -> None:
         print(f"{group:10} 99 % of a day's move {np.percentile(moves, 99):.3f}; volatility at 1/33/67/90/99 %: {shown}")
 
 
+IMPLIED = (("BTC", "btc", "deribit_btc_dvol_1h_2021_2026", 0), ("ETH", "eth", "deribit_eth_dvol_1d_2021_2025", 86_400))
+"""Asset, group, file of its volatility index, and seconds from a row's time until it is known."""
+FITTED_UNTIL = "2021-11-01"
+
+
+def print_implied(folder: Path) -> None:
+    """Print realised over implied variance, and the forecast's loss with each share of the implied one."""
+    prices, parameters = join(read_matrices(folder)), load_parameters()
+    for asset, group, name, delay in IMPLIED:
+        table = parquet.read_table(folder.parent / "vol" / f"{name}.parquet")
+        known, index = np.array(table["ts"]) + delay, np.array(table["dvol"])
+        closes = prices.close[prices.factors.index(asset)]
+        begin = int((closes > 0).argmax())
+        returns = np.diff(np.log(closes[begin : prices.hour(epoch("2024-03-25"))] / UNIT))
+        own = forecast_series(returns, group=group, model=parameters.volatility)[0] ** 2
+        hours = np.arange(prices.hour(int(known[0])) - begin, returns.size - 24, 6)
+        now = prices.first_hour + 3_600 * (begin + hours + 1)
+        implied = index[np.searchsorted(known, now, side="right") - 1] ** 2 / 8_760
+        sums = np.concatenate([np.zeros(1), np.cumsum(returns**2)])
+        came = (sums[hours + 24] - sums[hours]) / 24
+        before = now < epoch(FITTED_UNTIL)
+        ratio = float(came[before].mean() / implied[before].mean())
+        shown = []
+        for share in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5):
+            mixed = (1 - share) * own[hours] + share * ratio * implied
+            losses = [quasi_likelihood(mixed[part], came[part]) for part in (before, ~before)]
+            shown.append(f"{share:.1f}: {losses[0]:.4f}/{losses[1]:.4f}")
+        print(
+            f"{asset} realised over implied {ratio:.3f}; loss before/after {FITTED_UNTIL} by share {', '.join(shown)}"
+        )
+
+
 def main(folder: Path) -> None:
     bitcoin = series(folder / "binance_spot_BTCUSDT_1h_2017_2021.parquet")
     bitcoin |= series(folder / "binance_spot_BTCUSDT_1h_2021_2023.parquet")
@@ -107,3 +144,4 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    print_implied(Path(sys.argv[1]))
