@@ -86,6 +86,27 @@ def assess(portfolios: Sequence[Portfolio], market: MarketState, parameters: Par
     quoted = frozenset(quote.factor for quote in market.quotes)
     accounts = read_accounts(portfolios, quoted)
     arrays = build_arrays(needed_instruments(accounts), needed_rule_rows(accounts), market, parameters)
+    return _assess_read(accounts, arrays, market, parameters)
+
+
+def assess_again(
+    portfolios: Sequence[Portfolio], arrays: RiskArrays, market: MarketState, parameters: Parameters
+) -> tuple[Assessment, ...]:
+    """Return the assessments of portfolios that hold nothing of which `arrays` have no row.
+
+    Args:
+        portfolios: Such as those that the arrays were built for, with other quantities.
+        arrays: Built from the same market and parameters.
+        market: The agreed market state.
+        parameters: The parameter file.
+    """
+    accounts = read_accounts(portfolios, frozenset(quote.factor for quote in market.quotes))
+    return _assess_read(accounts, arrays, market, parameters).assessments
+
+
+def _assess_read(
+    accounts: Sequence[ReadAccount], arrays: RiskArrays, market: MarketState, parameters: Parameters
+) -> AssessmentBatch:
     table = position_table(accounts, arrays)
     context = _Context(
         arrays=arrays,
@@ -94,7 +115,7 @@ def assess(portfolios: Sequence[Portfolio], market: MarketState, parameters: Par
         parameters=parameters,
         prices={quote.factor: quote.price for quote in market.quotes},
         ranges={terms.factor: terms.scenario_range for terms in arrays.factors},
-        quoted=quoted,
+        quoted=frozenset(quote.factor for quote in market.quotes),
         lists={
             "silos": view64(table.account_silos).tolist(),
             "positions": view64(table.silo_positions).tolist(),

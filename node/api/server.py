@@ -90,6 +90,15 @@ def listening_at(opened: socket.socket) -> Listening:
     return Listening(host, port)
 
 
+def require_free_port(host: str, port: int, *, setting: str = "--port") -> None:
+    """Refuse a port before the work of starting rather than after it.
+
+    Raises:
+        InvalidData: something else listens there, or the address is not this machine's.
+    """
+    open_listener(host, port, setting=setting).close()
+
+
 def open_listener(host: str, port: int, *, setting: str = "--port") -> socket.socket:
     """Take a port: who connects waits until somebody accepts.
 

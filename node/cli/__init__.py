@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from node.cli.assessing import assess, verify
+from node.cli.assessing import assess, explain, verify
 from node.cli.endings import INTERRUPTED, status_of
 from node.cli.founding import deploy
 from node.cli.index import index
@@ -55,7 +55,10 @@ def plimsoll() -> None:
     """
 
 
-_COMMANDS = (run, serve, positions, assess, verify, keys, record, index, history, backtest, parameters, deploy, devnet)
+_COMMANDS = (
+    *(run, serve, positions, assess, explain, verify, keys, record),
+    *(index, history, backtest, parameters, deploy, devnet),
+)
 for _command in _COMMANDS:
     plimsoll.add_command(_command)
 

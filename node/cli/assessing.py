@@ -1,4 +1,4 @@
-"""What is computed from documents: an assessment, and whether an attestation holds."""
+"""What is computed from documents: an assessment, its explanation, and whether an attestation holds."""
 
 from __future__ import annotations
 
@@ -35,6 +35,30 @@ def assess(portfolio: Path, market: Path, history: tuple[str, ...], parameters: 
     from node.commands.assess import assess_files  # noqa: PLC0415
 
     assess_files(portfolio, market, history=history, parameters_file=parameters, as_json=as_json)
+
+
+@click.command(
+    short_help="Say in sentences what was found, and what would improve it.",
+    epilog=example("plimsoll explain --portfolio docs/examples/portfolio.json --market docs/examples/market.json"),
+)
+@click.option("--portfolio", type=PATH, required=True, help="Portfolio document (docs/schema/portfolio.json), or -.")
+@click.option("--market", type=PATH, required=True, help="Market document (docs/schema/market_state.json), or -.")
+@click.option(
+    "--history",
+    multiple=True,
+    metavar="FACTOR=FILE",
+    help="Hourly candles (.csv, .parquet) of a factor; repeat for further factors and files.",
+)
+@click.option("--parameters", type=PATH, help="Parameter file; default: the one of this release.")
+@json_option
+def explain(portfolio: Path, market: Path, history: tuple[str, ...], parameters: Path | None, as_json: bool) -> None:
+    """Say in sentences how likely a liquidation is, where, what the margin is for, and what would earn a better grade.
+
+    The changes (repay, add, close) are the smallest in each kind, found by assessing the changed account again.
+    """
+    from node.commands.explain import explain_files  # noqa: PLC0415
+
+    explain_files(portfolio, market, history=history, parameters_file=parameters, as_json=as_json)
 
 
 @click.command(

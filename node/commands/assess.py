@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -17,6 +18,9 @@ from riskschema.codec import decode_json, encode_json
 from riskschema.errors import InvalidData
 from riskschema.market import MarketState
 from riskschema.portfolio import Portfolio
+
+if TYPE_CHECKING:
+    from aggregator.improvement import Improvement
 
 PATIENCE_SECONDS = 4.0
 
@@ -36,6 +40,24 @@ def assess_files(
     Raises:
         InvalidData: naming the file and the field that is wrong; nothing is printed.
     """
+    assessment, changes = improved_files(portfolio_file, market_file, history=history, parameters_file=parameters_file)
+    if as_json:
+        click.echo(encode_json(assessment))
+    else:
+        from node.commands.explain import describe  # noqa: PLC0415
+        from node.commands.output import assessment_table, print_table  # noqa: PLC0415
+
+        print_table(assessment_table(assessment, [describe(change) for change in changes]))
+
+
+def improved_files(
+    portfolio_file: Path, market_file: Path, *, history: tuple[str, ...], parameters_file: Path | None
+) -> tuple[Assessment, tuple[Improvement, ...]]:
+    """Return the assessment of a portfolio document under a market document, and what would earn a better grade.
+
+    Raises:
+        InvalidData: naming the file and the field that is wrong.
+    """
     if portfolio_file == market_file == STANDARD_INPUT:
         raise InvalidData(
             "--portfolio - and --market -: standard input holds one document only", code="invalid_settings"
@@ -46,13 +68,7 @@ def assess_files(
     )
     market = decode_json(read_document(market_file, what="market"), MarketState, what=f"market {name_of(market_file)}")
     with _patience():
-        assessment = _assess(portfolio, market, files, parameters_file)
-    if as_json:
-        click.echo(encode_json(assessment))
-    else:
-        from node.commands.output import assessment_table, print_table  # noqa: PLC0415
-
-        print_table(assessment_table(assessment))
+        return _assess(portfolio, market, files, parameters_file)
 
 
 def history_files(named: Sequence[str]) -> HistoryFiles:
@@ -84,8 +100,10 @@ def _patience() -> Iterator[None]:
         timer.cancel()
 
 
-def _assess(portfolio: Portfolio, market: MarketState, files: HistoryFiles, parameters_file: Path | None) -> Assessment:
-    from aggregator.assess import assess  # noqa: PLC0415
+def _assess(
+    portfolio: Portfolio, market: MarketState, files: HistoryFiles, parameters_file: Path | None
+) -> tuple[Assessment, tuple[Improvement, ...]]:
+    from aggregator.improvement import improvements  # noqa: PLC0415
     from aggregator.parameters import load_parameters  # noqa: PLC0415
 
     parameters = load_parameters(parameters_file)
@@ -93,5 +111,4 @@ def _assess(portfolio: Portfolio, market: MarketState, files: HistoryFiles, para
         from adapters.history.alignment import load_history  # noqa: PLC0415
 
         market = msgspec.structs.replace(market, history=load_history(files).history)
-    (assessment,) = assess((portfolio,), market, parameters).assessments
-    return assessment
+    return improvements(portfolio, market, parameters)

@@ -11,7 +11,7 @@ from devnet.deployment import Deployment, to_json
 from devnet.launch import launch
 from devnet.local_chain import Devnet
 from devnet.prices import answer_again
-from node.commands.ports import require_free_port
+from node.api.server import require_free_port
 
 FOREVER_SECONDS = 10 * 365 * 86_400
 

@@ -49,8 +49,8 @@ def portfolio_table(portfolio: Portfolio) -> RenderableType:
     return Group(table, *_warnings([(item.venue, item.code, item.detail) for item in portfolio.unread]))
 
 
-def assessment_table(assessment: Assessment) -> RenderableType:
-    """Return the assessment as a table of figures."""
+def assessment_table(assessment: Assessment, changes: Sequence[str]) -> RenderableType:
+    """Return the assessment as a table of figures, and below it the changes that would earn a better grade."""
     figures = Table(title=f"Assessment of {assessment.subject}", show_header=False)
     figures.add_column(justify="left")
     figures.add_column(justify="right")
@@ -87,7 +87,8 @@ def assessment_table(assessment: Assessment) -> RenderableType:
             prices,
         )
     unread = [(item.venue, item.code, item.detail) for item in assessment.unread]
-    return Group(figures, silos, *_warnings(unread + [("flag", flag, "") for flag in assessment.flags]))
+    better = [Text(f"better by {change}") for change in changes]
+    return Group(figures, silos, *better, *_warnings(unread + [("flag", flag, "") for flag in assessment.flags]))
 
 
 def _interval(found: ProbabilityInterval) -> str:

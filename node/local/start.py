@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from devnet.launch import start_devnet
-from node.commands.ports import require_free_port
+from node.api.server import require_free_port
 from node.key_files import make_directory
 from node.local.compiling import kernels_compiling
 from node.local.screen import Screen
