@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from aggregator.parameters import Garch, Mixture, Parameters, Realised
 from aggregator.scenarios.volatility import COMPONENTS, Recursions, components, recursions
@@ -60,7 +59,7 @@ def fit(prices: Prices, parameters: Parameters, *, until: int | None = None) -> 
         until: Unix time at which to stop.
 
     Raises:
-        InvalidData: no factor has enough hours.
+        InvalidData: no factor has enough hours, or SciPy is not installed.
     """
     end = prices.hours if until is None else min(prices.hours, prices.hour(until))
     series: dict[Group, dict[str, Floats]] = {}
@@ -113,7 +112,15 @@ def quasi_likelihood(expected: Floats, realised: Floats) -> float:
 
 
 def _minimum(objective: Callable[[Floats], float], start: Sequence[float] | Floats) -> Floats:
-    """Return where `objective` is least, by Nelder and Mead's simplex (1965), begun anew where it stopped."""
+    """Return where `objective` is least, by Nelder and Mead's simplex (1965), begun anew where it stopped.
+
+    Raises:
+        InvalidData: SciPy is not installed.
+    """
+    try:
+        from scipy.optimize import minimize  # noqa: PLC0415 - an optional dependency: only who fits needs it
+    except ImportError as error:
+        raise InvalidData("fitting needs SciPy: install plimsoll[fit]", code="invalid_settings") from error
     found = np.array(start, dtype=np.float64)
     for _ in range(RESTARTS):
         options = {"xatol": PRECISION, "fatol": PRECISION * 1e-3, "maxiter": 4_000, "adaptive": True}

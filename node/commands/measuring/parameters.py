@@ -11,6 +11,8 @@ import msgspec
 from adapters.history.alignment import load_history
 from adapters.history.matrices import read_matrices
 from aggregator.parameters import load_parameters
+from backtest.fitting import as_toml, fit
+from backtest.prices import join
 from node.commands.assess import history_files
 from node.commands.measuring.backtest import day
 from riskschema.codec import encode_json
@@ -83,12 +85,6 @@ def fit_parameters(
     Raises:
         InvalidData: a file is wrong, or no factor has enough hours; or SciPy is not installed.
     """
-    try:
-        from backtest.fitting import as_toml, fit  # noqa: PLC0415 - needs SciPy, which a node does not
-    except ImportError as error:
-        raise InvalidData("fitting needs SciPy: install plimsoll[fit]", code="invalid_settings") from error
-    from backtest.prices import join  # noqa: PLC0415
-
     longer = [load_history({factor: files}).history for factor, files in history_files(history).items()]
     prices = join([*read_matrices(data), *longer])
     click.echo(f"fitting to {len(prices.factors)} factors; this takes about a minute", err=True)

@@ -1,5 +1,6 @@
 """`plimsoll parameters` shows, compares and fits the constants of the model."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -48,3 +49,12 @@ def test_fitting_prints_tables_that_the_parameter_file_accepts(plimsoll, tmp_pat
         document = document[:begin] + line + document[document.index("\n", begin) :]
     assert parse_parameters(document.encode(), what="fitted").hash != load_parameters().hash
     assert "no factor" in plimsoll("parameters", "fit", "--data", tmp_path, "--to", "1970-03-01").refused("minute")
+
+
+def test_without_scipy_fitting_says_what_to_install(plimsoll, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    walk = 2_000 * np.exp(np.cumsum(0.01 * np.random.default_rng(3).standard_normal(6_000)))
+    for kind in ("close", "high", "low"):
+        table = pyarrow.table({"ts": 3_600 * np.arange(6_000), "ETHUSDT": walk})
+        parquet.write_table(table, tmp_path / f"x_1h_{kind}_2020.parquet")
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    assert "plimsoll[fit]" in plimsoll("parameters", "fit", "--data", tmp_path).refused("minute")
