@@ -85,11 +85,16 @@ def test_a_regime_rises_at_once_and_falls_only_after_a_day_below(parameters) -> 
     assert seen.index("calm") == len(seen) - 1
 
 
-def test_a_regime_is_kept_between_its_threshold_and_the_level_at_which_it_is_left(parameters) -> None:
-    turbulent = step_memory(None, flat(swings(1.3, 600)), GROUPS, parameters)
-    assert turbulent.regime == "turbulent"
-    between = flat(swings(1.3, 600) + swings(1.08, 600))
-    assert step_memory(turbulent, between, GROUPS, parameters).regime == "turbulent"
+@pytest.mark.parametrize(
+    ("regime", "volatility", "later"), [("turbulent", 1.3, 1.08), ("stressed", 2.6, 2.2)], ids=["turbulent", "stressed"]
+)
+def test_a_regime_is_kept_between_its_threshold_and_the_level_at_which_it_is_left(
+    regime: str, volatility: float, later: float, parameters
+) -> None:
+    memory = step_memory(None, flat(swings(volatility, 600)), GROUPS, parameters)
+    assert memory.regime == regime
+    between = flat(swings(volatility, 600) + swings(later, 600))
+    assert step_memory(memory, between, GROUPS, parameters).regime == regime
 
 
 def test_a_factor_that_is_moved_to_a_group_without_regimes_leaves_its_regime(parameters) -> None:
