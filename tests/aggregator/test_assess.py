@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregator.assess import assess
+from aggregator.assess import assess, measure
 from aggregator.valuation.arrays import arrays_digest_chunks
 from riskschema.buffers import Column
 from riskschema.codec import encode_json
@@ -458,6 +461,18 @@ def test_an_account_whose_instrument_outgrows_the_arrays_is_flagged_and_no_other
     flagged, other = assess([short, plain], market, parameters).assessments
     assert "saturated" in flagged.flags
     assert "saturated" not in other.flags
+
+
+def test_an_insolvency_probability_is_rounded_up(lab, parameters) -> None:
+    """Paths of 1,100 are whole parts per million only by elevens."""
+    silos = [lab.lending({"CRV": 1_000, "USDC": -debt}, weight=0.97, bonus=0.1) for debt in range(880, 960, 8)]
+    portfolios = [lab.portfolio(silo, number=number) for number, silo in enumerate(silos)]
+    batch = assess(portfolios, lab.market(), parameters)
+    sums = measure(batch.positions, batch.arrays, parameters).touches.insolvencies
+    paths = [Fraction(int(total), 10_000) for total in sums]
+    published = [item.insolvency_probability for item in batch.assessments]
+    assert published == [math.ceil(share * 1_000_000 / 1_100) for share in paths]
+    assert any(share.denominator == 1 and share % 11 for share in paths)
 
 
 def test_a_maintenance_margin_is_rounded_up(lab, parameters) -> None:

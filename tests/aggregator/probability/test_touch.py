@@ -193,6 +193,17 @@ def test_a_gap_with_a_whole_close_factor_takes_all_collateral() -> None:
     assert not walk_down([0.72], close=1_000_000, bonus=0).insolvent
 
 
+def test_collateral_that_is_taken_to_the_last_leaves_what_is_owed_beyond_it() -> None:
+    """In the day's last column half of the debt is worth all that is pledged, and one repayment is allowed."""
+    line = [2**26] * PATH_COLUMNS + [2**24]
+    mantissas = frozen([line, [2**26] * (PATH_COLUMNS + 1)], np.int32)
+    table = RuleRows(mantissas=mantissas, lowest=mantissas[:, :1].copy(), highest=mantissas[:, :1].copy())
+    held = book([2**40, -(2**39)], bonus=0)
+    found = liquidation.walk(0, 1, held, table, 1)
+    assert found.loss == 0.0
+    assert found.insolvent
+
+
 def test_debt_without_collateral_is_insolvent_at_once() -> None:
     held = book([-(2**40)])
     assert liquidation.walk(0, 1, held, rows(1, 1), 64) == (0.0, True)
