@@ -20,6 +20,7 @@ from aggregator.probability.interval import Chance
 from aggregator.probability.score import touch_probability, verdict
 from aggregator.probability.touch import TouchResult, account_touches
 from aggregator.probability.weights import Weights, joint_probability, silo_weights
+from aggregator.scenarios.factors import Listing, listing
 from aggregator.valuation.arrays import arrays_digest_chunks, build_arrays
 from aggregator.valuation.money import dollars, usd_ceiling, usd_from_dollars
 from aggregator.valuation.positions import (
@@ -66,9 +67,8 @@ class _Context(msgspec.Struct, frozen=True, kw_only=True):
     table: PositionTable
     measures: Measures
     parameters: Parameters
-    prices: dict[str, Wad]
+    known: Listing
     ranges: dict[str, float]
-    quoted: frozenset[str]
     lists: dict[str, list[int]]
 
 
@@ -83,8 +83,8 @@ def assess(portfolios: Sequence[Portfolio], market: MarketState, parameters: Par
         market: The agreed market state.
         parameters: The parameter file.
     """
-    quoted = frozenset(quote.factor for quote in market.quotes)
-    accounts = read_accounts(portfolios, quoted)
+    known = listing(market, parameters)
+    accounts = read_accounts(portfolios, known)
     arrays = build_arrays(needed_instruments(accounts), needed_rule_rows(accounts), market, parameters)
     return _assess_read(accounts, arrays, market, parameters)
 
@@ -100,7 +100,7 @@ def assess_again(
         market: The agreed market state.
         parameters: The parameter file.
     """
-    accounts = read_accounts(portfolios, frozenset(quote.factor for quote in market.quotes))
+    accounts = read_accounts(portfolios, listing(market, parameters))
     return _assess_read(accounts, arrays, market, parameters).assessments
 
 
@@ -113,9 +113,8 @@ def _assess_read(
         table=table,
         measures=measure(table, arrays, parameters),
         parameters=parameters,
-        prices={quote.factor: quote.price for quote in market.quotes},
+        known=listing(market, parameters),
         ranges={terms.factor: terms.scenario_range for terms in arrays.factors},
-        quoted=frozenset(quote.factor for quote in market.quotes),
         lists={
             "silos": view64(table.account_silos).tolist(),
             "positions": view64(table.silo_positions).tolist(),
@@ -285,9 +284,9 @@ def _equity(silo: int, item: ReadSilo, coarse: Coarseness, context: _Context) ->
     mantissas = view32(context.arrays.market.mantissas)
     values = [int(lots[place]) * int(mantissas[rows[place], 0]) for place in range(begin, end)]
     if not item.unsettled:
-        return silo_equity(item.holdings, values, coarse, context.prices)
+        return silo_equity(item.holdings, values, coarse, context.known)
     counted = list(compress(zip(item.holdings, values, strict=True), item.worth))
-    return silo_equity([held for held, _ in counted], [value for _, value in counted], coarse, context.prices)
+    return silo_equity([held for held, _ in counted], [value for _, value in counted], coarse, context.known)
 
 
 def _liquidation_prices(silo: int, item: ReadSilo, context: _Context) -> tuple[LiquidationPrice, ...]:
@@ -297,7 +296,7 @@ def _liquidation_prices(silo: int, item: ReadSilo, context: _Context) -> tuple[L
     rows, lots = view32(context.table.term_rows), view64(context.table.term_lots)
     mantissas = view32(context.arrays.rule.mantissas)
     values = [int(lots[place]) * int(mantissas[rows[place], 0]) for place in range(begin, end)]
-    return liquidation_prices(item.rule, values, context.prices, context.ranges)
+    return liquidation_prices(item.rule, values, context.known, context.ranges)
 
 
 def _parts(account: ReadAccount, first: int, context: _Context) -> tuple[list[Part], list[Part]]:
@@ -307,7 +306,7 @@ def _parts(account: ReadAccount, first: int, context: _Context) -> tuple[list[Pa
     for place, item in enumerate(account.silos):
         begin = context.lists["positions"][first + place]
         for index, (instrument, _) in enumerate(item.holdings):
-            factor = only_factor(instrument, context.quoted)
+            factor = only_factor(instrument, context.known)
             decided.append((item.silo.id, factor, int(margins.decided[begin + index])))
             stressed.append((item.silo.id, factor, int(margins.stressed[begin + index])))
     return decided, stressed

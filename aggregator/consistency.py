@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from aggregator.exact.units import PER_MILLE, PER_MILLION, whole_parts
+from riskschema.instruments import PEG_KINDS
 from riskschema.market import GROUPS
 from riskschema.portfolio import USD
 
@@ -37,6 +38,7 @@ def violations(values: ParameterValues) -> Iterator[str]:
     yield from _shares(values)
     yield from _grades(values)
     yield from _grid(values)
+    yield from _pegs(values)
     yield from _volatilities(values)
     yield from _stress(values)
 
@@ -83,7 +85,7 @@ def _grades(values: ParameterValues) -> Iterator[str]:
 
 def _grid(values: ParameterValues) -> Iterator[str]:
     grid = values.grid
-    for name in ("joint_moves", "tail_moves", "stablecoin_breaks", "staking_discounts"):
+    for name in ("joint_moves", "tail_moves"):
         moves = getattr(grid, name)
         if len(set(moves)) != len(moves):
             yield f"grid.{name}: a move is there twice"
@@ -91,6 +93,18 @@ def _grid(values: ParameterValues) -> Iterator[str]:
         yield "grid.joint_moves: a move beyond grid.joint_parts leaves the range"
     if not grid.joint_moves:
         yield "grid.joint_moves: is empty"
+
+
+def _pegs(values: ParameterValues) -> Iterator[str]:
+    kinds = [crisis.kind for crisis in values.pegs.crises]
+    for kind in PEG_KINDS:
+        breaks = values.pegs.of(kind).breaks
+        if len(set(breaks)) != len(breaks):
+            yield f"pegs.{kind}.breaks: a move is there twice"
+        if kind not in kinds:
+            yield f"pegs.crises: none is of kind {kind}"
+    if len(set(values.oracles.wrong_answers)) != len(values.oracles.wrong_answers):
+        yield "oracles.wrong_answers: a move is there twice"
 
 
 def _volatilities(values: ParameterValues) -> Iterator[str]:

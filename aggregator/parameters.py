@@ -13,6 +13,7 @@ from msgspec import Meta
 from aggregator.consistency import violations
 from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData
+from riskschema.instruments import FactorId, PegKind
 from riskschema.market import Factor
 from riskschema.units import Hash32
 
@@ -58,11 +59,73 @@ class Paths(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stride_hours: Count
     maximum_blocks: Annotated[int, Meta(ge=100, le=4000)]
     minimum_history_hours: Count
-    short_history_multiplier: Positive
-    peer_quartile: Annotated[int, Meta(ge=0, le=4)]
     reference_parts_per_hour: Annotated[int, Meta(ge=1, le=60)]
     reference_correlation: Share
     largest_log_move: Annotated[float, Meta(gt=0.0, le=300.0)]
+
+
+class Leading(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One factor per asset group: what its members follow."""
+
+    btc: FactorId
+    eth: FactorId
+    large: FactorId
+    other: FactorId
+    stablecoin: FactorId
+
+    def of(self, group: str) -> FactorId:
+        """Return the factor that `group` follows."""
+        return str(getattr(self, group))
+
+
+class Proxy(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What stands in for a factor without history."""
+
+    volatility_quartile: Annotated[int, Meta(ge=0, le=4)]
+    volatility_multiplier: Positive
+    smallest_own_share: Share
+    leading: Leading
+    beta: ByGroup
+
+
+class Peg(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the pegs of one kind move and break, and what selling the asset for its underlying costs."""
+
+    daily_volatility: Share
+    breaks: Annotated[tuple[Move, ...], Meta(min_length=1)]
+    half_spread: Share
+    impact_per_million: Positive
+    hourly_volume: Positive
+
+
+class PegCrisis(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A block of a published crisis: the ratio at each hour's end over the ratio before."""
+
+    name: str
+    kind: PegKind
+    closes: Annotated[tuple[Positive, ...], Meta(min_length=24, max_length=24)]
+
+
+class Pegs(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Pegs by kind, and their crises."""
+
+    staking: Peg
+    wrapped_bitcoin: Peg
+    dollar: Peg
+    crises: tuple[PegCrisis, ...]
+
+    def of(self, kind: str) -> Peg:
+        """Return the pegs of `kind`."""
+        found: Peg = getattr(self, kind)
+        return found
+
+
+class Oracles(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What venues' oracles do where nobody said, and how wrong one answer may be."""
+
+    wrong_answers: tuple[Move, ...]
+    deviation: ByGroup
+    heartbeat: ByGroup
 
 
 class PerGroup(_Section, Generic[Section], frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -146,8 +209,7 @@ class Correlation(_Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     half_life_days: Positive
     shrinkage: Share
     largest_mean: Share
-    smallest_pivot: Positive
-    replaced_pivot: Positive
+    smallest_eigenvalue: Positive
     target: Share
     toward: Share
 
@@ -186,8 +248,6 @@ class Grid(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     smallest_volatility: Positive
     minimum_shocked_volatility: Positive
     tail_moves: tuple[Move, ...]
-    stablecoin_breaks: tuple[Move, ...]
-    staking_discounts: tuple[Move, ...]
     skew: Share
     skew_reach: Positive
 
@@ -201,10 +261,12 @@ class Crisis(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     large: Move
     other: Move
     stablecoin: Move
+    staking: Move = 0.0
+    wrapped_bitcoin: Move = 0.0
 
     def of(self, group: str) -> float:
-        """Return the move of `group`."""
-        return float(getattr(self, group))
+        """Return the move of a group, or of a kind of peg (a dollar's is that of the stablecoins)."""
+        return float(getattr(self, "stablecoin" if group == "dollar" else group))
 
 
 class Stress(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -282,6 +344,9 @@ class ParameterValues(_Section, frozen=True, kw_only=True, forbid_unknown_fields
     """The factor list: one list, one order."""
     horizon: Horizon
     paths: Paths
+    proxy: Proxy
+    pegs: Pegs
+    oracles: Oracles
     volatility: Volatility
     regime: Regime
     correlation: Correlation

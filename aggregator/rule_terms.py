@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from riskschema.instruments import FactorId, Instrument
-from riskschema.portfolio import Silo
+from riskschema.portfolio import OracleKind, Silo, VenueOracle
 from riskschema.units import WAD, Wad
 
 
@@ -32,6 +32,10 @@ class RuleTerm(msgspec.Struct, frozen=True, kw_only=True):
     gross: int
     """Quantity in base units, signed."""
     bonus_ppm: int = 0
+    oracle: VenueOracle | None = None
+    """What is known of the oracle behind the price."""
+    numeraire_oracle: OracleKind = "market"
+    """How it sees the numeraire."""
 
 
 class LinearRule(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from aggregator.assess import assess, measure
 from aggregator.exact.buffers import view32
 from aggregator.parameters import load_parameters
 from aggregator.scenarios.columns import PATH_COLUMNS
+from aggregator.scenarios.factors import listing
 from aggregator.valuation.arrays import build_arrays
 from aggregator.valuation.books import book, layout, rule_book, rule_rows
 from aggregator.valuation.positions import needed_instruments, needed_rule_rows, position_table, read_accounts
@@ -175,8 +176,8 @@ def main(accounts: int, output: Path | None) -> None:
     random = np.random.default_rng(1)
     portfolios = [portfolio(1000 + number, random) for number in range(accounts)]
     _, compiling = timed(lambda: assess(portfolios[:2], state, parameters))
-    quoted = frozenset(quote.factor for quote in state.quotes)
-    read, reading = timed(lambda: read_accounts(portfolios, quoted))
+    known = listing(state, parameters)
+    read, reading = timed(lambda: read_accounts(portfolios, known))
     arrays, building = timed(lambda: build_arrays(needed_instruments(read), needed_rule_rows(read), state, parameters))
     table, tabling = timed(lambda: position_table(read, arrays))
     found, measuring = timed(lambda: measure(table, arrays, parameters))

@@ -6,7 +6,7 @@ share at the pinned block (an index, a borrow rate) is therefore part of the ins
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -18,6 +18,7 @@ FactorId = Annotated[str, Meta(min_length=1, max_length=120)]
 
 PegKind = Literal["staking", "wrapped_bitcoin", "dollar"]
 """What keeps a pegged asset at underlying x index, and so how it may fail: validators' queue, custodian, issuer."""
+PEG_KINDS: tuple[PegKind, ...] = get_args(PegKind)
 
 Symbol = Annotated[str, Meta(max_length=32)]
 Decimals = Annotated[int, Meta(ge=0, le=77)]

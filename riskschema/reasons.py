@@ -118,7 +118,7 @@ _ALL = (
     Reason(
         Flag.HISTORY_SHORT,
         "short history",
-        "A factor has less than a year of hours; its group's residuals are used.",
+        "A factor has less than a year of hours; its group's leader and noise of its own stand in.",
     ),
     Reason(Flag.HISTORY_FILLED, "filled hours", "Missing hours were filled by the stated rule."),
     Reason(Flag.QUOTE_STALE, "stale quote", "A factor kept its value from the parent round."),

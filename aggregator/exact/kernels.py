@@ -164,3 +164,10 @@ def black76_each(forward: Floats, strike: float, deviation: Floats, sign: float,
             value = sign * (f * n1 - strike * normal_cdf(sign * (d1 - s)))
             result[0, index] = max(value, 0.0)
             result[1, index] = sign * n1
+
+
+def logarithms(values: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return ln of positive numbers, of one dimension."""
+    result = np.empty(values.size, dtype=np.float64)
+    log_each(values.astype(np.float64), result)
+    return result

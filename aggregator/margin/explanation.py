@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 from aggregator.exact.units import Coarseness
 from aggregator.margin.add_ons import AddOn
-from aggregator.rule_terms import LinearRule, RowInstrument
+from aggregator.rule_terms import LinearRule, RowInstrument, RuleTerm
+from aggregator.scenarios.factors import Legs, Listing, sides
 from aggregator.valuation.money import usd_floor, usd_from_dollars
-from aggregator.valuation.pricing import needed_factors
+from aggregator.valuation.pricing import assets_of, needed_factors, only_asset
+from aggregator.valuation.rule_rows import own_factor
 from riskschema.assessment import Contribution, ContributionKind, LiquidationPrice, Uncovered
-from riskschema.instruments import Option
-from riskschema.portfolio import Silo, WeightedCollateral
+from riskschema.instruments import Asset, FactorId
+from riskschema.portfolio import USD, Silo, WeightedCollateral
 from riskschema.units import WAD, Usd, Wad
 
 KINDS: dict[str, ContributionKind] = {
@@ -28,10 +30,16 @@ Part = tuple[str | None, str | None, int]
 """Silo, factor, account value."""
 
 
-def only_factor(instrument: RowInstrument, quoted: frozenset[str]) -> str | None:
-    """Return the factor of an instrument that follows exactly one."""
-    names = needed_factors(instrument, quoted)
-    return names[0] if len(names) == 1 else None
+def only_factor(instrument: RowInstrument, known: Listing) -> str | None:
+    """Return the factor by which an instrument that follows exactly one asset is called: a pegged one's own."""
+    names = {own_name(asset, known) for asset in assets_of(instrument)} - {USD}
+    return names.pop() if len(names) == 1 else None
+
+
+def own_name(asset: Asset | FactorId, known: Listing) -> FactorId:
+    """Return what an asset is called in an explanation: its own factor where it has a peg, else what it follows."""
+    legs = known.legs(asset)
+    return legs.base if legs.peg is None else sides(legs.peg)[0]
 
 
 def explain(
@@ -116,37 +124,50 @@ def _line(kind: ContributionKind, silo: str | None, factor: str | None, amount: 
 
 
 def liquidation_prices(
-    rule: LinearRule, values: Sequence[int], prices: Mapping[str, Wad], ranges: Mapping[str, float]
+    rule: LinearRule, values: Sequence[int], known: Listing, ranges: Mapping[str, float]
 ) -> tuple[LiquidationPrice, ...]:
     """Return, per factor, the price at which the rule's sum reaches zero, all other prices unchanged.
 
     The sum is linear in each price, also where the venue prices in another factor (the numeraire divides every term
-    alike). Factors of options and of pool shares are left out: their terms are not linear.
+    alike). Factors of options and of pool shares are left out: their terms are not linear. A peg's price is its ratio,
+    and only oracles that see it have one.
 
     Args:
         rule: The silo's rule.
         values: Each term's weighted value now, in one unit.
-        prices: Agreed price per factor.
+        known: The factor list and the agreed prices.
         ranges: Range R per factor: what counts as within reach.
     """
-    quoted = frozenset(prices)
     exposures: dict[str, int] = {}
     bent: set[str] = set()
     for term, value in zip(rule.terms, values, strict=True):
-        names = needed_factors(term.instrument, quoted)
-        if len(names) == 1 and not isinstance(term.instrument, Option):
-            exposures[names[0]] = exposures.get(names[0], 0) + value
-        else:
-            bent.update(names)
+        if only_asset(term.instrument) is None:
+            bent.update(needed_factors(term.instrument, known))
+        for name in _seen(term, known):
+            exposures[name] = exposures.get(name, 0) + value
     surplus = sum(values)
     found = []
     for factor, exposure in sorted(exposures.items()):
         rest = exposure - surplus
         if factor in bent or exposure == 0 or rest * exposure <= 0:
             continue
-        price = Wad(prices[factor] * rest // exposure)
-        found.append(_liquidation_price(factor, price, prices[factor], exposure > 0, ranges[factor]))
+        now = known.price(factor)
+        price = Wad(now * rest // exposure)
+        found.append(_liquidation_price(factor, price, now, exposure > 0, ranges[factor]))
     return tuple(found)
+
+
+def _seen(term: RuleTerm, known: Listing) -> tuple[FactorId, ...]:
+    """Return the factors that the venue's oracle sees in a term that is linear."""
+    asset = only_asset(term.instrument)
+    if asset is None:
+        return ()
+    legs, kind = known.legs(asset), term.oracle.kind if term.oracle is not None else "market"
+    if term.price is not None and own_factor(term.instrument) == term.numeraire:
+        kind = term.numeraire_oracle
+    if kind == "market":
+        return legs.moving
+    return () if kind == "fixed" else Legs(legs.base, None).moving
 
 
 def _liquidation_price(factor: str, price: Wad, now: Wad, held: bool, reach: float) -> LiquidationPrice:

@@ -137,7 +137,7 @@ def standing(level: int, touched: Int16s, work: Work) -> int:
     start, size, kept = variant_start(0, work.columns), tail_size(work.columns), 0
     fill_tail(work.tree.values[level], start, work.columns, work.tail)
     for index in range(size):
-        kept += FULL_WEIGHT - touched[work.tail.columns[index] - start]
+        kept += FULL_WEIGHT - int(touched[work.tail.columns[index] - start])
     return PER_MILLE * kept // (size * FULL_WEIGHT)
 
 

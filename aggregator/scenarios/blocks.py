@@ -2,7 +2,7 @@
 
 Filtered historical simulation (Barone-Adesi, Giannopoulos, Vosper, 1999) over contiguous blocks: every block is divided
 by the volatility known at its start, so that it can be rescaled by today's forecast. Blocks are enumerated at a fixed
-stride, never drawn.
+stride, never drawn. Pegs are not rescaled (`pegs`).
 """
 
 from __future__ import annotations
@@ -12,28 +12,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.exact.buffers import view64
-from aggregator.exact.kernels import log_each
+from aggregator.exact.kernels import logarithms
 from aggregator.parameters import Parameters
+from aggregator.scenarios.factors import Listing, listing, sides
+from aggregator.scenarios.pegs import calm_blocks, ratio_blocks, with_crises
+from aggregator.scenarios.proxies import proxy_blocks, quartile
 from aggregator.scenarios.reference_blocks import reference_blocks
 from aggregator.scenarios.volatility import annual, forecast_series, hourly, with_implied
 from riskschema.flags import Flag
-from riskschema.market import FactorQuote, HourlyHistory, MarketState
+from riskschema.instruments import FactorId, PegKind
+from riskschema.market import UNNAMED_GROUP, FactorQuote, Group, HourlyHistory, MarketState
+from riskschema.portfolio import USD
 from riskschema.units import WAD
 
 Floats = NDArray[np.float64]
 
-PEERLESS = {"btc": "btc", "eth": "eth"}
-"""Groups whose members follow one asset: they share the reference stream, so that a wrapped token stays with it."""
+FALLBACK = "ETH"
+"""Whose moves stand in where a group's leading factor has no history."""
 
 
 class FactorBlocks(msgspec.Struct, frozen=True, kw_only=True):
     """One factor's moves."""
 
-    quote: FactorQuote
+    name: FactorId
+    """As in `Legs`: a factor that stands for itself, or a peg."""
+    group: Group
+    peg: PegKind | None
     standardised: Floats
-    """Shape (blocks, 24, 3): low, high, close as log moves since the block's start, over the hourly volatility."""
+    """Shape (blocks, 24, 3): low, high, close as log moves since the block's start, over the hourly volatility; of a
+    peg the moves themselves."""
     forecast: float
-    """Volatility per square-root hour."""
+    """Volatility per square-root hour; 1 for a peg."""
     long_run: float
     """Likewise, over all history."""
     flags: frozenset[Flag]
@@ -43,6 +52,18 @@ class _Measured(msgspec.Struct, frozen=True):
     standardised: Floats
     forecast: float
     long_run: float
+
+
+class _Sources(msgspec.Struct, frozen=True, kw_only=True):
+    """What blocks are made from, the same for every factor."""
+
+    market: MarketState
+    known: Listing
+    quotes: dict[str, FactorQuote]
+    measured: dict[str, _Measured]
+    """Factors with a year of their own history, by name."""
+    blocks: int
+    parameters: Parameters
 
 
 def block_count(market: MarketState, parameters: Parameters) -> int:
@@ -57,17 +78,30 @@ def block_count(market: MarketState, parameters: Parameters) -> int:
 def factor_blocks(market: MarketState, factors: list[str], parameters: Parameters) -> list[FactorBlocks]:
     """Return the blocks of `factors`, all with the same dates.
 
-    A factor with a year of its own history uses it. One without borrows the residuals of its group, times the
-    short-history multiplier; a group without history uses reference blocks.
+    A factor with a year of its own history uses it. One without is a proxy: beta times its group's leading factor, and
+    noise of its own. A peg uses the history of its ratio, or the noise of its kind, and its kind's crises. Nothing
+    depends on which factors are asked for.
 
     Args:
-        market: The agreed market state; every factor has a quote.
-        factors: Sorted names.
+        market: The agreed market state.
+        factors: Sorted names, as in `Legs`.
         parameters: The parameter file.
     """
-    blocks = block_count(market, parameters)
-    measured = _measure_all(market, blocks, parameters)
-    return [_factor(market.quote(name), measured, market, blocks, parameters) for name in factors]
+    known, blocks = listing(market, parameters), block_count(market, parameters)
+    sources = _Sources(
+        market=market,
+        known=known,
+        quotes={quote.factor: quote for quote in market.quotes},
+        measured=_measure_all(market, known, blocks, parameters),
+        blocks=blocks,
+        parameters=parameters,
+    )
+    return [_factor(name, sources) for name in factors]
+
+
+def implied_volatility(blocks: FactorBlocks) -> float:
+    """Return the annual volatility at which options on the factor are valued: its forecast."""
+    return annual(blocks.forecast)
 
 
 def _usable(history: HourlyHistory, parameters: Parameters) -> bool:
@@ -75,100 +109,147 @@ def _usable(history: HourlyHistory, parameters: Parameters) -> bool:
     return history.hours >= needed
 
 
-def _measure_all(market: MarketState, blocks: int, parameters: Parameters) -> dict[str, _Measured]:
+def _measure_all(market: MarketState, known: Listing, blocks: int, parameters: Parameters) -> dict[str, _Measured]:
     history = market.history
     if history is None or not _usable(history, parameters):
         return {}
-    quotes = {quote.factor: quote for quote in market.quotes}
+    quoted = {quote.factor for quote in market.quotes}
     return {
-        name: _measure(history, index, quotes[name].group, blocks, parameters)
+        name: _measure(history, index, known.factors[name].group, blocks, parameters)
         for index, name in enumerate(history.factors)
-        if name in quotes
+        if name in quoted and known.legs(name) == (name, None)
     }
-
-
-def logarithms(prices: NDArray[np.int64]) -> Floats:
-    """Return ln of integer prices."""
-    result = np.empty(prices.size, dtype=np.float64)
-    log_each(prices.astype(np.float64), result)
-    return result
 
 
 def _measure(history: HourlyHistory, index: int, group: str, blocks: int, parameters: Parameters) -> _Measured:
     close = logarithms(view64(history.close)[index])
-    returns = close[1:] - close[:-1]
-    known, today, long_run = forecast_series(returns, group=group, model=parameters.volatility)
-    ends = close.size - 1 - parameters.paths.stride_hours * np.arange(blocks)[::-1]
-    starts = ends - 24
+    known, today, long_run = forecast_series(close[1:] - close[:-1], group=group, model=parameters.volatility)
+    starts = _starts(close.size, blocks, parameters)
+    return _Measured(_moves(history, index, starts) / known[starts][:, None, None], today, long_run)
+
+
+def _starts(hours: int, blocks: int, parameters: Parameters) -> NDArray[np.int64]:
+    ends = hours - 1 - parameters.paths.stride_hours * np.arange(blocks)[::-1]
+    return np.asarray(ends - 24)
+
+
+def _moves(history: HourlyHistory, index: int, starts: NDArray[np.int64]) -> Floats:
+    """Return the log moves since each block's start, shape (blocks, 24, 3): low, high, close."""
+    low, high, close = (logarithms(view64(side)[index]) for side in (history.low, history.high, history.close))
     hours = starts[:, None] + np.arange(1, 25)[None, :]
-    low = logarithms(view64(history.low)[index])
-    high = logarithms(view64(history.high)[index])
-    moves = np.stack([low[hours], high[hours], close[hours]], axis=2) - close[starts][:, None, None]
-    return _Measured(moves / known[starts][:, None, None], today, long_run)
+    return np.stack([low[hours], high[hours], close[hours]], axis=2) - close[starts][:, None, None]
 
 
-def _factor(
-    quote: FactorQuote, measured: dict[str, _Measured], market: MarketState, blocks: int, parameters: Parameters
-) -> FactorBlocks:
-    flags = set[Flag]()
-    history = market.history
-    if history is not None and history.simulated:
-        flags.add(Flag.HISTORY_SIMULATED)
-    if history is not None and quote.factor in history.filled:
-        flags.add(Flag.HISTORY_FILLED)
-    default = hourly(parameters.volatility.default_annual.of(quote.group))
-    found = measured.get(quote.factor)
-    if found is None:
-        flags.add(Flag.HISTORY_SHORT)
-        found = _borrowed(quote, measured, market, parameters) or _reference(quote, blocks, default, parameters)
+def _factor(name: FactorId, sources: _Sources) -> FactorBlocks:
+    asset, base = sides(name)
+    factor = sources.known.factors.get(asset)
+    if base or sources.known.legs(name).peg is not None:
+        return _peg(name, asset, sources)
+    quote = sources.quotes.get(name)
+    group = factor.group if factor is not None else UNNAMED_GROUP
+    found = sources.measured.get(name) or _proxy(name, group, quote, sources)
     forecast, long_run = found.forecast, found.long_run
-    if quote.annual_volatility is not None:
+    if quote is not None and quote.annual_volatility is not None:
         implied = hourly(quote.annual_volatility / WAD)
-        if quote.factor in measured:
-            forecast = with_implied(forecast, implied, group=quote.group, model=parameters.volatility)
+        if name in sources.measured:
+            forecast = with_implied(forecast, implied, group=group, model=sources.parameters.volatility)
         else:
             forecast = long_run = implied
-    floor = hourly(parameters.volatility.floor_annual.of(quote.group))
+    floor = hourly(sources.parameters.volatility.floor_annual.of(group))
+    flags = _flags(name, sources) | (frozenset() if name in sources.measured else {Flag.HISTORY_SHORT})
     return FactorBlocks(
-        quote=quote,
+        name=name,
+        group=group,
+        peg=None,
         standardised=found.standardised,
         forecast=max(forecast, floor),
         long_run=max(long_run, floor),
-        flags=frozenset(flags),
+        flags=flags,
     )
 
 
-def _borrowed(
-    quote: FactorQuote, measured: dict[str, _Measured], market: MarketState, parameters: Parameters
-) -> _Measured | None:
-    """Take the residuals of the group member at the upper quartile of average daily move, widened; or none."""
-    groups = {other.factor: other.group for other in market.quotes}
-    peers = sorted(name for name in measured if groups[name] == quote.group)
-    if not peers and quote.group != "stablecoin":
-        peers = sorted(name for name in measured if groups[name] == "eth")
-    if not peers:
+def _flags(name: FactorId, sources: _Sources) -> frozenset[Flag]:
+    history = sources.market.history
+    simulated = {Flag.HISTORY_SIMULATED} if history is not None and history.simulated else set[Flag]()
+    return frozenset(simulated | ({Flag.HISTORY_FILLED} if history is not None and name in history.filled else set()))
+
+
+def _proxy(name: FactorId, group: Group, quote: FactorQuote | None, sources: _Sources) -> _Measured:
+    """Return beta x the leading factor + noise of its own, at the upper quartile of the group's volatility, widened."""
+    parameters, model = sources.parameters, sources.parameters.proxy
+    leading = _leading(name, group, sources)
+    peers = [item for peer, item in sources.measured.items() if sources.known.factors[peer].group == group]
+    default = hourly(parameters.volatility.default_annual.of(group))
+    forecast = long_run = default
+    if peers:
+        forecast = quartile([item.forecast for item in peers], model) * model.volatility_multiplier
+        long_run = quartile([item.long_run for item in peers], model) * model.volatility_multiplier
+    if quote is not None and quote.annual_volatility is not None:
+        forecast = hourly(quote.annual_volatility / WAD)
+    if leading is None:  # nobody leads it: it makes the market itself
+        return _Measured(_reference(name, sources), forecast, long_run)
+    factor = sources.known.factors.get(name)
+    beta = factor.beta if factor is not None and factor.beta is not None else model.beta.of(group)
+    standardised = proxy_blocks(
+        leading.standardised,
+        sources.known.stream(name),
+        led=beta * leading.forecast / forecast,
+        parameters=parameters,
+    )
+    return _Measured(standardised, forecast, long_run)
+
+
+def _leading(name: FactorId, group: Group, sources: _Sources) -> _Measured | None:
+    """Return what a proxy follows: its group's leading factor, or ether, or the reference; None: it leads itself."""
+    wanted = sources.parameters.proxy.leading.of(group)
+    for leader in (wanted, FALLBACK):
+        if leader != name and leader in sources.measured:
+            return sources.measured[leader]
+    if name in (wanted, FALLBACK):
         return None
-    ranked = sorted(peers, key=lambda name: (_average_move(measured[name].standardised), name))
-    peer = measured[ranked[parameters.paths.peer_quartile * (len(ranked) - 1) // 4]]
-    wider = parameters.paths.short_history_multiplier
-    forecast = max(peer.forecast, hourly(parameters.volatility.default_annual.of(quote.group)))
-    return _Measured(peer.standardised * wider, forecast, peer.long_run)
+    default = hourly(sources.parameters.volatility.default_annual.of(_group(wanted, sources)))
+    return _Measured(_reference(wanted, sources), default, default)
 
 
-def _average_move(standardised: Floats) -> float:
-    ends = np.abs(standardised[:, -1, 2])
-    return float(np.cumsum(ends)[-1]) / ends.size
+def _group(name: FactorId, sources: _Sources) -> Group:
+    factor = sources.known.factors.get(name)
+    return factor.group if factor is not None else UNNAMED_GROUP
 
 
-def _reference(quote: FactorQuote, blocks: int, default: float, parameters: Parameters) -> _Measured:
-    stream = PEERLESS.get(quote.group, quote.factor)
-    correlation = 0.0 if quote.group == "stablecoin" else parameters.paths.reference_correlation
-    standardised = reference_blocks(
-        stream, blocks=blocks, correlation=correlation, parts_per_hour=parameters.paths.reference_parts_per_hour
+def _reference(name: FactorId, sources: _Sources) -> Floats:
+    paths = sources.parameters.paths
+    return reference_blocks(
+        name,
+        blocks=sources.blocks,
+        correlation=paths.reference_correlation,
+        parts_per_hour=paths.reference_parts_per_hour,
     )
-    return _Measured(standardised, default, default)
 
 
-def implied_volatility(blocks: FactorBlocks) -> float:
-    """Return the annual volatility at which options on the factor are valued: its forecast."""
-    return annual(blocks.forecast)
+def _peg(name: FactorId, asset: FactorId, sources: _Sources) -> FactorBlocks:
+    parameters, known = sources.parameters, sources.known
+    kind, stream = known.peg_kind(name), known.stream(name)
+    moves = _ratio_history(name, sources)
+    flags = _flags(asset, sources) | (frozenset() if moves is not None else {Flag.HISTORY_SHORT})
+    if moves is None:
+        moves = calm_blocks(kind, stream, sources.blocks, parameters)
+    return FactorBlocks(
+        name=name,
+        group=_group(asset, sources),
+        peg=kind,
+        standardised=with_crises(moves, kind, stream, parameters),
+        forecast=1.0,
+        long_run=1.0,
+        flags=flags,
+    )
+
+
+def _ratio_history(name: FactorId, sources: _Sources) -> Floats | None:
+    """Return the moves of an asset over what it is pegged to, where the table has both; a dollar needs no other."""
+    history, parameters = sources.market.history, sources.parameters
+    both = [side for side in sides(name) if side not in ("", USD)]
+    if history is None or not _usable(history, parameters) or not set(both) <= set(history.factors):
+        return None
+    starts = _starts(history.hours, sources.blocks, parameters)
+    moves = [_moves(history, history.factors.index(side), starts) for side in both]
+    return moves[0] if len(moves) == 1 else ratio_blocks(moves[0], moves[1])

@@ -13,6 +13,7 @@ from aggregator.exact.kernels import exp_each
 from aggregator.parameters import Grid, Parameters
 from aggregator.scenarios.blocks import FactorBlocks, implied_volatility
 from aggregator.scenarios.correlation import block_broken, toward_target
+from riskschema.instruments import PEG_KINDS
 from riskschema.market import VOLATILE_GROUPS
 
 Floats = NDArray[np.float64]
@@ -27,7 +28,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     """A set of columns; every array has one element per column."""
 
     ratios: dict[str, Floats]
-    """Per factor: price over the price now."""
+    """Per factor as in `Legs`: price over the price now; of a peg, the peg over the peg now."""
     volatilities: dict[str, float]
     """Per factor: annual volatility now."""
     hours: Floats
@@ -36,8 +37,6 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     """Relative shock of a 30-day volatility: +.5 is half as much again."""
     skew: Floats
     """Relative change of volatility per unit of strike/forward - 1."""
-    staking_discount: Floats
-    """Relative change of wrapped tokens against their underlying."""
     far: Floats
     """Move to which options are priced where it is farther than the column's own; 0 where there is none."""
     closes: dict[str, Floats]
@@ -87,7 +86,6 @@ class _Scenario(msgspec.Struct, frozen=True):
     moves: tuple[float, ...]
     volatility: float = 0.0
     skew: float = 0.0
-    discount: float = 0.0
     far: float = 0.0
 
 
@@ -101,11 +99,11 @@ def build_columns(factors: list[FactorBlocks], needed: Collection[str], paramete
     """
     grid = _grid(factors, parameters)
     stress = [
-        _Scenario(crisis.name, tuple(crisis.of(item.quote.group) for item in factors))
+        _Scenario(crisis.name, tuple(crisis.of(item.peg or item.group) for item in factors))
         for crisis in parameters.stress.crises
     ]
     blocks = factors[0].standardised.shape[0] if factors else parameters.paths.maximum_blocks
-    asked = [item for item in factors if item.quote.factor in needed]
+    asked = [item for item in factors if item.name in needed]
     paths = _path_columns(asked, blocks, parameters.paths.largest_log_move)
     return MarketColumns(
         market=_market_columns(factors, grid + stress, blocks, paths, parameters),
@@ -117,30 +115,37 @@ def build_columns(factors: list[FactorBlocks], needed: Collection[str], paramete
 
 
 def scenario_range(item: FactorBlocks, grid: Grid) -> float:
-    """Return the range R of a factor: z standard deviations of a day, at least a share of the long-run ones."""
+    """Return the range R of a factor, no peg: z standard deviations of a day, at least a share of the long-run ones."""
     return grid.z * max(item.forecast, grid.long_run_share * item.long_run) * math.sqrt(HOURS)
 
 
-def alone_columns(factors: list[FactorBlocks], grid: Grid) -> Columns:
-    """Return columns in which one factor alone falls, or rises, by its range, and nothing else happens.
+def moves_alone(item: FactorBlocks, parameters: Parameters) -> tuple[float, float]:
+    """Return how far a factor falls and rises alone: by its range, a peg by the largest breaks of its kind."""
+    if item.peg is not None:
+        breaks = parameters.pegs.of(item.peg).breaks
+        return min(*breaks, 0.0), max(*breaks, 0.0)
+    reach = scenario_range(item, parameters.grid)
+    return -min(reach, parameters.grid.largest_fall), reach
+
+
+def alone_columns(factors: list[FactorBlocks], parameters: Parameters) -> Columns:
+    """Return columns in which one factor alone falls, or rises, as far as it may, and nothing else happens.
 
     Two per factor after the base, in their order: an account asks only for those of the factors it is exposed to.
     """
     count = 1 + 2 * len(factors)
     ratios = {}
     for index, item in enumerate(factors):
-        reach = scenario_range(item, grid)
         line = np.ones(count)
-        line[1 + 2 * index : 3 + 2 * index] = [1.0 - min(reach, grid.largest_fall), 1.0 + reach]
-        ratios[item.quote.factor] = line
+        line[1 + 2 * index : 3 + 2 * index] = [1.0 + move for move in moves_alone(item, parameters)]
+        ratios[item.name] = line
     zeros = np.zeros(count)
     return Columns(
         ratios=ratios,
-        volatilities={item.quote.factor: implied_volatility(item) for item in factors},
+        volatilities={item.name: implied_volatility(item) for item in factors},
         hours=zeros,
         volatility_shock=zeros,
         skew=zeros,
-        staking_discount=zeros,
         far=zeros,
         closes=dict.fromkeys(ratios, np.ones((0, HOURS))),
         along_paths=False,
@@ -148,9 +153,9 @@ def alone_columns(factors: list[FactorBlocks], grid: Grid) -> Columns:
 
 
 def _grid(factors: list[FactorBlocks], parameters: Parameters) -> list[_Scenario]:
+    """Return joint moves, far tails, groups against each other, broken pegs, skew. Pegs break, they do not drift."""
     grid = parameters.grid
-    ranges = [scenario_range(item, grid) for item in factors]
-    groups = [item.quote.group for item in factors]
+    ranges = [scenario_range(item, grid) if item.peg is None else 0.0 for item in factors]
     none = tuple(0.0 for _ in factors)
     up, down, lowest = grid.volatility_up, -grid.volatility_down, -grid.largest_fall
 
@@ -164,19 +169,18 @@ def _grid(factors: list[FactorBlocks], parameters: Parameters) -> list[_Scenario
     ]
     for move in grid.tail_moves:  # by their range, and options by a share of a farther move: see `Columns.far`
         sign = math.copysign(1.0, move)
-        ends = moved(sign)
-        moves = tuple(0.0 if group == "stablecoin" else end for end, group in zip(ends, groups, strict=True))
-        scenarios.append(_Scenario(f"tail {sign:+.0f} R, options {move:+.0%}", moves, volatility=up, far=move))
+        name = f"tail {sign:+.0f} R, options {move:+.0%}"
+        scenarios.append(_Scenario(name, moved(sign), volatility=up, far=move))
     for group in VOLATILE_GROUPS:
         against = tuple(
-            max(-r, lowest) if g == group else (0.0 if g == "stablecoin" else r / grid.against_others_divisor)
-            for r, g in zip(ranges, groups, strict=True)
+            max(-reach, lowest) if item.group == group else reach / grid.against_others_divisor
+            for reach, item in zip(ranges, factors, strict=True)
         )
         scenarios.append(_Scenario(f"{group} against the others", against))
-    for move in grid.stablecoin_breaks:
-        broken = tuple(move if group == "stablecoin" else 0.0 for group in groups)
-        scenarios.append(_Scenario(f"stablecoins {move:+.0%}", broken))
-    scenarios += [_Scenario(f"staking discount {d:+.0%}", none, discount=d) for d in grid.staking_discounts]
+    for kind in PEG_KINDS:
+        for move in parameters.pegs.of(kind).breaks:
+            broken = tuple(move if item.peg == kind else 0.0 for item in factors)
+            scenarios.append(_Scenario(f"{kind} pegs {move:+.0%}", broken))
     scenarios += [_Scenario(f"skew {skew:+.2f}", none, skew=skew) for skew in (grid.skew, -grid.skew)]
     return scenarios
 
@@ -197,14 +201,15 @@ def _market_columns(
     parameters: Parameters,
 ) -> Columns:
     named, count = len(scenarios), 1 + len(scenarios) + SETS * blocks
-    groups = [item.quote.group for item in factors]
     ratios: dict[str, Floats] = {}
     if factors:
         ends = np.stack([item.standardised[:, -1, 2] for item in factors])
-        stressed = toward_target(ends, list(groups), parameters.correlation)
-        broken = block_broken(ends, list(groups))
+        free = [index for index, item in enumerate(factors) if item.peg is None]
+        stressed = ends.copy()  # pegs keep their own moves: they do not join a sell-off
+        stressed[free] = toward_target(ends[free], parameters.correlation)
+        broken = block_broken(ends, [item.group for item in factors])
     for index, item in enumerate(factors):
-        if item.quote.factor not in paths.ratios:  # nobody asks for it
+        if item.name not in paths.ratios:  # nobody asks for it
             continue
         line = np.ones(count)
         line[1 : 1 + named] = [1.0 + scenario.moves[index] for scenario in scenarios]
@@ -218,7 +223,7 @@ def _market_columns(
             )
         ):
             sets[place] = _exponential(moves, scale, parameters.paths.largest_log_move)
-        ratios[item.quote.factor] = line
+        ratios[item.name] = line
     hours = np.full(count, float(HOURS))
     hours[0] = 0.0
     return Columns(
@@ -227,7 +232,6 @@ def _market_columns(
         hours=hours,
         volatility_shock=_named(scenarios, count, "volatility"),
         skew=_named(scenarios, count, "skew"),
-        staking_discount=_named(scenarios, count, "discount"),
         far=_named(scenarios, count, "far"),
         closes=paths.closes,
         along_paths=False,
@@ -246,17 +250,16 @@ def _path_columns(factors: list[FactorBlocks], blocks: int, largest: float) -> C
     for item in factors:
         line = np.ones(count)
         line[1:] = _exponential(item.standardised, item.forecast, largest).reshape(-1)
-        ratios[item.quote.factor] = line
+        ratios[item.name] = line
     hours = np.zeros(count)
     hours[1:] = np.tile(np.repeat(np.arange(1.0, HOURS + 1), 3), blocks)
     zeros = np.zeros(count)
     return Columns(
         ratios=ratios,
-        volatilities={item.quote.factor: implied_volatility(item) for item in factors},
+        volatilities={item.name: implied_volatility(item) for item in factors},
         hours=hours,
         volatility_shock=zeros,
         skew=zeros,
-        staking_discount=zeros,
         far=zeros,
         closes={name: line[1:].reshape(blocks, HOURS, 3)[:, :, 2] for name, line in ratios.items()},
         along_paths=True,

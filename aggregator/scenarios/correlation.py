@@ -14,6 +14,10 @@ from riskschema.market import GROUPS
 
 Floats = NDArray[np.float64]
 
+SWEEPS = 30
+"""Of Jacobi rotations at most; ten are enough for a hundred factors."""
+SMALLEST_REST = 1e-28
+"""Squares off the diagonal, per factor, at which a matrix counts as diagonal."""
 SMALLEST_POSITIVE = 1e-300
 """Keeps a factor that never moved from dividing by zero; no real move is as small."""
 
@@ -60,71 +64,99 @@ def fitted(moves: Floats, model: Correlation) -> tuple[Floats, Floats]:
 
 
 @compiled
-def cholesky(matrix: Floats, smallest: float, replaced: float) -> Floats:
-    """Return the lower triangular factor by Cholesky-Banachiewicz, sums in index order.
+def rotate(matrix: Floats, vectors: Floats, p: int, q: int) -> None:
+    """Turn the plane of two axes so that their off-diagonal element becomes 0 (Jacobi, 1846)."""
+    theta = (matrix[q, q] - matrix[p, p]) / (2.0 * matrix[p, q])
+    tangent = 1.0 / (abs(theta) + math.sqrt(theta * theta + 1.0))
+    if theta < 0.0:
+        tangent = -tangent
+    cosine = 1.0 / math.sqrt(tangent * tangent + 1.0)
+    sine = tangent * cosine
+    for k in range(matrix.shape[0]):
+        first, second = matrix[k, p], matrix[k, q]
+        matrix[k, p], matrix[k, q] = cosine * first - sine * second, sine * first + cosine * second
+    for k in range(matrix.shape[0]):
+        first, second = matrix[p, k], matrix[q, k]
+        matrix[p, k], matrix[q, k] = cosine * first - sine * second, sine * first + cosine * second
+        first, second = vectors[k, p], vectors[k, q]
+        vectors[k, p], vectors[k, q] = cosine * first - sine * second, sine * first + cosine * second
+
+
+@compiled
+def eigensystem(matrix: Floats, vectors: Floats) -> None:
+    """Leave the eigenvalues of a symmetric matrix on its diagonal, and write the eigenvectors as columns.
+
+    Cyclic Jacobi rotations: only + - x / and roots, in one order, so the bits are the same on every CPU.
+    """
+    size = matrix.shape[0]
+    for _ in range(SWEEPS):
+        rest = 0.0
+        for p in range(size):
+            for q in range(p + 1, size):
+                rest += matrix[p, q] * matrix[p, q]
+        if rest <= SMALLEST_REST * size:
+            return
+        for p in range(size):
+            for q in range(p + 1, size):
+                if matrix[p, q] != 0.0:
+                    rotate(matrix, vectors, p, q)
+
+
+@compiled
+def powered(vectors: Floats, scales: Floats) -> Floats:
+    """Return V·diag(scales)·Vᵀ, sums in index order."""
+    size = vectors.shape[0]
+    result = np.zeros((size, size))
+    for i in range(size):
+        for j in range(size):
+            for k in range(size):
+                result[i, j] += vectors[i, k] * scales[k] * vectors[j, k]
+    return result
+
+
+@compiled
+def applied(matrix: Floats, right: Floats) -> Floats:
+    """Return matrix·right, sums in index order."""
+    result = np.zeros_like(right)
+    for i in range(matrix.shape[0]):
+        for k in range(matrix.shape[0]):
+            for column in range(right.shape[1]):
+                result[i, column] += matrix[i, k] * right[k, column]
+    return result
+
+
+def symmetric_root(matrix: Floats, smallest: float, *, inverse: bool = False) -> Floats:
+    """Return the symmetric root of a correlation matrix, or its inverse: no factor comes before another in it.
 
     Args:
         matrix: Symmetric, positive semidefinite.
-        smallest: A pivot (before its root) up to here belongs to a factor that is a copy of an earlier one.
-        replaced: What such a pivot becomes, so that the factor stays invertible.
+        smallest: Eigenvalues below are raised to this: two copies of an asset stay invertible.
+        inverse: Whether the inverse is wanted.
     """
-    size = matrix.shape[0]
-    lower = np.zeros_like(matrix)
-    for i in range(size):
-        for j in range(i + 1):
-            rest = matrix[i, j]
-            for k in range(j):
-                rest -= lower[i, k] * lower[j, k]
-            if i == j:
-                lower[i, i] = math.sqrt(rest) if rest > smallest else replaced
-            else:
-                lower[i, j] = rest / lower[j, j]
-    return lower
+    values, vectors = matrix.copy(), np.eye(matrix.shape[0])
+    eigensystem(values, vectors)
+    roots = np.sqrt(np.maximum(np.diagonal(values), smallest))
+    return powered(vectors, 1.0 / roots if inverse else roots)
 
 
-def _solve(lower: Floats, right: Floats) -> Floats:
-    """Solve lower·x = right by forward substitution, column vectors in the last axis."""
-    result = np.empty_like(right)
-    for i in range(lower.shape[0]):
-        rest = right[i].copy()
-        for k in range(i):
-            rest -= lower[i, k] * result[k]
-        result[i] = rest / lower[i, i]
-    return result
+def toward_target(moves: Floats, model: Correlation) -> Floats:
+    """Return the moves as they would be if correlations went toward the target: z' = S_target·S_fit⁻¹·z.
 
-
-def _multiply(lower: Floats, right: Floats) -> Floats:
-    result = np.zeros_like(right)
-    for i in range(lower.shape[0]):
-        for k in range(i + 1):
-            result[i] += lower[i, k] * right[k]
-    return result
-
-
-def toward_target(moves: Floats, groups: list[str], model: Correlation) -> Floats:
-    """Return the moves as they would be if correlations went toward the target: z' = L_target·L_fit⁻¹·z.
-
-    Stablecoins keep their own moves: they do not join a sell-off.
+    S is the symmetric root, so the result does not depend on the order of the factors.
 
     Args:
         moves: Standardised end-of-block moves, shape (factors, blocks).
-        groups: Asset group per factor.
         model: The `correlation` parameters.
     """
-    chosen = [index for index, group in enumerate(groups) if group != "stablecoin"]
-    result = moves.copy()
-    if len(chosen) < 2:
-        return result
-    part = moves[chosen]
-    matrix, deviations = fitted(part, model)
+    if moves.shape[0] < 2:
+        return moves.copy()
+    matrix, deviations = fitted(moves, model)
     target = np.full_like(matrix, model.target)
     np.fill_diagonal(target, 1.0)
     stressed = (1.0 - model.toward) * matrix + model.toward * np.maximum(matrix, target)
-    unit = part / deviations[:, None]
-    to, since = (cholesky(each, model.smallest_pivot, model.replaced_pivot) for each in (stressed, matrix))
-    moved = _multiply(to, _solve(since, unit))
-    result[chosen] = moved * deviations[:, None]
-    return result
+    since = symmetric_root(matrix, model.smallest_eigenvalue, inverse=True)
+    unit = applied(since, np.ascontiguousarray(moves / deviations[:, None]))
+    return applied(symmetric_root(stressed, model.smallest_eigenvalue), unit) * deviations[:, None]
 
 
 def block_broken(moves: Floats, groups: list[str]) -> Floats:

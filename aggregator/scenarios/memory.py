@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.exact.buffers import view64
-from aggregator.exact.kernels import power
+from aggregator.exact.kernels import logarithms, power
 from aggregator.parameters import Parameters, Regime
-from aggregator.scenarios.blocks import logarithms
 from aggregator.scenarios.volatility import annual, hourly
 from riskschema.codec import decode_json, encode_json
 from riskschema.errors import InvalidData

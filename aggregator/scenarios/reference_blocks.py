@@ -71,8 +71,26 @@ def reference_blocks(stream: str, *, blocks: int, correlation: float, parts_per_
     own = _normals(_seed("own:" + stream), count)
     market = _normals(_seed("market"), count)
     mixed = math.sqrt(correlation) * market + math.sqrt(1.0 - correlation) * own
-    scale = _scales(_seed("scale"), blocks) / math.sqrt(parts_per_hour)
-    steps = mixed.reshape(blocks, 24 * parts_per_hour) * scale[:, None]
+    return _walked(mixed, _scales(_seed("scale"), blocks), parts_per_hour)
+
+
+@lru_cache(maxsize=256)
+def own_blocks(stream: int, *, blocks: int, parts_per_hour: int) -> Floats:
+    """Return the standardised moves of a factor's own noise: independent of every other stream, its wild days included.
+
+    Args:
+        stream: The factor's number in the factor list.
+        blocks: As above, like the next and the result.
+        parts_per_hour: Moves from which an hour's low and high are taken.
+    """
+    own = _normals(_seed(f"stream:{stream}"), blocks * 24 * parts_per_hour)
+    return _walked(own, _scales(_seed(f"scale:{stream}"), blocks), parts_per_hour)
+
+
+def _walked(moves: Floats, scales: Floats, parts_per_hour: int) -> Floats:
+    blocks = scales.size
+    scale = scales / math.sqrt(parts_per_hour)
+    steps = moves.reshape(blocks, 24 * parts_per_hour) * scale[:, None]
     walk = np.cumsum(steps, axis=1).reshape(blocks, 24, parts_per_hour)
     opens = np.concatenate([np.zeros((blocks, 1)), walk[:, :-1, -1]], axis=1)
     low = np.minimum(walk.min(axis=2), opens)

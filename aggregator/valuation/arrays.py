@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 
 import msgspec
 import numpy as np
@@ -12,45 +12,22 @@ from numpy.typing import NDArray
 from aggregator.exact.buffers import column, view8, view32
 from aggregator.exact.units import MANTISSA_LIMIT, USD_UNIT, LotExponent, in_mantissas, lot_exponent
 from aggregator.parameters import Parameters
-from aggregator.rule_terms import RowInstrument, RuleTerm
+from aggregator.rule_terms import RowInstrument
 from aggregator.scenarios.blocks import FactorBlocks, factor_blocks
-from aggregator.scenarios.columns import HOURS, MarketColumns, alone_columns, build_columns, scenario_range
-from aggregator.valuation.pricing import Pricer, UnitValues, decimals, needed_factors, unit_values
+from aggregator.scenarios.columns import HOURS, Columns, MarketColumns, alone_columns, build_columns, moves_alone
+from aggregator.scenarios.factors import listing
+from aggregator.valuation.pricing import Pricer, UnitValues, needed_factors, unit_values
+from aggregator.valuation.rule_rows import RulePricer, RuleRow, market_key, rule_key
 from riskschema.arrays import FactorTerms, RiskArrays, RowTable
 from riskschema.codec import encode_json
 from riskschema.flags import Flag
-from riskschema.market import MarketState
+from riskschema.market import FactorQuote, MarketState
 from riskschema.portfolio import USD
-from riskschema.units import WAD, Wad
 
 Floats = NDArray[np.float64]
 
 EXPOSURE_SLOTS = 4
 """Factors that one row may follow: a pool of two pegged assets has two underlyings and two pegs."""
-
-
-class RuleRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes a rule row unique: the instrument, the venue oracle's answer, and its numeraire."""
-
-    instrument: RowInstrument
-    numeraire: str
-    price: Wad | None
-
-
-def rule_row(term: RuleTerm) -> RuleRow:
-    """Return the row of a rule term."""
-    return RuleRow(instrument=term.instrument, numeraire=term.numeraire, price=term.price)
-
-
-def market_key(instrument: RowInstrument) -> str:
-    """Return the canonical JSON that names a market row."""
-    return encode_json(instrument).decode()
-
-
-def rule_key(row: RuleRow) -> str:
-    """Return the canonical JSON that names a rule row."""
-    price = "null" if row.price is None else f'"{row.price.wire()}"'
-    return f'{{"instrument":{market_key(row.instrument)},"numeraire":{json.dumps(row.numeraire)},"price":{price}}}'
 
 
 def build_arrays(
@@ -67,27 +44,26 @@ def build_arrays(
     Returns:
         Arrays with rows sorted by key: the order of accounts and positions does not matter.
     """
-    quoted = frozenset(quote.factor for quote in market.quotes)
+    known = listing(market, parameters)
     held = dict(sorted((market_key(item), item) for item in set(instruments)))
     ruled = dict(sorted((rule_key(row), row) for row in set(rules)))
-    names = {name for item in held.values() for name in needed_factors(item, quoted)}
-    names |= {name for row in ruled.values() for name in needed_factors(row.instrument, quoted)}
-    names |= {row.numeraire for row in ruled.values() if row.numeraire != USD}
+    names = {name for item in held.values() for name in needed_factors(item, known)}
+    names |= {name for row in ruled.values() for name in needed_factors(row.instrument, known)}
+    names |= {name for row in ruled.values() for name in known.legs(row.numeraire).moving}
     # Of all factors, held or not: what an account's columns are may not depend on who else is in the round.
-    everything = factor_blocks(market, sorted(quoted), parameters)
+    free = {known.legs(quote.factor).base for quote in market.quotes} - {USD}
+    everything = factor_blocks(market, sorted(free | names), parameters)
     columns = build_columns(everything, names, parameters)
-    factors = [item for item in everything if item.quote.factor in names]
-    prices = {item.quote.factor: item.quote.price / WAD for item in factors}
-    pricer = Pricer(prices=prices, columns=columns.market, as_of=market.as_of, grid=parameters.grid)
+    factors = [item for item in everything if item.name in names]
+    pricer = Pricer(known=known, columns=columns.market, as_of=market.as_of, grid=parameters.grid)
     values = [unit_values(item, pricer) for item in held.values()]
     market_rows, exponents = _row_table(tuple(held), values, columns.market.count)
-    order = {item.quote.factor: index for index, item in enumerate(factors)}
-    places = _places(values, order)
-    exposures = _exposures(
-        values, list(held.values()), exponents, pricer, {item.quote.factor: item for item in factors}
-    )
+    places = _places(values, {item.name: index for index, item in enumerate(factors)})
+    exposures = _exposures(values, list(held.values()), exponents, pricer, _alone(factors, parameters))
     paths = msgspec.structs.replace(pricer, columns=columns.paths)
-    rule_values = (_rule_values(row, paths) for row in ruled.values())  # one at a time: a row is 600 kB before rounding
+    rules_of = RulePricer(paths, parameters.oracles)
+    rule_values = (rules_of.unit_values(row) for row in ruled.values())  # one at a time: a row is 600 kB
+    quotes = {quote.factor: quote for quote in market.quotes}
     return RiskArrays(
         as_of=market.as_of,
         parameters_hash=str(parameters.hash),
@@ -97,29 +73,12 @@ def build_arrays(
         hours_per_block=HOURS,
         grid=columns.grid,
         stress=columns.stress,
-        factors=tuple(_terms(item, columns, parameters) for item in factors),
+        factors=tuple(_terms(item, quotes.get(item.name), columns, parameters) for item in factors),
         market=market_rows,
         exposure_factors=column(places, "int32"),
         exposures=column(exposures, "int32"),
         rule=_row_table(tuple(ruled), rule_values, columns.paths.count)[0],
     )
-
-
-def _rule_values(row: RuleRow, pricer: Pricer) -> UnitValues:
-    """Start at the venue oracle's answer, in dollars at the numeraire's price now, and move with the market.
-
-    The numeraire's own move is divided out: a venue that prices in its loan asset sees only relative moves.
-    """
-    found = unit_values(row.instrument, pricer)
-    relative = found.values if row.numeraire == USD else found.values / pricer.ratio(row.numeraire)
-    if row.price is None:
-        return msgspec.structs.replace(found, values=relative)
-    answer = (row.price / WAD) * pricer.price(row.numeraire) / float(10 ** decimals(row.instrument))
-    now = float(found.values[0])
-    scale = answer / now if now else 0.0
-    values = relative * scale
-    values[0] = answer if now else 0.0
-    return UnitValues(values=values, reference=answer, exposures=())
 
 
 def _row_table(keys: tuple[str, ...], values: Iterable[UnitValues], width: int) -> tuple[RowTable, list[LotExponent]]:
@@ -149,23 +108,29 @@ def _places(values: list[UnitValues], order: dict[str, int]) -> NDArray[np.int32
     return places
 
 
+Alone = Callable[[tuple[str, ...]], Columns]
+"""Columns in which each of the named factors moves alone."""
+
+
+def _alone(factors: list[FactorBlocks], parameters: Parameters) -> Alone:
+    named = {item.name: item for item in factors}
+    return cache(lambda names: alone_columns([named[name] for name in names], parameters))
+
+
 def _exposures(
     values: list[UnitValues],
     instruments: list[RowInstrument],
     exponents: list[LotExponent],
     pricer: Pricer,
-    factors: dict[str, FactorBlocks],
+    alone: Alone,
 ) -> NDArray[np.int32]:
     """Return the changes of each row: per unit of relative move of a factor, and when it alone moves by its range."""
     exposures = np.zeros((len(values), EXPOSURE_SLOTS, 3), dtype=np.int32)
-    pricers: dict[tuple[str, ...], Pricer] = {}
     for index, (item, instrument, exponent) in enumerate(zip(values, instruments, exponents, strict=True)):
         names = tuple(name for name, _ in item.exposures)
-        if names not in pricers:
-            columns = alone_columns([factors[name] for name in names], pricer.grid)
-            pricers[names] = msgspec.structs.replace(pricer, columns=columns)
         if names:
-            found = unit_values(instrument, pricers[names]).values
+            moved = msgspec.structs.replace(pricer, columns=alone(names))
+            found = unit_values(instrument, moved).values
             changes = (found[1:] - found[0]).reshape(-1, 2)
             each = np.column_stack([[value for _, value in item.exposures], changes])
             scaled = in_mantissas(each, exponent)
@@ -173,25 +138,45 @@ def _exposures(
     return exposures
 
 
-def _terms(item: FactorBlocks, columns: MarketColumns, parameters: Parameters) -> FactorTerms:
-    quote, group = item.quote, item.quote.group
-    liquidity = parameters.liquidity
+def _terms(
+    item: FactorBlocks, quote: FactorQuote | None, columns: MarketColumns, parameters: Parameters
+) -> FactorTerms:
     start = 1 + len(columns.grid) + len(columns.stress)
-    moves = columns.market.ratios[quote.factor][start : start + columns.blocks] - 1.0
-    volume = liquidity.hourly_volume.of(group) if quote.hourly_volume is None else quote.hourly_volume / USD_UNIT
+    moves = columns.market.ratios[item.name][start : start + columns.blocks] - 1.0
+    half_spread, impact, volume = _liquidity(item, parameters)
+    if quote is not None and quote.hourly_volume is not None:
+        volume = quote.hourly_volume / USD_UNIT
     return FactorTerms(
-        factor=quote.factor,
-        half_spread=liquidity.half_spread.of(group),
-        impact_per_usd=liquidity.impact_per_million.of(group) / 1e6,
+        factor=item.name,
+        half_spread=half_spread,
+        impact_per_usd=impact / 1e6,
         shortfall=max(
             expected_shortfall(-moves, parameters.shortfall.tail_percent),
             expected_shortfall(moves, parameters.shortfall.tail_percent),
         ),
-        scenario_range=scenario_range(item, parameters.grid),
-        hourly_volume=max(volume, liquidity.smallest_hourly_volume),
-        confidence=quote.confidence / quote.price,
-        static_share=parameters.static_margin.of(group),
-        flags=tuple(sorted(item.flags | ({Flag.QUOTE_STALE} if quote.stale else set()))),
+        scenario_range=max(abs(move) for move in moves_alone(item, parameters)),
+        hourly_volume=max(volume, parameters.liquidity.smallest_hourly_volume),
+        confidence=quote.confidence / quote.price if quote is not None else 0.0,
+        static_share=0.0 if _is_part(item) else parameters.static_margin.of(item.group),
+        flags=tuple(sorted(item.flags | ({Flag.QUOTE_STALE} if quote is not None and quote.stale else set()))),
+    )
+
+
+def _is_part(item: FactorBlocks) -> bool:
+    """Tell a peg beside an underlying, which the whole of the asset counts for already, from a dollar's."""
+    return item.peg is not None and item.group != "stablecoin"
+
+
+def _liquidity(item: FactorBlocks, parameters: Parameters) -> tuple[float, float, float]:
+    """Return half-spread, relative impact per million dollars, and hourly volume in dollars."""
+    if item.peg is not None and _is_part(item):
+        peg = parameters.pegs.of(item.peg)
+        return peg.half_spread, peg.impact_per_million, peg.hourly_volume
+    liquidity = parameters.liquidity
+    return (
+        liquidity.half_spread.of(item.group),
+        liquidity.impact_per_million.of(item.group),
+        liquidity.hourly_volume.of(item.group),
     )
 
 

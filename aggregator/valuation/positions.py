@@ -12,8 +12,9 @@ import numpy as np
 from aggregator.exact.buffers import column, view32
 from aggregator.exact.units import LotExponent, coarseness, to_lots
 from aggregator.rule_terms import LinearRule, RowInstrument, RuleTerm
-from aggregator.valuation.arrays import RuleRow, market_key, rule_key, rule_row
-from aggregator.valuation.pricing import needed_factors
+from aggregator.scenarios.factors import Listing
+from aggregator.valuation.pricing import unquoted_factors
+from aggregator.valuation.rule_rows import RuleRow, market_key, rule_key, rule_row
 from aggregator.venues import read_rule
 from riskschema.arrays import PositionTable, RiskArrays
 from riskschema.buffers import DType
@@ -60,23 +61,23 @@ class ReadAccount(msgspec.Struct, frozen=True, kw_only=True):
     flags: frozenset[Flag]
 
 
-def read_accounts(portfolios: Sequence[Portfolio], quoted: frozenset[str]) -> list[ReadAccount]:
+def read_accounts(portfolios: Sequence[Portfolio], known: Listing) -> list[ReadAccount]:
     """Read the venue rules of all portfolios and set aside what has no price.
 
     Args:
         portfolios: One per subject.
-        quoted: Factors with a quote.
+        known: The factor list and the agreed prices.
     """
-    return [_read_account(portfolio, quoted) for portfolio in portfolios]
+    return [_read_account(portfolio, known) for portfolio in portfolios]
 
 
-def _read_account(portfolio: Portfolio, quoted: frozenset[str]) -> ReadAccount:
+def _read_account(portfolio: Portfolio, known: Listing) -> ReadAccount:
     ordered = sorted(portfolio.silos, key=lambda silo: (silo.chain_id, silo.venue, silo.cross_margin_group, silo.id))
     unread = list(portfolio.unread)
     flags = {Flag.VENUE_UNREAD} if portfolio.unread else set()
     silos = []
     for silo in ordered:
-        missing = _unpriced(silo, quoted)
+        missing = _unpriced(silo, known)
         unread += [_unread(silo, "factor_unknown", f"no quote of factor {name}") for name in missing]
         if missing:
             flags.add(Flag.UNPRICED)
@@ -87,7 +88,7 @@ def _read_account(portfolio: Portfolio, quoted: frozenset[str]) -> ReadAccount:
         if rule is not None and not rule.terms and _owes(silo):
             unread.append(_unread(silo, "rule_not_implemented", "a debt under a rule that liquidates nothing"))
             flags.add(Flag.VENUE_UNREAD)
-        silos.append(_read_silo(silo, rule, quoted))
+        silos.append(_read_silo(silo, rule, known))
     return ReadAccount(
         portfolio=portfolio,
         silos=tuple(silos),
@@ -96,14 +97,14 @@ def _read_account(portfolio: Portfolio, quoted: frozenset[str]) -> ReadAccount:
     )
 
 
-def _read_silo(silo: Silo, rule: LinearRule | None, quoted: frozenset[str]) -> ReadSilo:
-    unfollowed, unsettled = _unfollowed(silo, rule, quoted), _unsettled(silo, rule, quoted)
+def _read_silo(silo: Silo, rule: LinearRule | None, known: Listing) -> ReadSilo:
+    unfollowed, unsettled = _unfollowed(silo, rule, known), _unsettled(silo, rule, known)
     holdings: list[tuple[RowInstrument, int]] = [
-        (p.instrument, int(p.quantity)) for p in silo.positions if _priced(p.instrument, quoted) and p.quantity
+        (p.instrument, int(p.quantity)) for p in silo.positions if _priced(p.instrument, known) and p.quantity
     ]
     if rule is not None:
         holdings += rule.settlement if not unsettled else ()
-        kept = tuple(term for term in rule.terms if _priced_term(term, quoted))
+        kept = tuple(term for term in rule.terms if _priced_term(term, known))
         rule = msgspec.structs.replace(rule, terms=kept) if kept else None
     return ReadSilo(
         silo=silo,
@@ -111,52 +112,52 @@ def _read_silo(silo: Silo, rule: LinearRule | None, quoted: frozenset[str]) -> R
         rule=rule,
         unfollowed=unfollowed,
         unsettled=unsettled,
-        unpriced_debt=any(p.quantity < 0 and not _priced(p.instrument, quoted) for p in silo.positions),
+        unpriced_debt=any(p.quantity < 0 and not _priced(p.instrument, known) for p in silo.positions),
     )
 
 
-def _unfollowed(silo: Silo, rule: LinearRule | None, quoted: frozenset[str]) -> bool:
+def _unfollowed(silo: Silo, rule: LinearRule | None, known: Listing) -> bool:
     """Tell whether something that is owed, or can be, escapes the silo's rule."""
     held = [p for p in silo.positions if p.quantity]
-    if any(p.quantity < 0 and not _priced(p.instrument, quoted) for p in held):
+    if any(p.quantity < 0 and not _priced(p.instrument, known) for p in held):
         return True
     if rule is None:
         return silo.health is not None or any(p.quantity < 0 or isinstance(p.instrument, CONTRACTS) for p in held)
     if not rule.terms and _owes(silo):
         return True
-    return any(term.weighted < 0 and not _priced_term(term, quoted) for term in rule.terms)
+    return any(term.weighted < 0 and not _priced_term(term, known) for term in rule.terms)
 
 
 def _owes(silo: Silo) -> bool:
     return any(p.quantity < 0 for p in silo.positions)
 
 
-def _unsettled(silo: Silo, rule: LinearRule | None, quoted: frozenset[str]) -> bool:
+def _unsettled(silo: Silo, rule: LinearRule | None, known: Listing) -> bool:
     """Tell whether a contract lacks what it is measured against: its entry value, or a price of either."""
     contracts = [p.instrument for p in silo.positions if p.quantity and isinstance(p.instrument, CONTRACTS)]
     if rule is None or not isinstance(silo.rule, MarginFraction):
         return bool(contracts)
     parts = (*contracts, *(cash for cash, _ in rule.settlement))
-    return not all(_priced(part, quoted) for part in parts)
+    return not all(_priced(part, known) for part in parts)
 
 
 def _rule_name(silo: Silo) -> str:
     return str(getattr(silo.rule, "model", "")) or type(silo.rule).__name__
 
 
-def _priced(instrument: RowInstrument, quoted: frozenset[str]) -> bool:
-    return all(name in quoted for name in needed_factors(instrument, quoted))
+def _priced(instrument: RowInstrument, known: Listing) -> bool:
+    return not unquoted_factors(instrument, known)
 
 
-def _priced_term(term: RuleTerm, quoted: frozenset[str]) -> bool:
-    return (term.numeraire == USD or term.numeraire in quoted) and _priced(term.instrument, quoted)
+def _priced_term(term: RuleTerm, known: Listing) -> bool:
+    return known.worth(term.numeraire) is not None and _priced(term.instrument, known)
 
 
-def _unpriced(silo: Silo, quoted: frozenset[str]) -> list[str]:
+def _unpriced(silo: Silo, known: Listing) -> list[str]:
     held = (p.instrument for p in silo.positions if p.quantity)
-    names = {name for item in held for name in needed_factors(item, quoted) if name not in quoted}
+    names = {name for item in held for name in unquoted_factors(item, known)}
     numeraire = getattr(silo.rule, "numeraire", USD)
-    if numeraire != USD and numeraire not in quoted:
+    if known.worth(numeraire) is None:
         names.add(numeraire)
     return sorted(names)
 

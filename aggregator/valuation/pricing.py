@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache, singledispatch
 
 import msgspec
@@ -14,9 +14,12 @@ from aggregator.exact.kernels import black76_each, power
 from aggregator.parameters import Grid
 from aggregator.rule_terms import Cash, RowInstrument
 from aggregator.scenarios.columns import HOURS, Columns
+from aggregator.scenarios.factors import Legs, Listing
 from riskschema.instruments import (
+    Asset,
     Claim,
     Debt,
+    FactorId,
     Future,
     Option,
     Perpetual,
@@ -25,7 +28,7 @@ from riskschema.instruments import (
     UniswapV3Liquidity,
     WrappedToken,
 )
-from riskschema.portfolio import USD
+from riskschema.portfolio import USD, OracleKind
 from riskschema.units import WAD
 
 Floats = NDArray[np.float64]
@@ -38,23 +41,46 @@ YEAR_DAYS = 365.0
 class Pricer(msgspec.Struct, frozen=True, kw_only=True):
     """Prices now, and the columns in which they move."""
 
-    prices: dict[str, float]
-    """US dollars per whole unit of each quoted factor."""
+    known: Listing
     columns: Columns
     as_of: int
     grid: Grid
+    sees: OracleKind = "market"
+    """Whose eyes: the market's, or those of an oracle that is blind to the peg, or to everything."""
 
-    def price(self, factor: str) -> float:
-        """Return the price now."""
-        return 1.0 if factor == USD else self.prices[factor]
+    def price(self, asset: Asset | FactorId) -> float:
+        """Return the price of a whole unit now, index included."""
+        worth = self.known.worth(asset)
+        if worth is None:
+            raise LookupError(f"no price of {asset}")
+        return (worth.price / WAD) * (worth.units / WAD)
 
-    def ratio(self, factor: str) -> Floats:
+    def ratio(self, asset: Asset | FactorId) -> Floats:
         """Return price over the price now, per column."""
-        return np.ones(self.columns.count) if factor == USD else self.columns.ratios[factor]
+        return self.product(self.seen(asset), self.columns.ratios)
 
-    def line(self, factor: str) -> Floats:
+    def line(self, asset: Asset | FactorId) -> Floats:
         """Return prices per column."""
-        return self.price(factor) * self.ratio(factor)
+        return self.price(asset) * self.ratio(asset)
+
+    def settled(self, asset: Asset | FactorId, hour: int) -> Floats:
+        """Return prices as they stay from the close of `hour` on: what an expiry settles at."""
+        lines = {name: self.columns.settled(name, hour) for name in self.seen(asset)}
+        return self.price(asset) * self.product(self.seen(asset), lines)
+
+    def seen(self, asset: Asset | FactorId) -> tuple[FactorId, ...]:
+        """Return the factors that move what is seen of an asset."""
+        legs = self.known.legs(asset)
+        if self.sees == "fixed":
+            return ()
+        return legs.moving if self.sees == "market" else Legs(legs.base, None).moving
+
+    def product(self, names: Sequence[FactorId], lines: Mapping[FactorId, Floats]) -> Floats:
+        """Return the product of the named lines, per column."""
+        result = np.ones(self.columns.count)
+        for name in names:
+            result = result * lines[name]
+        return result
 
 
 class UnitValues(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,30 +94,37 @@ class UnitValues(msgspec.Struct, frozen=True, kw_only=True):
     """Per factor: ∂value/∂ln price, now."""
 
 
-def needed_factors(instrument: RowInstrument, quoted: frozenset[str] | set[str]) -> tuple[str, ...]:
-    """Return the factors that must be quoted to value `instrument` (US dollars need no quote)."""
+def assets_of(instrument: RowInstrument) -> tuple[Asset | FactorId, ...]:
+    """Return what an instrument's value is made of: assets, or factors by name."""
     match instrument:
-        case Token():
-            names: tuple[str, ...] = (instrument.factor,)
+        case Token() | WrappedToken():
+            return (instrument,)
         case Claim() | Debt():
-            names = (instrument.token.factor,)
-        case WrappedToken():
-            names = (wrapped_factor(instrument, quoted),)
+            return (instrument.token,)
         case Perpetual() | Future():
-            names = (instrument.quote,) if instrument.payoff == "inverse" else (instrument.base,)
+            return (instrument.quote,) if instrument.payoff == "inverse" else (instrument.base,)
         case Option():
-            names = (instrument.underlying, instrument.quote)
+            return (instrument.underlying, instrument.quote)
         case UniswapV2Share() | UniswapV3Liquidity():
-            names = (instrument.token0.factor, instrument.token1.factor)
+            return (instrument.token0, instrument.token1)
         case Cash():
-            names = (instrument.factor,)
-    return tuple(name for name in names if name != USD)
+            return (instrument.factor,)
 
 
-def wrapped_factor(instrument: WrappedToken, quoted: frozenset[str] | set[str]) -> str:
-    """Return the wrapper's own factor where it is quoted (the peg is then in the price), else its underlying's."""
-    own, underlying = instrument.token.factor, instrument.underlying.factor
-    return own if own != underlying and (own == USD or own in quoted) else underlying
+def unquoted_factors(instrument: RowInstrument, known: Listing) -> tuple[FactorId, ...]:
+    """Return the factors that would have to be quoted to value `instrument` (US dollars need no quote)."""
+    missing = (known.unquoted(asset) for asset in assets_of(instrument))
+    return tuple(name for name in missing if name is not None)
+
+
+def needed_factors(instrument: RowInstrument, known: Listing) -> tuple[FactorId, ...]:
+    """Return the factors that an instrument moves with, pegs included, each once."""
+    return tuple(dict.fromkeys(name for asset in assets_of(instrument) for name in known.legs(asset).moving))
+
+
+def only_asset(instrument: RowInstrument) -> Asset | FactorId | None:
+    """Return the asset of whose price an instrument's value is a multiple; None for options and pool shares."""
+    return None if isinstance(instrument, Option | UniswapV2Share | UniswapV3Liquidity) else assets_of(instrument)[0]
 
 
 def decimals(instrument: RowInstrument) -> int:
@@ -123,14 +156,15 @@ def _with_far_tails(option: Option, pricer: Pricer) -> UnitValues:
     Deribit's extended table counts 16 % (its range for bitcoin) over the move; here the range follows the forecast.
     What is linear in a price has no tail of its own: a share of a far move would be no more than the range.
     """
-    columns = pricer.columns
-    lines = {name: columns.beyond(name) for name in (option.underlying, option.quote) if name != USD}
+    columns, base = pricer.columns, pricer.known.legs(option.underlying).base
+    names = {*pricer.seen(option.underlying), *pricer.seen(option.quote)}
+    lines = {name: columns.beyond(name) for name in names}
     found = _values(
         option, msgspec.structs.replace(pricer, columns=msgspec.structs.replace(columns, ratios=columns.ratios | lines))
     )
-    if option.underlying == USD:
+    if base == USD:
         return found
-    line, far, now = columns.ratios[option.underlying], lines[option.underlying], found.values[0]
+    line, far, now = columns.ratios[base], lines[base], found.values[0]
     tail = far != line
     share = np.where(tail, (line - 1.0) / np.where(tail, far - 1.0, 1.0), 1.0)
     return msgspec.structs.replace(found, values=np.where(tail, now + share * (found.values - now), found.values))
@@ -141,10 +175,10 @@ def _values(instrument: object, pricer: Pricer) -> UnitValues:
     raise NotImplementedError(f"no price function for {type(instrument).__name__}")
 
 
-def _linear(factor: str, decimals: int, pricer: Pricer, growth: Floats | float = 1.0) -> UnitValues:
-    price = pricer.price(factor) / float(10**decimals)
-    exposures = () if factor == USD else ((factor, price),)
-    return UnitValues(values=price * pricer.ratio(factor) * growth, reference=price, exposures=exposures)
+def _linear(asset: Asset | FactorId, decimals: int, pricer: Pricer, growth: Floats | float = 1.0) -> UnitValues:
+    price = pricer.price(asset) / float(10**decimals)
+    exposures = tuple((name, price) for name in pricer.seen(asset))
+    return UnitValues(values=price * pricer.ratio(asset) * growth, reference=price, exposures=exposures)
 
 
 def _growth(rate: int, pricer: Pricer) -> Floats:
@@ -152,9 +186,10 @@ def _growth(rate: int, pricer: Pricer) -> Floats:
     return np.asarray(1.0 + (rate / WAD) * (pricer.columns.hours / YEAR_HOURS))
 
 
-@_values.register
-def _token(instrument: Token, pricer: Pricer) -> UnitValues:
-    return _linear(instrument.factor, instrument.decimals, pricer)
+@_values.register(Token)
+@_values.register(WrappedToken)
+def _token(instrument: Asset, pricer: Pricer) -> UnitValues:
+    return _linear(instrument, instrument.decimals, pricer)
 
 
 @_values.register
@@ -165,22 +200,7 @@ def _cash(instrument: Cash, pricer: Pricer) -> UnitValues:
 @_values.register(Claim)
 @_values.register(Debt)
 def _interest_bearing(instrument: Claim | Debt, pricer: Pricer) -> UnitValues:
-    return _linear(instrument.token.factor, instrument.token.decimals, pricer, _growth(instrument.annual_rate, pricer))
-
-
-@_values.register
-def _wrapped(instrument: WrappedToken, pricer: Pricer) -> UnitValues:
-    factor = wrapped_factor(instrument, set(pricer.prices))
-    discount = 1.0 + pricer.columns.staking_discount
-    if factor != instrument.underlying.factor or instrument.underlying.factor == instrument.token.factor == USD:
-        return _linear(factor, instrument.token.decimals, pricer, discount)
-    found = _linear(factor, instrument.token.decimals, pricer, discount)
-    index = instrument.index / WAD
-    return UnitValues(
-        values=found.values * index,
-        reference=found.reference * index,
-        exposures=tuple((name, value * index) for name, value in found.exposures),
-    )
+    return _linear(instrument.token, instrument.token.decimals, pricer, _growth(instrument.annual_rate, pricer))
 
 
 @_values.register(Perpetual)
@@ -207,9 +227,7 @@ def _option(instrument: Option, pricer: Pricer) -> UnitValues:
     hour = -(-seconds // 3600)
     expires = hour <= HOURS
     lines = {
-        name: pricer.line(name)
-        if name == USD or not expires or hour == 0
-        else pricer.price(name) * columns.settled(name, hour)
+        name: pricer.settled(name, hour) if expires and hour > 0 else pricer.line(name)
         for name in (instrument.underlying, instrument.quote)
     }
     if hour == 0:
@@ -223,18 +241,19 @@ def _option(instrument: Option, pricer: Pricer) -> UnitValues:
     black76_each(forward, strike, deviation, 1.0 if instrument.right == "call" else -1.0, valued)
     values = valued[0] * quote / 1e18
     underlying = float(valued[1, 0] * lines[instrument.underlying][0] / 1e18)
-    pairs = ((instrument.underlying, underlying), (instrument.quote, float(values[0]) - underlying))
+    sides = ((instrument.underlying, underlying), (instrument.quote, float(values[0]) - underlying))
     return UnitValues(
         values=values,
         reference=float(lines[instrument.underlying][0]) / 1e18,
-        exposures=_merged(pairs),
+        exposures=_merged(sides, pricer),
     )
 
 
 def _shocked_volatility(instrument: Option, forward: Floats, strike: float, years: Floats, pricer: Pricer) -> Floats:
     """Apply 1 + v·(30 d/τ)^p, at least one day of tenor; an upward shock has a floor (Deribit, Derive)."""
     grid, columns = pricer.grid, pricer.columns
-    now = columns.volatilities[instrument.underlying] if instrument.underlying != USD else 0.0
+    base = pricer.known.legs(instrument.underlying).base
+    now = columns.volatilities[base] if base != USD else 0.0
     tenor, reference = max(float(years[0]), grid.shortest_tenor_days / YEAR_DAYS), grid.reference_tenor_days / YEAR_DAYS
     shock = power(reference / tenor, grid.short_tenor_power if tenor <= reference else grid.long_tenor_power)
     factor = np.maximum(1.0 + columns.volatility_shock * shock, grid.smallest_volatility_factor)
@@ -249,7 +268,7 @@ def _constant_product(instrument: UniswapV2Share, pricer: Pricer) -> UnitValues:
     first, second = _pair(instrument, pricer)
     values = 2.0 * (instrument.liquidity_per_share / WAD) * np.sqrt(first * second)
     half = float(values[0]) / 2.0
-    return _two_sided(instrument, values, half, half)
+    return _two_sided(instrument, values, (half, half), pricer)
 
 
 @_values.register
@@ -260,27 +279,27 @@ def _concentrated(instrument: UniswapV3Liquidity, pricer: Pricer) -> UnitValues:
     root = np.minimum(np.maximum(np.sqrt(first / second), low), high)
     value0 = (1.0 / root - 1.0 / high) * first
     value1 = (root - low) * second
-    return _two_sided(instrument, value0 + value1, float(value0[0]), float(value1[0]))
+    return _two_sided(instrument, value0 + value1, (float(value0[0]), float(value1[0])), pricer)
 
 
 def _pair(instrument: UniswapV2Share | UniswapV3Liquidity, pricer: Pricer) -> tuple[Floats, Floats]:
     tokens = (instrument.token0, instrument.token1)
-    first, second = (pricer.line(token.factor) / float(10**token.decimals) for token in tokens)
+    first, second = (pricer.line(token) / float(10**token.decimals) for token in tokens)
     return first, second
 
 
 def _two_sided(
-    instrument: UniswapV2Share | UniswapV3Liquidity, values: Floats, first: float, second: float
+    instrument: UniswapV2Share | UniswapV3Liquidity, values: Floats, halves: tuple[float, float], pricer: Pricer
 ) -> UnitValues:
-    sides = ((instrument.token0.factor, first), (instrument.token1.factor, second))
-    return UnitValues(values=values, reference=float(values[0]), exposures=_merged(sides))
+    sides = zip((instrument.token0, instrument.token1), halves, strict=True)
+    return UnitValues(values=values, reference=float(values[0]), exposures=_merged(sides, pricer))
 
 
-def _merged(exposures: Iterable[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
-    """Return one exposure per factor, dollars left out."""
+def _merged(sides: Iterable[tuple[Asset | FactorId, float]], pricer: Pricer) -> tuple[tuple[str, float], ...]:
+    """Return one exposure per factor that moves one of the sides."""
     sums: dict[str, float] = {}
-    for name, value in exposures:
-        if name != USD:
+    for asset, value in sides:
+        for name in pricer.seen(asset):
             sums[name] = sums.get(name, 0.0) + value
     return tuple(sums.items())
 

@@ -26,6 +26,8 @@ def read(silo: Silo) -> LinearRule | None:
             weighted=position.quantity * (term.weight if position.quantity > 0 else WAD),
             gross=int(position.quantity),
             bonus_ppm=parts_per_million(term.liquidation_bonus),
+            oracle=term.oracle,
+            numeraire_oracle=rule.numeraire_oracle,
         )
         for position, term in zip(silo.positions, rule.terms, strict=True)
         if position.quantity < 0 or (position.quantity > 0 and term.weight > 0)

@@ -12,6 +12,7 @@ import pytest
 
 import aggregator
 from aggregator.parameters import Parameters, load_parameters
+from aggregator.scenarios.factors import Listing, listing
 from riskschema.buffers import Column
 from riskschema.instruments import Claim, Debt, Token, venue_id
 from riskschema.market import FactorQuote, Group, HourlyHistory, MarketState
@@ -58,6 +59,9 @@ class Lab:
             for name, (group, _, price) in ASSETS.items()
         ]
         return MarketState(as_of=1_700_000_000, quotes=tuple(quotes), history=history)
+
+    def known(self, **prices: float | str) -> Listing:
+        return listing(self.market(None, **prices), load_parameters())
 
     def history(self, factors: Sequence[str], hours: int, seed: int = 7, annual: float = 0.8) -> HourlyHistory:
         random = np.random.default_rng(seed)

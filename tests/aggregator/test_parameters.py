@@ -104,7 +104,7 @@ def test_every_share_that_kernels_count_in_whole_parts_is_exact(parameters) -> N
 
 
 CHANGES = {
-    "peer_quartile = 3": "peer_quartile = 0",
+    "volatility_quartile = 3": "volatility_quartile = 0",
     "reference_parts_per_hour = 6": "reference_parts_per_hour = 5",
     "largest_log_move = 40.0": "largest_log_move = 0.02",
     "joint_parts = 3": "joint_parts = 4",
@@ -117,7 +117,10 @@ CHANGES = {
     "smallest_volatility = 0.01": "smallest_volatility = 3.0",
     "skew_reach = 1.0": "skew_reach = 0.01",
     "largest_mean = 0.99": "largest_mean = 0.0",
-    "smallest_pivot = 1e-12": "smallest_pivot = 0.99",
+    "smallest_eigenvalue = 1e-6 ": "smallest_eigenvalue = 0.9 ",
+    "smallest_own_share = 0.3 ": "smallest_own_share = 1.0 ",
+    "volatility_multiplier = 1.5 ": "volatility_multiplier = 1.6 ",
+    "daily_volatility = 0.0005": "daily_volatility = 0.0006",
     "warm_up_hours = 168": "warm_up_hours = 24",
     "z = 3.0 ": "z = 4.0 ",
 }
@@ -135,17 +138,21 @@ def columns_of(lab):
         strike=lab.wad(2600),
         expiry=1_700_000_000 + 86_400 * 20,
     )
-    measured = lab.market(lab.history(["BTC", "ETH", "LINK", "USDC"], 24 * 30))
-    peers = [msgspec.structs.replace(q, group="eth") if q.factor in ("BTC", "LINK") else q for q in measured.quotes]
-    markets = (lab.market(), measured, msgspec.structs.replace(measured, quotes=tuple(peers)))
+    table = lab.history(["BTC", "ETH", "LINK", "CRV", "DAI"], 24 * 30)
+    table = msgspec.structs.replace(table, factors=("BTC", "ETH", "LINK", "XRP", "ADA"))
+    large = [msgspec.structs.replace(lab.market().quote("LINK"), factor=name) for name in ("XRP", "ADA", "SOL")]
+    measured = lab.market(table)
+    markets = (lab.market(), msgspec.structs.replace(measured, quotes=(*measured.quotes, *large)))
     names = ("BTC", "ETH", "LINK", "CRV", "USDC")
+    young = msgspec.structs.replace(lab.token("LINK"), factor="SOL")
 
     def build(document: str) -> bytes:
         chosen = document.replace("maximum_blocks = 1100", "maximum_blocks = 100")
         chosen = chosen.replace("minimum_history_hours = 8760", "minimum_history_hours = 500")
         found = parse_parameters(chosen.encode(), what="parameters.toml")
         held = [item, *(lab.token(name) for name in names)]
-        return b"".join(build_arrays(held, [], market, found).market.mantissas.data for market in markets)
+        built = [build_arrays(held, [], markets[0], found), build_arrays([*held, young], [], markets[1], found)]
+        return b"".join(each.market.mantissas.data for each in built)
 
     return build
 

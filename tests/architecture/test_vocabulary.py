@@ -27,7 +27,7 @@ def rows(text: str, heading: str) -> list[list[str]]:
 
 def test_parameters_by_group_have_a_number_for_every_group() -> None:
     assert ByGroup.__struct_fields__ == GROUPS
-    assert Crisis.__struct_fields__ == ("name", *GROUPS)
+    assert Crisis.__struct_fields__ == ("name", *GROUPS, "staking", "wrapped_bitcoin")
 
 
 def test_every_grade_but_the_last_has_a_bound() -> None:

@@ -19,7 +19,7 @@ from riskschema.arrays import FactorTerms
 from riskschema.assessment import LiquidationPrice
 from riskschema.instruments import Option
 from riskschema.portfolio import VenueOracle
-from riskschema.units import WAD, Usd, Wad
+from riskschema.units import WAD, Usd
 
 TERMS = FactorTerms(
     factor="ETH",
@@ -140,7 +140,7 @@ def test_factors_of_options_have_no_single_liquidation_price(lab) -> None:
         RuleTerm(instrument=item, numeraire="USD", price=None, weighted=WAD, gross=1)
         for item in (option, lab.token("ETH"), lab.token("BTC"), lab.token("DAI"))
     ]
-    prices = {name: lab.wad(1) for name in lab.assets}
+    prices = lab.known(**dict.fromkeys(lab.assets, 1))
     rule = LinearRule(terms=tuple(terms), close_factor_ppm=0)
     found = liquidation_prices(rule, [10, 100, 50, 0], prices, dict.fromkeys(lab.assets, 0.3))
     assert found == ()
@@ -150,9 +150,6 @@ def test_factors_of_options_have_no_single_liquidation_price(lab) -> None:
     assert [(item.factor, int(item.price)) for item in found] == [("BTC", 6 * WAD // 10)]
 
 
-PRICES = {name: Wad(2_000 * WAD) for name in ("ETH", "BTC")}
-
-
 def liquidated_at(lab, held: int, surplus: int, reach: float) -> LiquidationPrice:
     """Return the price of bitcoin at which a silo with that exposure and surplus is liquidated, now at 2,000."""
     terms = [
@@ -160,7 +157,9 @@ def liquidated_at(lab, held: int, surplus: int, reach: float) -> LiquidationPric
         for name in ("ETH", "BTC")
     ]
     rule = LinearRule(terms=tuple(terms), close_factor_ppm=0)
-    found = liquidation_prices(rule, [surplus - held, held], PRICES, {"ETH": 9.0, "BTC": reach})
+    found = liquidation_prices(
+        rule, [surplus - held, held], lab.known(ETH=2_000, BTC=2_000), {"ETH": 9.0, "BTC": reach}
+    )
     return next(item for item in found if item.factor == "BTC")
 
 
@@ -240,7 +239,7 @@ class TestMoreThanTheEquityIsRequiredOfAnAccountThatIsHardlyEverLiquidated:
         assert self.of(lab, parameters, blind) == "blind_oracle"
 
     def test_hedges_are_apart(self, lab, parameters) -> None:
-        here, there = {"CRV": 200_000, "LINK": -10_450}, {"LINK": 13_333, "CRV": -156_800}
+        here, there = {"USDC": 1_000.0, "DAI": -920.0}, {"DAI": 1_000.0, "USDC": -920.0}
         silos = [lab.lending(here, weight=1), lab.lending(there, weight=1, chain_id=10)]
         assert self.of(lab, parameters, *silos) == "hedges_apart"
 

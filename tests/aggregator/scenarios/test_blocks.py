@@ -59,13 +59,6 @@ def test_the_window_of_history_fills_every_block_and_the_warm_up_before_the_firs
     assert block_count(lab.market(lab.history(["BTC"], window - 1)), small_parameters) == 99
 
 
-def test_wrapped_assets_stay_with_their_group(lab, parameters) -> None:
-    market = lab.market()
-    quotes = (*market.quotes, msgspec.structs.replace(market.quote("BTC"), factor="WBTC"))
-    both = factor_blocks(msgspec.structs.replace(market, quotes=quotes), ["BTC", "WBTC"], parameters)
-    assert both[0].standardised.tobytes() == both[1].standardised.tobytes()
-
-
 def test_a_stated_volatility_scales_forecast_and_floor(lab, parameters) -> None:
     market = lab.market()
     quote = msgspec.structs.replace(market.quote("ETH"), annual_volatility=lab.wad("0.4"))
@@ -99,29 +92,6 @@ def test_a_short_history_is_not_used(lab, parameters) -> None:
     (found,) = factor_blocks(lab.market(lab.history(["ETH"], 5000)), ["ETH"], parameters)
     assert found.flags == {"history_short", "history_simulated"}
     assert found.standardised.shape[0] == 1100
-
-
-def test_a_factor_without_history_borrows_wider_moves_from_its_group(lab, small_parameters) -> None:
-    market = lab.market(lab.history(["ETH"], 24 * 90))
-    quotes = (*market.quotes, msgspec.structs.replace(market.quote("ETH"), factor="STETH"))
-    eth, steth = factor_blocks(msgspec.structs.replace(market, quotes=quotes), ["ETH", "STETH"], small_parameters)
-    assert steth.standardised == pytest.approx(eth.standardised * 1.5)
-    assert "history_short" in steth.flags
-    assert "history_short" not in eth.flags
-
-
-def test_a_group_without_history_follows_ether_and_stablecoins_the_reference(lab, small_parameters) -> None:
-    market = lab.market(lab.history(["ETH"], 24 * 90))
-    crv, eth, usdc = factor_blocks(market, ["CRV", "ETH", "USDC"], small_parameters)
-    assert crv.standardised == pytest.approx(eth.standardised * 1.5)
-    reference = reference_blocks("USDC", blocks=82, correlation=0.0, parts_per_hour=6)
-    assert usdc.standardised.tobytes() == reference.tobytes()
-
-
-def test_a_group_without_any_peer_uses_the_reference(lab, small_parameters) -> None:
-    (crv,) = factor_blocks(lab.market(lab.history(["USDC"], 24 * 90)), ["CRV"], small_parameters)
-    assert crv.standardised.shape == (82, 24, 3)
-    assert "history_short" in crv.flags
 
 
 def test_history_of_a_factor_nobody_quotes_is_ignored(lab, small_parameters) -> None:

@@ -32,15 +32,16 @@ def test_nothing_moves_in_the_base_column(built) -> None:
 
 
 def test_joint_moves_span_each_factors_own_range(lab, parameters, built) -> None:
-    for item in factor_blocks(lab.market(), ["ETH", "USDC"], parameters):
-        place = 1 + built.grid.index("joint -1.00 R, volatility up")
+    place = 1 + built.grid.index("joint -1.00 R, volatility up")
+    for item in factor_blocks(lab.market(), ["CRV", "ETH"], parameters):
         reach = min(scenario_range(item, parameters.grid), 0.99)
-        assert built.market.ratios[item.quote.factor][place] == pytest.approx(1 - reach)
+        assert built.market.ratios[item.name][place] == pytest.approx(1 - reach)
+    assert built.market.ratios["USDC"][place] == 1.0, "a peg breaks, it does not drift"
 
 
 def test_a_factor_moved_alone_leaves_the_others(lab, parameters) -> None:
     factors = factor_blocks(lab.market(), ["BTC", "ETH"], parameters)
-    found = alone_columns(factors, parameters.grid)
+    found = alone_columns(factors, parameters)
     reach = scenario_range(factors[1], parameters.grid)
     assert found.ratios["ETH"].tolist() == [1.0, 1.0, 1.0, 1.0 - reach, 1.0 + reach]
     assert found.ratios["BTC"][3:].tolist() == [1.0, 1.0]
@@ -79,11 +80,24 @@ def test_a_range_beyond_a_tail_is_the_tail(lab, parameters) -> None:
         assert built.market.ratios["ETH"][place] == pytest.approx(1 + math.copysign(reach, move))
 
 
-def test_stablecoins_neither_join_tails_nor_miss_their_own_break(built) -> None:
-    tail, broken = 1 + built.grid.index("tail -1 R, options -66%"), 1 + built.grid.index("stablecoins -13%")
-    assert built.market.ratios["USDC"][tail] == built.market.beyond("USDC")[tail] == 1.0
-    assert built.market.ratios["USDC"][broken] == pytest.approx(0.87)
-    assert built.market.ratios["ETH"][broken] == 1.0
+def test_pegs_neither_join_tails_nor_miss_the_breaks_of_their_kind(lab, parameters) -> None:
+    names = ["ETH", "STETH / ETH", "USDC", "WBTC / BTC"]
+    built = build_columns(factor_blocks(lab.market(), names, parameters), names, parameters)
+    ratios = built.market.ratios
+    tail = 1 + built.grid.index("tail -1 R, options -66%")
+    assert all(ratios[name][tail] == 1.0 for name in names[1:])
+    for kind, name in (("staking", "STETH / ETH"), ("wrapped_bitcoin", "WBTC / BTC"), ("dollar", "USDC")):
+        for move in parameters.pegs.of(kind).breaks:
+            place = 1 + built.grid.index(f"{kind} pegs {move:+.0%}")
+            assert {other: ratios[other][place] for other in names} == dict.fromkeys(names, 1.0) | {name: 1 + move}
+
+
+def test_a_peg_alone_breaks_as_far_as_its_kind_may(lab, parameters) -> None:
+    factors = factor_blocks(lab.market(), ["DAI", "USDC"], parameters)
+    found = alone_columns(factors, parameters).ratios
+    worst, best = min(parameters.pegs.dollar.breaks), max(parameters.pegs.dollar.breaks)
+    assert found["DAI"].tolist() == [1.0, 1 + worst, 1 + best, 1.0, 1.0]
+    assert found["USDC"].tolist() == [1.0, 1.0, 1.0, 1 + worst, 1 + best]
 
 
 def test_crises_are_replayed_unscaled_by_group(built, parameters) -> None:

@@ -9,14 +9,8 @@ import pytest
 
 from aggregator.exact.buffers import column, view8, view32
 from aggregator.rule_terms import Cash
-from aggregator.valuation.arrays import (
-    RuleRow,
-    arrays_digest_chunks,
-    build_arrays,
-    expected_shortfall,
-    market_key,
-    rule_key,
-)
+from aggregator.valuation.arrays import arrays_digest_chunks, build_arrays, expected_shortfall
+from aggregator.valuation.rule_rows import RuleRow, market_key, rule_key
 from riskschema.instruments import Option
 
 
@@ -50,14 +44,17 @@ def test_mantissas_are_the_values_within_half_a_unit(lab, arrays) -> None:
     assert abs(base * unit - 2000e-18) / 2000e-18 <= 2**-27
 
 
-def test_a_rule_row_starts_at_the_oracles_answer_and_moves_with_the_market(lab, arrays) -> None:
+def test_a_rule_row_starts_at_the_oracles_answer_and_comes_to_the_market(lab, arrays) -> None:
     rule = view32(arrays.rule.mantissas)[0].astype(float)
     market = view32(arrays.market.mantissas)[arrays.market.keys.index(market_key(lab.token("ETH")))].astype(float)
-    exponents = (int(view32(arrays.rule.lot_exponents)[0]), -53)
-    assert rule[0] * 2.0 ** (-53 - exponents[0]) == pytest.approx(1990e-18, rel=1e-8)
+    exponent = int(view32(arrays.rule.lot_exponents)[0])
+    assert rule[0] * 2.0 ** (-53 - exponent) == pytest.approx(1990e-18, rel=1e-8)
     start = 1 + len(arrays.grid) + len(arrays.stress)
-    ends = rule[1:].reshape(arrays.blocks, 24, 3)[:, -1, 2] / rule[0]
-    assert ends == pytest.approx(market[start : start + arrays.blocks] / market[0], rel=1e-7)
+    ends = rule[1:].reshape(arrays.blocks, 24, 3)[:, -1, 2] / rule[0] * 1990
+    there = 2000 * market[start : start + arrays.blocks] / market[0]
+    assert ends == pytest.approx(there, rel=0.005), "the deviation of ether's feeds"
+    # their heartbeat is an hour: unless the hour's low or high made it answer, the answer at the close is the market's
+    assert np.isclose(ends, there, rtol=1e-7).mean() > 0.7
 
 
 def test_a_rule_row_in_another_numeraire_sees_only_relative_moves(lab, small_parameters) -> None:

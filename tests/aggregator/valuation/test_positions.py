@@ -28,7 +28,7 @@ def test_equity_is_within_1e_8_of_gross_for_dust_and_for_giants(lab, small_param
     names = list(lab.assets)[: len(units)]
     ledger = dict(zip(names[:-1], units, strict=False)) | {names[-1]: -debt}
     portfolio = lab.portfolio(lab.lending(ledger, health=2))
-    accounts = read_accounts([portfolio], frozenset(lab.assets))
+    accounts = read_accounts([portfolio], lab.known())
     arrays = build_arrays(needed_instruments(accounts), needed_rule_rows(accounts), lab.market(), small_parameters)
     table = position_table(accounts, arrays)
     width = arrays.market.mantissas.shape[1]
@@ -52,7 +52,7 @@ def test_silos_are_ordered_by_chain_venue_group_and_id(lab, small_parameters) ->
         lab.lending({"ETH": 1}, protocol="morpho_blue", ident="a"),
         lab.lending({"ETH": 1}, protocol="aave_v3", ident="z"),
     ]
-    accounts = read_accounts([lab.portfolio(*silos)], frozenset(lab.assets))
+    accounts = read_accounts([lab.portfolio(*silos)], lab.known())
     arrays = build_arrays(needed_instruments(accounts), needed_rule_rows(accounts), lab.market(), small_parameters)
     table = position_table(accounts, arrays)
     assert [item.silo.id for item in accounts[0].silos] == ["z", "a", "b", "d", "e", "c"]

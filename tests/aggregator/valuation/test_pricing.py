@@ -19,6 +19,7 @@ from aggregator.exact.kernels import black76_each
 from aggregator.rule_terms import Cash
 from aggregator.scenarios.blocks import factor_blocks
 from aggregator.scenarios.columns import SETS, Columns, build_columns
+from aggregator.scenarios.factors import listing
 from aggregator.valuation.pricing import Pricer, decimals, needed_factors, sqrt_ratio, unit_values
 from riskschema.instruments import (
     Claim,
@@ -44,7 +45,6 @@ def columns(**ratios: list[float]) -> Columns:
         hours=np.array([0.0] + [24.0] * (count - 1)),
         volatility_shock=np.zeros(count),
         skew=np.zeros(count),
-        staking_discount=np.zeros(count),
         far=np.zeros(count),
         closes={},
         along_paths=False,
@@ -52,10 +52,14 @@ def columns(**ratios: list[float]) -> Columns:
 
 
 @pytest.fixture
-def pricer(parameters) -> Pricer:
-    moves = columns(ETH=[1.0, 0.5, 1.5], USDC=[1.0, 1.0, 0.9], BTC=[1.0, 1.1, 0.8])
-    prices = {"ETH": 2000.0, "USDC": 1.0, "BTC": 40_000.0}
-    return Pricer(prices=prices, columns=moves, as_of=AS_OF, grid=parameters.grid)
+def pricer(lab, parameters) -> Pricer:
+    moves = columns(
+        ETH=[1.0, 0.5, 1.5],
+        USDC=[1.0, 1.0, 0.9],
+        BTC=[1.0, 1.1, 0.8],
+        **{"STETH / ETH": [1.0, 0.9, 1.0], "WBTC / BTC": [1.0, 1.0, 0.99]},
+    )
+    return Pricer(known=lab.known(), columns=moves, as_of=AS_OF, grid=parameters.grid)
 
 
 def black76(forward: float, strike: float, deviation: float, sign: float) -> tuple[float, float]:
@@ -127,10 +131,10 @@ def test_contracts_follow_the_mark_or_owe_quote_units(kind: str, payoff: str, la
     found = unit_values(item, pricer)
     if payoff == "linear":
         assert found.values == pytest.approx(np.array([2000, 1000 * (1 - paid), 3000 * (1 - paid)]) * 1e-18)
-        assert needed_factors(item, frozenset()) == ("ETH",)
+        assert needed_factors(item, lab.known()) == ("ETH",)
     else:
         assert found.values == pytest.approx(np.array([-1, -(1 + paid), -0.9 * (1 + paid)]) * 1e-18)
-        assert needed_factors(item, frozenset()) == ("USDC",)
+        assert needed_factors(item, lab.known()) == ("USDC",)
 
 
 @given(st.integers(-887_272, 887_272))
@@ -148,7 +152,7 @@ def test_small_ticks_equal_exact_fractions() -> None:
 @given(st.integers(-250_000, -150_000), st.integers(10, 60_000), st.floats(0.02, 50.0))
 def test_concentrated_liquidity_is_the_sum_of_its_amounts(lab, parameters, lower, width, ratio) -> None:
     moves = columns(ETH=[1.0, ratio], USDC=[1.0, 1.0])
-    pricer = Pricer(prices={"ETH": 2000.0, "USDC": 1.0}, columns=moves, as_of=AS_OF, grid=parameters.grid)
+    pricer = Pricer(known=lab.known(), columns=moves, as_of=AS_OF, grid=parameters.grid)
     item = UniswapV3Liquidity(
         chain_id=1,
         pool=lab.address(9),
@@ -192,32 +196,52 @@ def test_a_constant_product_share_is_twice_the_geometric_mean(lab, pricer: Price
     assert found.exposures[0][1] == found.exposures[1][1] == found.values[0] / 2
 
 
-def wrapped(lab, factor: str) -> WrappedToken:
+def wrapped(lab, factor: str, **change: Any) -> WrappedToken:
     token = msgspec.structs.replace(lab.token("ETH"), symbol="wstETH", factor=factor)
-    return WrappedToken(token=token, underlying=lab.token("ETH"), index=lab.wad("1.15"))
+    return WrappedToken(token=token, underlying=lab.token("ETH"), index=lab.wad("1.15"), **change)
 
 
-def test_a_wrapped_token_is_worth_its_index_of_the_underlying(lab, pricer: Pricer) -> None:
+def test_a_wrapped_token_is_worth_its_index_of_the_underlying_times_its_peg(lab, pricer: Pricer) -> None:
     found = unit_values(wrapped(lab, "WSTETH"), pricer)
-    assert found.values == pytest.approx(np.array([2300.0, 1150.0, 3450.0]) * 1e-18)
-    ((factor, exposure),) = found.exposures
-    assert factor == "ETH"
-    assert exposure == pytest.approx(2300e-18)
+    assert found.values == pytest.approx(np.array([2300.0, 1150.0 * 0.9, 3450.0]) * 1e-18)
+    assert dict(found.exposures) == {"ETH": pytest.approx(2300e-18), "STETH / ETH": pytest.approx(2300e-18)}
 
 
-def test_a_wrapped_token_with_its_own_quote_follows_that(lab, pricer: Pricer) -> None:
-    found = unit_values(wrapped(lab, "BTC"), pricer)
-    assert found.values[0] == pytest.approx(40_000e-18)
-    assert needed_factors(wrapped(lab, "BTC"), {"BTC"}) == ("BTC",)
+def test_claims_debts_and_pools_hold_wrapped_tokens(lab, pricer: Pricer) -> None:
+    held = wrapped(lab, "WSTETH")
+    worth = unit_values(held, pricer).values
+    for kind in (Claim, Debt):
+        assert unit_values(kind(token=held, venue="aave_v3:1:main"), pricer).values == pytest.approx(worth)
+    pool = UniswapV2Share(
+        chain_id=1, pool=lab.address(9), token0=held, token1=lab.token("ETH"), liquidity_per_share=lab.wad(1)
+    )
+    exposures = dict(unit_values(pool, pricer).exposures)
+    assert exposures["STETH / ETH"] == pytest.approx(exposures["ETH"] / 2)
+
+
+def test_a_wrapped_token_with_its_own_quote_starts_there_and_moves_alike(lab, parameters, pricer: Pricer) -> None:
+    market = lab.market()
+    quoted = msgspec.structs.replace(market.quote("ETH"), factor="WSTETH", price=lab.wad(2290))
+    known = listing(msgspec.structs.replace(market, quotes=(*market.quotes, quoted)), parameters)
+    found = unit_values(wrapped(lab, "WSTETH"), msgspec.structs.replace(pricer, known=known))
+    assert found.values == pytest.approx(np.array([1.0, 0.45, 1.5]) * 2290e-18)
+
+
+@pytest.mark.parametrize(
+    ("sees", "moves"),
+    [("market", [0.45, 1.5]), ("exchange_rate", [0.5, 1.5]), ("capped", [0.5, 1.5]), ("fixed", [1.0, 1.0])],
+)
+def test_an_oracle_sees_the_peg_the_underlying_or_nothing(lab, pricer: Pricer, sees: Any, moves: list[float]) -> None:
+    blind = msgspec.structs.replace(pricer, sees=sees)
+    assert unit_values(wrapped(lab, "WSTETH"), blind).values * 1e18 == pytest.approx(2300 * np.array([1.0, *moves]))
 
 
 @pytest.fixture
 def real(lab, small_parameters) -> tuple[Pricer, Pricer]:
     blocks = factor_blocks(lab.market(), ["ETH", "USDC"], small_parameters)
     built = build_columns(blocks, ["ETH", "USDC"], small_parameters)
-    prices = {"ETH": 2000.0, "USDC": 1.0}
     market, paths = (
-        Pricer(prices=prices, columns=item, as_of=AS_OF, grid=small_parameters.grid)
+        Pricer(known=lab.known(), columns=item, as_of=AS_OF, grid=small_parameters.grid)
         for item in (built.market, built.paths)
     )
     return market, paths
