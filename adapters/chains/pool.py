@@ -250,11 +250,11 @@ class EndpointPool:
                         failures.append(said)
             if missing > 0:
                 raise self._undecided(requests, ballots, failures)
-            ballots += [said for said in await asyncio.gather(*auditions) if isinstance(said, Ballot)]
+            heard_again = [said for said in await asyncio.gather(*auditions) if isinstance(said, Ballot)]
         finally:
             for audition in auditions:
                 audition.cancel()
-        return self._counted(requests, ballots)
+        return self._counted(requests, ballots, heard_again)
 
     def _voters(self, requests: Sequence[Request]) -> list[Endpoint]:
         """Return who is asked: those alive in their order, then those that failed, never those that are distrusted."""
@@ -284,15 +284,17 @@ class EndpointPool:
         except TransientError as error:
             return error
 
-    def _counted(self, requests: Sequence[Request], ballots: Sequence[Ballot]) -> list[RpcAnswer]:
+    def _counted(
+        self, requests: Sequence[Request], ballots: Sequence[Ballot], auditions: Sequence[Ballot]
+    ) -> list[RpcAnswer]:
         """Return the answers that won; note who agreed and who did not."""
-        counts = [ballot.digest for ballot in ballots if ballot.endpoint.health.state is not EndpointState.LYING]
+        counts = [ballot.digest for ballot in ballots]
         winner = next(ballot for ballot in ballots if counts.count(ballot.digest) >= self.agreement)
-        for ballot in ballots:
-            if ballot.digest == winner.digest:
-                ballot.endpoint.recover()
-            elif self.agreement > 1 or ballot.endpoint.health.state is EndpointState.LYING:
+        for ballot in (*ballots, *auditions):
+            if ballot.digest != winner.digest:
                 ballot.endpoint.fail(_dissent(requests, ballot, winner))
+            elif ballot.endpoint.health.state is not EndpointState.LYING or ballot in auditions:
+                ballot.endpoint.recover()  # found out in another batch meanwhile, a liar stays one
         return winner.answers
 
     def _undecided(
