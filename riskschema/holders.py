@@ -61,6 +61,10 @@ class Touch(msgspec.Struct, frozen=True, gc=False):
         return Holder(self.book, self.account)
 
 
+Units = Mapping[str, Mapping[Address, int]]
+"""What each holder has, by book; nobody else has anything there."""
+
+
 class Fold(msgspec.Struct, frozen=True):
     """What logs say, in their order."""
 

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery
+from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Units
 from riskschema.instruments import FactorId, VenueId
 from riskschema.market import MarketReading
 from riskschema.portfolio import BlockReference, VenueReading
@@ -184,8 +184,17 @@ class ProtocolAdapter(Protocol):
         """Return the units of each holder at the pinned block; None where the contract refuses to tell."""
         ...
 
-    async def read(self, reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
-        """Read the silos of `accounts`; what the contracts refuse to tell is in `unread`."""
+    async def read(
+        self, reader: PinnedReader, accounts: Sequence[Address], indexed: Units | None = None
+    ) -> VenueReading:
+        """Read the silos of `accounts`; what the contracts refuse to tell is in `unread`.
+
+        Args:
+            reader: At the pinned block.
+            accounts: Any.
+            indexed: What the index says that all holders have at that block, of books whose sums equal the contracts'
+                totals: need not be asked again. The result is the same without.
+        """
         ...
 
 

@@ -7,7 +7,7 @@ membership by bitmap since v3.2 (``getEModeCategoryCollateralBitmap``), by reser
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,8 +15,9 @@ import msgspec
 from adapters.abi import Answer, ContractRefusal, Function, Question, address_topic, ask, event_topic, known
 from adapters.crosschecks import AccountTotals, Line, account_fault, contradiction
 from adapters.places import Place
+from adapters.scaled_balances import Scaled, read_balances
 from adapters.tokens import factor_of, read_tokens
-from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch
+from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch, Units
 from riskschema.instruments import Claim, Debt, Token, VenueId
 from riskschema.portfolio import USD, CollateralTerm, Position, Silo, Unread, VenueReading, WeightedCollateral
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
@@ -51,8 +52,7 @@ _USER_DATA = Function("getUserAccountData(address)", "(uint256,uint256,uint256,u
 _USER_EMODE = Function("getUserEMode(address)", "(uint256)")
 _EMODE = Function("getEModeCategoryData(uint8)", "((uint16,uint16,uint16,address,string))")
 _EMODE_BITMAP = Function("getEModeCategoryCollateralBitmap(uint8)", "(uint256)")
-_BALANCE = Function("balanceOf(address)", "(uint256)")
-
+_STABLE_BALANCE = Function("balanceOf(address)", "(uint256)")
 _SCALED_TOTAL = Function("scaledTotalSupply()", "(uint256)")
 _SCALED_BALANCE = Function("scaledBalanceOf(address)", "(uint256)")
 _PRINCIPAL = Function("principalBalanceOf(address)", "(uint256)")
@@ -216,13 +216,15 @@ class AaveV3:
         )
         return tuple(None if isinstance(answer, ContractRefusal) else answer[0] for answer in answers)
 
-    async def read(self, reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
+    async def read(
+        self, reader: PinnedReader, accounts: Sequence[Address], indexed: Units | None = None
+    ) -> VenueReading:
         """Read one silo per account that holds or owes anything; what the contracts refuse is in `unread`."""
         try:
             market = await read_market(reader, self._provider, self._assets)
         except ContractRefusal as refusal:
             return self._place.refuse_all(refusal, accounts)
-        holdings = await read_holdings(reader, market, accounts)
+        holdings = await read_holdings(reader, market, accounts, await _scaled(reader, market, indexed or {}))
         used = {held.emode for held in holdings.values() if isinstance(held, Holdings)} - {0}
         emodes = await read_emodes(reader, market, used)
         silos: list[Silo] = []
@@ -370,8 +372,27 @@ def _reserve(asset: Address, token: Token | ContractRefusal, values: tuple[Any, 
     )
 
 
+async def _scaled(reader: PinnedReader, market: Market, held: Units) -> dict[Address, Scaled]:
+    """Return what is known of each token's holders, with the token's index at the pinned block."""
+    kept = [
+        (token, held[f"{kind}:{token}"], function, reserve.asset)
+        for reserve in market.reserves
+        for kind, token, function in (
+            (_SUPPLY, reserve.a_token, _INCOME),
+            (_VARIABLE, reserve.variable_debt, _OWED),
+        )
+        if f"{kind}:{token}" in held
+    ]
+    indexes = await ask(reader, [(function, market.pool, (asset,)) for _, _, function, asset in kept])
+    return {
+        token: Scaled(units, index[0])
+        for (token, units, _, _), index in zip(kept, indexes, strict=True)
+        if not isinstance(index, ContractRefusal)
+    }
+
+
 async def read_holdings(
-    reader: PinnedReader, market: Market, accounts: Sequence[Address]
+    reader: PinnedReader, market: Market, accounts: Sequence[Address], scaled: Mapping[Address, Scaled]
 ) -> dict[Address, Holdings | ContractRefusal]:
     """Read balances and the pool's own totals, and for accounts that pledged or borrowed also debts and e-mode.
 
@@ -379,35 +400,43 @@ async def read_holdings(
         TransientError: the endpoint failed.
     """
     unique = list(dict.fromkeys(accounts))
-    questions: list[Question] = []
-    for account in unique:
-        questions += [(function, market.pool, (account,)) for function in (_USER_CONFIGURATION, _USER_DATA)]
-        questions += [(_BALANCE, reserve.a_token, (account,)) for reserve in market.reserves]
-    answers = await ask(reader, questions)
-    width = 2 + len(market.reserves)
-    found = {account: _supplied(market, answers[at * width : (at + 1) * width]) for at, account in enumerate(unique)}
-    await _complete(reader, market, found)
+    functions = (_USER_CONFIGURATION, _USER_DATA)
+    answers = await ask(reader, [(function, market.pool, (account,)) for account in unique for function in functions])
+    tokens = [reserve.a_token for reserve in market.reserves]
+    balances = await read_balances(reader, [(token, account) for account in unique for token in tokens], scaled)
+    found = {
+        account: _supplied(market, answers[2 * at : 2 * at + 2], [balances[token, account] for token in tokens])
+        for at, account in enumerate(unique)
+    }
+    await _complete(reader, market, found, scaled)
     return found
 
 
-def _supplied(market: Market, answers: Sequence[Answer]) -> Holdings | ContractRefusal:
+def _supplied(
+    market: Market, answers: Sequence[Answer], balances: Sequence[int | ContractRefusal]
+) -> Holdings | ContractRefusal:
     try:
-        (configuration,), (collateral, debt, _, threshold, _, health), *balances = (known(answer) for answer in answers)
+        (configuration,), (collateral, debt, _, threshold, _, health) = (known(answer) for answer in answers)
+        supplied = {reserve.index: known(each) for reserve, each in zip(market.reserves, balances, strict=True)}
     except ContractRefusal as refusal:
         return refusal
     return Holdings(
-        configuration=configuration,
-        supplied={reserve.index: balance for reserve, (balance,) in zip(market.reserves, balances, strict=True)},
-        totals=AccountTotals(collateral, debt, threshold, health),
+        configuration=configuration, supplied=supplied, totals=AccountTotals(collateral, debt, threshold, health)
     )
 
 
-async def _complete(reader: PinnedReader, market: Market, found: dict[Address, Holdings | ContractRefusal]) -> None:
+async def _complete(
+    reader: PinnedReader,
+    market: Market,
+    found: dict[Address, Holdings | ContractRefusal],
+    scaled: Mapping[Address, Scaled],
+) -> None:
     """Fill in debts and e-mode of the accounts that have any."""
+    owed = await _variable_debts(reader, market, found, scaled)
     questions: list[Question] = []
     spans: dict[Address, slice] = {}
     for account, held in found.items():
-        if isinstance(held, Holdings) and held.configuration:
+        if account in owed and isinstance(held, Holdings):
             asked = list(_questions(market, account, held))
             spans[account] = slice(len(questions), len(questions) + len(asked))
             questions += asked
@@ -416,7 +445,7 @@ async def _complete(reader: PinnedReader, market: Market, found: dict[Address, H
         held = found[account]
         assert isinstance(held, Holdings)  # noqa: S101 - only those were asked about
         try:
-            _fill(market, held, [known(answer) for answer in answers[span]])
+            _fill(market, held, [known(answer) for answer in answers[span]], owed[account])
         except ContractRefusal as refusal:
             found[account] = refusal
 
@@ -425,17 +454,41 @@ def _questions(market: Market, account: Address, held: Holdings) -> Iterable[Que
     """Yield what to ask about one account, in the order that `_fill` reads."""
     yield _USER_EMODE, market.pool, (account,)
     for reserve in filter(held.borrows, market.reserves):
-        yield _BALANCE, reserve.variable_debt, (account,)
         if reserve.stable_debt != ZERO_ADDRESS:  # gone since v3.2
-            yield _BALANCE, reserve.stable_debt, (account,)
+            yield _STABLE_BALANCE, reserve.stable_debt, (account,)
 
 
-def _fill(market: Market, held: Holdings, answers: Sequence[tuple[Any, ...]]) -> None:
+async def _variable_debts(
+    reader: PinnedReader,
+    market: Market,
+    found: Mapping[Address, Holdings | ContractRefusal],
+    scaled: Mapping[Address, Scaled],
+) -> dict[Address, dict[int, int | ContractRefusal]]:
+    """Return the variable debt by reserve of every account that pledged or borrowed."""
+    owing = {
+        account: list(filter(held.borrows, market.reserves))
+        for account, held in found.items()
+        if isinstance(held, Holdings) and held.configuration
+    }
+    pairs = [(reserve.variable_debt, account) for account, reserves in owing.items() for reserve in reserves]
+    balances = await read_balances(reader, pairs, scaled)
+    return {
+        account: {reserve.index: balances[reserve.variable_debt, account] for reserve in reserves}
+        for account, reserves in owing.items()
+    }
+
+
+def _fill(
+    market: Market,
+    held: Holdings,
+    answers: Sequence[tuple[Any, ...]],
+    owed: Mapping[int, int | ContractRefusal],
+) -> None:
     remaining = iter(answers)
     held.emode = next(remaining)[0] & 0xFF
     held.debts = {}
     for reserve in filter(held.borrows, market.reserves):
-        variable = next(remaining)[0]
+        variable = known(owed[reserve.index])
         held.debts[reserve.index] = (variable, next(remaining)[0] if reserve.stable_debt != ZERO_ADDRESS else 0)
 
 

@@ -18,7 +18,7 @@ from adapters.abi import Answer, ContractRefusal, Function, Question, address_to
 from adapters.crosschecks import contradiction
 from adapters.places import Place
 from adapters.tokens import read_tokens
-from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch
+from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch, Units
 from riskschema.instruments import Claim, Debt, Token, VenueId
 from riskschema.portfolio import (
     CollateralTerm,
@@ -162,7 +162,9 @@ class MorphoBlue:
             units.append(None if isinstance(answer, ContractRefusal) else answer[kind])
         return tuple(units)
 
-    async def read(self, reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
+    async def read(
+        self, reader: PinnedReader, accounts: Sequence[Address], indexed: Units | None = None
+    ) -> VenueReading:
         """Read up to two silos per account and market; what the contracts refuse is in `unread`."""
         unique = list(dict.fromkeys(accounts))
         markets = await read_markets(reader, self._singleton, self._markets, self._assets)

@@ -20,7 +20,7 @@ from adapters.abi import Answer, ContractRefusal, Function, Question, address_to
 from adapters.crosschecks import contradiction
 from adapters.places import Place
 from adapters.tokens import read_tokens
-from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch
+from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch, Units
 from riskschema.instruments import Instrument, Token, UniswapV3Liquidity, VenueId
 from riskschema.portfolio import NoLiquidation, Position, Silo, Unread, VenueReading
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
@@ -219,7 +219,9 @@ class UniswapV3:
         answers = await ask(reader, [(_COUNT, self._npm, (holder.account,)) for holder in holders])
         return tuple(None if isinstance(answer, ContractRefusal) else answer[0] for answer in answers)
 
-    async def read(self, reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
+    async def read(
+        self, reader: PinnedReader, accounts: Sequence[Address], indexed: Units | None = None
+    ) -> VenueReading:
         """Read one silo per account that holds liquidity or uncollected tokens; refusals are `unread`, per NFT."""
         unique = list(dict.fromkeys(accounts))
         [factory] = await ask(reader, [(_FACTORY, self._npm, ())])

@@ -11,7 +11,7 @@ from msgspec import Meta
 from adapters.abi import Answer, ContractRefusal, Function, ask, known
 from adapters.places import Place
 from adapters.tokens import factor_of, read_tokens
-from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery
+from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Units
 from riskschema.instruments import Symbol, Token, VenueId
 from riskschema.portfolio import NoLiquidation, Position, Silo, Unread, VenueReading
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
@@ -71,7 +71,9 @@ class Wallet:
         """Tell nothing about holders that no book of this venue has."""
         return (None,) * len(holders)
 
-    async def read(self, reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
+    async def read(
+        self, reader: PinnedReader, accounts: Sequence[Address], indexed: Units | None = None
+    ) -> VenueReading:
         """Read one silo per account that holds anything; a token that refuses is `unread`, the others are kept."""
         unique = list(dict.fromkeys(accounts))
         coins = await reader.native_balances(unique)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
 
 from node.index.backfill import Progress, catch_up, count_holders, extend, leave_branch
 from riskschema.errors import PlimsollError, TransientError
-from riskschema.holders import Book
+from riskschema.holders import Book, Units
 from riskschema.instruments import VenueId
 from riskschema.ports import ChainReader, PinnedReader, ProtocolAdapter
 from riskschema.units import Address
@@ -20,8 +20,6 @@ INLINE_BLOCKS = 20_000
 """An index farther behind is caught up beside the rounds, which this node abstains from meanwhile."""
 INLINE_HOLDERS = 5_000
 """As many holders are asked within a round; more beside the rounds."""
-
-Units = Mapping[str, Mapping[Address, int]]
 
 
 class VenueHolders(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +31,11 @@ class VenueHolders(msgspec.Struct, frozen=True, kw_only=True):
     """By book, without those who have nothing; of a book that refuses to be counted everybody, with nothing."""
     place: Callable[[Address], tuple[int, int]]
     """Block and index of the first log that names an account."""
+
+    @property
+    def proved(self) -> Units:
+        """What everybody has, of the books whose sums equal their contracts' totals."""
+        return {book.name: self.units[book.name] for book in self.books if book.total is not None}
 
     @property
     def unproved(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from riskschema.errors import InvalidData, TransientError
+from riskschema.holders import Units
 from riskschema.portfolio import VenueReading
 from riskschema.ports import PinnedReader, ProtocolAdapter
 from riskschema.units import Address
@@ -12,15 +13,23 @@ from riskschema.units import Address
 CONTRADICTION = "answers_contradict"
 
 
-async def read_confirmed(adapter: ProtocolAdapter, reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
+async def read_confirmed(
+    adapter: ProtocolAdapter, reader: PinnedReader, accounts: Sequence[Address], indexed: Units | None = None
+) -> VenueReading:
     """Read a venue; answers that contradict each other, and a refusal of everything, are asked of two endpoints.
+
+    Args:
+        adapter: Of the venue.
+        reader: At the pinned block.
+        accounts: Any.
+        indexed: See `ProtocolAdapter.read`; two endpoints are asked for everything.
 
     Raises:
         TransientError: an endpoint failed; or answers contradict each other, or the code at the venue's address, and
             there is no second endpoint, or it says otherwise.
     """
     try:
-        reading = await adapter.read(reader, accounts)
+        reading = await adapter.read(reader, accounts, indexed)
     except TransientError as error:
         second = reader.confirming()
         if error.code != CONTRADICTION or second is None:

@@ -20,6 +20,7 @@ from node.round.parallel import in_parallel
 from node.settings import Chain, Endpoint, endpoint_url, endpoints_of
 from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData
+from riskschema.holders import Units
 from riskschema.instruments import VenueId, chain_of
 from riskschema.portfolio import Portfolio, Silo, Unread, VenueReading
 from riskschema.ports import ChainReader, PinnedReader, ProtocolAdapter
@@ -179,16 +180,22 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_portfolios(
-    venues: Sequence[ConfiguredVenue], readers: Mapping[int, PinnedReader], accounts: Sequence[Address]
+    venues: Sequence[ConfiguredVenue],
+    readers: Mapping[int, PinnedReader],
+    accounts: Sequence[Address],
+    indexed: Mapping[VenueId, Units] | None = None,
 ) -> Reading:
     """Read every venue at the pins; one portfolio per account, in the order given.
 
-    A venue whose chain has no reader is unread for everyone: the round agreed on no block of it.
+    A venue whose chain has no reader is unread for everyone: the round agreed on no block of it. What the indexes
+    proved at the pins need not be asked again.
 
     Raises:
         TransientError: an endpoint failed: this node cannot tell what others see, and abstains.
     """
-    readings = await in_parallel(_read_venue(venue, readers.get(venue.chain_id), accounts) for venue in venues)
+    readings = await in_parallel(
+        _read_venue(venue, readers.get(venue.chain_id), accounts, (indexed or {}).get(venue.venue)) for venue in venues
+    )
     silos: dict[Address, list[Silo]] = defaultdict(list)
     unread: dict[Address, list[Unread]] = defaultdict(list)
     missing: dict[Address, int] = defaultdict(int)
@@ -216,9 +223,11 @@ async def read_portfolios(
     )
 
 
-async def _read_venue(venue: ConfiguredVenue, reader: PinnedReader | None, accounts: Sequence[Address]) -> VenueReading:
+async def _read_venue(
+    venue: ConfiguredVenue, reader: PinnedReader | None, accounts: Sequence[Address], indexed: Units | None
+) -> VenueReading:
     if reader is not None:
-        return await read_confirmed(venue.adapter, reader, accounts)
+        return await read_confirmed(venue.adapter, reader, accounts, indexed)
     return VenueReading(
         venue=venue.venue,
         silos=(),

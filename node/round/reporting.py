@@ -66,8 +66,9 @@ async def _read(node: Node, outcome: Outcome, parent: AgreedState) -> tuple[Chos
         raise TransientError("no chain has a block recent enough to be pinned", code="chain_out")
     pinned = await in_parallel(node.chains[pin.chain_id].pin(pin) for pin in outcome.pins)
     readers = {reader.block.chain_id: reader for reader in pinned}
+    holders = await venue_holders(node.indexes, node.chains, readers)
     chosen = choose(
-        await venue_holders(node.indexes, node.chains, readers),
+        holders,
         {value.factor: value.value for value in outcome.values},
         requested=[request.address for request in outcome.on_demand],
         caps={rule.venue: rule.account_cap for rule in node.rules.committee.venues},
@@ -75,7 +76,8 @@ async def _read(node: Node, outcome: Outcome, parent: AgreedState) -> tuple[Chos
         smallest=node.rules.parameters.smallest_account_usd,
     )
     await _refuse_shrunken(node, outcome, parent, chosen)
-    return chosen, await read_portfolios(node.venues, readers, chosen.accounts)
+    proved = {found.venue: found.proved for found in holders}
+    return chosen, await read_portfolios(node.venues, readers, chosen.accounts, proved)
 
 
 async def _refuse_shrunken(node: Node, outcome: Outcome, parent: AgreedState, chosen: Chosen) -> None:

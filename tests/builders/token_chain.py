@@ -11,7 +11,7 @@ import msgspec
 
 from adapters.abi import address_topic, event_topic
 from riskschema.errors import TransientError
-from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch
+from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch, Units
 from riskschema.instruments import VenueId
 from riskschema.portfolio import BlockReference, VenueReading
 from riskschema.ports import Call, CallResult, PinnedReader
@@ -190,7 +190,9 @@ class TokenVenue:
             return (None,) * len(holders)
         return tuple(reader.pinned.balances.get(holder.account, 0) for holder in holders)
 
-    async def read(self, reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
+    async def read(
+        self, reader: PinnedReader, accounts: Sequence[Address], indexed: Units | None = None
+    ) -> VenueReading:
         return VenueReading(venue=self.venue, silos=(), unread=())
 
 

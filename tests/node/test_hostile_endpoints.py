@@ -19,6 +19,7 @@ from riskschema.portfolio import Portfolio
 from tests.adapters.hostile_endpoint import Form, HostileEndpoint, hostile_endpoints
 from tests.adapters.test_lies import LIES
 from tests.node.local_node import LocalNode, NoReport, certified_rounds
+from tests.patience import HANG_SECONDS
 
 pytestmark = pytest.mark.chain
 
@@ -75,7 +76,7 @@ def behind(local: LocalNode, fleet: Sequence[HostileEndpoint], **options: Any) -
         local.settings.chains[0],
         rpc_url=None,
         endpoints=tuple(Endpoint(url=each.url + "/a-key-of-many-signs") for each in fleet),
-        timeout=60.0,
+        timeout=HANG_SECONDS,
         **options,
     )
     local.settings = msgspec.structs.replace(local.settings, chains=(chain,), publish=None)

@@ -9,7 +9,7 @@ import msgspec
 from adapters.abi import ContractRefusal, Function, address_topic, ask, event_topic, known
 from adapters.places import Place
 from adapters.tokens import read_tokens
-from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch
+from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch, Units
 from riskschema.instruments import Claim, Debt, Token, VenueId
 from riskschema.portfolio import CollateralTerm, Position, Silo, VenueReading, WeightedCollateral
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
@@ -68,7 +68,9 @@ class PawnShop:
         answers = await ask(reader, [(_PAWN, self._shop, (holder.account,)) for holder in holders])
         return tuple(None if isinstance(answer, ContractRefusal) else answer[1] for answer in answers)
 
-    async def read(self, reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
+    async def read(
+        self, reader: PinnedReader, accounts: Sequence[Address], indexed: Units | None = None
+    ) -> VenueReading:
         """Read one silo per account."""
         unique = list(dict.fromkeys(accounts))
         questions = [(_PAWN, self._shop, (each,)) for each in unique]

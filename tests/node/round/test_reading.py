@@ -21,7 +21,7 @@ from node.round.reading import (
 )
 from node.settings import Chain
 from riskschema.errors import InvalidData, TransientError
-from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery
+from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Units
 from riskschema.instruments import chain_of, protocol_of, venue_id
 from riskschema.portfolio import BlockReference, NoLiquidation, Portfolio, Silo, Unread, VenueReading
 from riskschema.ports import PinnedReader, ProtocolAdapter
@@ -67,7 +67,9 @@ class Venue:
     async def holdings(self, _reader: PinnedReader, _known: Known, holders: Sequence[Holder]) -> tuple[int | None, ...]:
         return (1,) * len(holders)
 
-    async def read(self, _reader: PinnedReader, accounts: Sequence[Address]) -> VenueReading:
+    async def read(
+        self, _reader: PinnedReader, accounts: Sequence[Address], _indexed: Units | None = None
+    ) -> VenueReading:
         if self.failing:
             raise TransientError("no answer", code="endpoint_unreachable")
         read = [each for each in accounts if each not in self.reverting]
@@ -156,7 +158,9 @@ async def test_when_one_venue_fails_nothing_goes_on_reading_beside_the_next_roun
     begun, ended = asyncio.Event(), asyncio.Event()
 
     class Slow(Venue):
-        async def read(self, _reader: PinnedReader, _accounts: Sequence[Address]) -> VenueReading:
+        async def read(
+            self, _reader: PinnedReader, accounts: Sequence[Address], _indexed: Units | None = None
+        ) -> VenueReading:
             begun.set()
             try:
                 await asyncio.sleep(3_600)
