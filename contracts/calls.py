@@ -110,6 +110,11 @@ def decode_result(contract: str, function: str, data: bytes) -> tuple[Any, ...]:
     return _decode(_entry(contract, "function", function)["outputs"], data, function)
 
 
+def event_topic(contract: str, event: str) -> str:
+    """Return the first topic of an event's logs, hexadecimal, to filter them by."""
+    return "0x" + keccak256(_signature(_entry(contract, "event", event)).encode()).hex()
+
+
 def decode_event(contract: str, event: str, *, topics: list[bytes], data: bytes) -> dict[str, Any]:
     """Return an event's values by name; ``topics[0]`` must be the event's own.
 

@@ -20,6 +20,7 @@ TRANSMITTER = "transmitter.json"
 PUBLIC = "public.json"
 """The public halves, so that nobody needs the password to look them up."""
 PASSWORD = "password"  # noqa: S105 - the file's name
+BROKER_PASSWORD = "broker-password"  # noqa: S105 - the file's name
 
 
 class PublicKeys(msgspec.Struct, frozen=True, kw_only=True):

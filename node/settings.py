@@ -180,6 +180,8 @@ class Network(Table, frozen=True, kw_only=True):
 class Api(Table, frozen=True, kw_only=True):
     """The HTTP server. Loopback unless you say otherwise."""
 
+    serve: bool = True
+    """Whether `plimsoll run` starts `plimsoll serve` beside the rounds."""
     host: str = "127.0.0.1"
     port: Port = 8547
     connections_per_address: Annotated[int, Meta(ge=1, le=1_024)] = 64

@@ -8,6 +8,7 @@ import sys
 import click
 
 from node.cli.assessing import assess, explain, verify
+from node.cli.brokers import broker
 from node.cli.endings import INTERRUPTED, status_of
 from node.cli.founding import deploy
 from node.cli.index import index
@@ -57,7 +58,7 @@ def plimsoll() -> None:
 
 _COMMANDS = (
     *(run, serve, positions, assess, explain, verify, keys, record),
-    *(index, history, backtest, parameters, deploy, devnet),
+    *(index, history, backtest, parameters, deploy, broker, devnet),
 )
 for _command in _COMMANDS:
     plimsoll.add_command(_command)

@@ -9,6 +9,9 @@ import click
 from node.cli.endings import ending_in_log, log_is_json
 from node.cli.options import PATH, config_option, example, json_option
 
+NODES = 4
+"""The smallest committee in which one operator may be faulty."""
+
 
 @click.command(
     short_help="Run a node, on your chains or on a local one.",
@@ -22,10 +25,14 @@ from node.cli.options import PATH, config_option, example, json_option
 @click.option(
     "--rpc-port", type=click.IntRange(0, 65_535), help="With --devnet: the local chain's port. Default: a free one."
 )
+@click.option("--nodes", type=click.IntRange(1, 31), help="With --devnet: how many operators. Default: 4.")
+@click.option("--attached", is_flag=True, hidden=True, help="Stop when standard input ends.")
 @click.option("--json", "as_json", is_flag=True, help="Write the log as JSON, one object per line.")
 def run(
     *,
     config: Path | None,
+    nodes: int | None,
+    attached: bool,
     on_devnet: bool,
     once: bool,
     data_directory: Path | None,
@@ -41,22 +48,33 @@ def run(
         raise click.UsageError("give either --config FILE or --devnet")
     if rpc_port is not None and not on_devnet:
         raise click.UsageError("--rpc-port is the local chain's: give it with --devnet")
+    if nodes is not None and not on_devnet:
+        raise click.UsageError("--nodes is about the local network: give it with --devnet")
+    if nodes in (2, 3):
+        raise click.UsageError("a committee has 1 or 4 to 31 operators: with 2 or 3, none may be faulty")
     if config is None:
         from node.local.screen import Screen  # noqa: PLC0415
 
         screen = Screen(as_json=as_json)
-        screen.say("starting a local chain and a node on it; Ctrl-C stops everything")
+        several = f"{nodes or NODES} nodes" if nodes != 1 else "a node"
+        screen.say(f"starting a local chain and {several} on it; Ctrl-C stops everything")
         from node.local.start import run_devnet  # noqa: PLC0415 - takes a second: the line is there before
 
         with ending_in_log(as_json):
             run_devnet(
-                screen, once=once, data_directory=data_directory, port=port, rpc_port=rpc_port or 0, as_json=as_json
+                screen,
+                once=once,
+                data_directory=data_directory,
+                port=port,
+                rpc_port=rpc_port or 0,
+                nodes=nodes or NODES,
+                as_json=as_json,
             )
     else:
         from node.commands.run_node import run_node  # noqa: PLC0415
 
         with ending_in_log(log_is_json(as_json)):
-            run_node(config, once=once, data_directory=data_directory, port=port, as_json=as_json)
+            run_node(config, once=once, data_directory=data_directory, port=port, as_json=as_json, attached=attached)
 
 
 @click.command(

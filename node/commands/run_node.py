@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import sys
+import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import click
@@ -53,8 +55,10 @@ class OnceReport(msgspec.Struct, frozen=True, kw_only=True):
     """By chain id how many of how many endpoints had to give every answer: with 1 nobody confirmed it."""
 
 
-def run_node(config: Path, *, once: bool, data_directory: Path | None, port: int | None, as_json: bool) -> None:
-    """Run until a signal, or for one round.
+def run_node(
+    config: Path, *, once: bool, data_directory: Path | None, port: int | None, as_json: bool, attached: bool = False
+) -> None:
+    """Run until a signal, or for one round; `attached`: until standard input ends, too.
 
     Raises:
         InvalidData: settings or port cannot be used.
@@ -66,11 +70,13 @@ def run_node(config: Path, *, once: bool, data_directory: Path | None, port: int
     settings = overridden(load_settings(config), data_directory=data_directory, port=port)
     config = config.resolve()
     make_directory(config.parent / settings.data_directory)
-    asyncio.run(_run(settings, config, once=once, as_json=as_json))
+    asyncio.run(_run(settings, config, once=once, as_json=as_json, attached=attached))
 
 
-async def _run(settings: Settings, config: Path, *, once: bool, as_json: bool) -> None:
+async def _run(settings: Settings, config: Path, *, once: bool, as_json: bool, attached: bool) -> None:
     stop = StopRequest()
+    if attached:
+        _stop_with_input(stop)
     async with stop_on_signals(stop):
         await operate(
             settings,
@@ -82,6 +88,18 @@ async def _run(settings: Settings, config: Path, *, once: bool, as_json: bool) -
             on_serving=_log_serving,
             on_round=_log_round,
         )
+
+
+def _stop_with_input(stop: StopRequest) -> None:
+    """Ask for a stop when standard input ends: with the process that holds its other end, however that ended."""
+    loop = asyncio.get_running_loop()
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        with suppress(RuntimeError):  # the loop has ended by itself
+            loop.call_soon_threadsafe(stop.ask)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _log_progress(line: str) -> None:
@@ -149,11 +167,12 @@ async def operate(
         say("stopped")
 
 
-def _open_ports(stack: AsyncExitStack, settings: Settings) -> tuple[socket.socket, socket.socket]:
-    """Take the ports of API and monitoring before the work of starting."""
+def _open_ports(stack: AsyncExitStack, settings: Settings) -> tuple[socket.socket | None, socket.socket]:
+    """Take the ports of API, if there is to be one, and monitoring before the work of starting."""
     api, monitoring = settings.api, settings.monitoring
-    first = open_listener(api.host, api.port)
-    stack.callback(first.close)
+    first = open_listener(api.host, api.port) if api.serve else None
+    if first is not None:
+        stack.callback(first.close)
     second = open_listener(monitoring.host, monitoring.port, setting="monitoring.port")
     stack.callback(second.close)
     return first, second
@@ -164,16 +183,19 @@ async def _serving(
     node: Node,
     settings: Settings,
     config: Path,
-    ports: tuple[socket.socket, socket.socket],
+    ports: tuple[socket.socket | None, socket.socket],
     *,
     as_json: bool,
     on_serving: Callable[[str, str], None],
 ) -> AsyncIterator[None]:
-    """Serve the monitoring port here and the API in another process."""
+    """Serve the monitoring port here and the API, if there is to be one, in another process."""
     api, opened = ports
-    url = str(listening_at(api))
     watching = serve_monitoring(opened, status=node.status, metrics=node.metrics, clock=node.clock, peers=node.peers)
     async with watching as monitoring:
+        if api is None:
+            yield
+            return
+        url = str(listening_at(api))
         arguments = [
             *("--config", str(config)),
             *("--data", str(config.parent / settings.data_directory)),

@@ -1,4 +1,4 @@
-"""A complete network of one operator on the local chain: contracts, keys, committee, genesis history and settings.
+"""A complete network on the local chain: contracts, keys, committee, genesis history and settings.
 
 What `./run` starts. Everything it writes (settings, committee, keys) has the form an operator would use, so the other
 commands work on it: ``plimsoll positions ADDRESS --config plimsoll-data/devnet/plimsoll.toml``.
@@ -7,16 +7,15 @@ commands work on it: ``plimsoll positions ADDRESS --config plimsoll-data/devnet/
 from __future__ import annotations
 
 import json
-import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from adapters.history.simulator import SimulatedFactor, simulate_history
-from attest.formats.committee import Committee, ObservedChain, Operator
+from attest.formats.committee import Committee, ObservedChain
 from attest.formats.eip712 import Destination
 from attest.hours.table import history_hash
-from attest.keys.secret_files import write_secret
 from contracts.calls import encode_deployment
 from contracts.deployment import Send, deploy, deploy_oracle, initialize_oracle
 from devnet.deployment import Deployment
@@ -25,19 +24,11 @@ from devnet.prices import answer_again, read_prices
 from devnet.protocols import deployed_protocols, settings_table
 from node.committee_file import write_committee
 from node.committee_fit import discovery_rules
-from node.key_files import (
-    ATTESTATION,
-    IDENTITY,
-    PASSWORD,
-    PUBLIC,
-    TRANSMITTER,
-    PublicKeys,
-    make_directory,
-    make_keys,
-    read_public_keys,
-)
+from node.key_files import ATTESTATION, IDENTITY, PASSWORD, TRANSMITTER, make_directory
+from node.local.broker import network_lines
+from node.local.operators import LocalOperator, committee_operators, free_port, local_operators
 from node.round.reading import configured_venues
-from node.settings import Settings, load_settings
+from node.settings import Api, Settings, load_settings
 from riskschema.codec import encode_json
 from riskschema.market import Group, HourlyHistory
 from riskschema.units import ZERO_ADDRESS, Address, Hash32, Wad
@@ -46,6 +37,7 @@ VENUES = deployed_protocols()
 """In the order of their bits."""
 FACTORS: dict[str, tuple[str, Group]] = {"WETH": ("ETH", "eth"), "WBTC": ("BTC", "btc"), "USDC": ("USDC", "stablecoin")}
 ROUND_SECONDS = 4
+ROUND_SECONDS_OF_SEVERAL = 8
 REPORT_LIFE_SECONDS = 3_600
 RING_SIZE = 64
 MAX_FUTURE_SKEW = 60
@@ -61,20 +53,37 @@ WEI_PER_ANSWER = 10**10
 class LocalNetwork(msgspec.Struct, frozen=True, kw_only=True):
     """Where the pieces of a local network are."""
 
-    config_file: Path
+    operators: tuple[LocalOperator, ...]
     oracle: Address
     pool: Address
     settings: Settings
+    """Of the first operator."""
+    committee: Committee
+    broker_port: int
+    """Where the operators' broker is to listen; 0: a single operator needs none."""
+
+    @property
+    def config_file(self) -> Path:
+        """Settings of the first operator."""
+        return self.operators[0].config_file
 
 
-def prepare_local_network(devnet: Devnet, directory: Path, *, port: int | None, now: int) -> LocalNetwork:
-    """Deploy our contracts and write settings, committee, keys and history into `directory`.
+def round_seconds(nodes: int) -> int:
+    """Return the slot: several nodes on one machine take longer for a round, and wait for each other."""
+    return ROUND_SECONDS if nodes == 1 else ROUND_SECONDS_OF_SEVERAL
+
+
+def prepare_local_network(
+    devnet: Devnet, directory: Path, *, port: int | None, now: int, nodes: int = 1
+) -> LocalNetwork:
+    """Deploy our contracts and write settings, committee, keys and history of every operator.
 
     Args:
         devnet: The running local chain.
-        directory: Kept between runs: keys and database stay, the rest is written anew for the fresh chain.
-        port: HTTP port of the API; None for the default.
+        directory: Kept between runs: keys and databases stay, the rest is written anew for the fresh chain.
+        port: HTTP port of the first operator's API; None for the default.
         now: Unix time at which round 0 begins.
+        nodes: How many operators.
 
     Raises:
         FatalError: keys of an earlier run cannot be opened.
@@ -82,20 +91,30 @@ def prepare_local_network(devnet: Devnet, directory: Path, *, port: int | None, 
     make_directory(directory)
     # The seeding lies two days back; real feeds would have answered since.
     answer_again(devnet)
-    keys = _keys(directory / "keys")
+    operators = local_operators(directory, nodes)
     send, deployer = _sender(devnet), Address(devnet.deployment.deployer)
     deployed = deploy_oracle(send, initializer=deployer, ring_size=RING_SIZE)
     pool = _deploy_pool(devnet, deployed.oracle)
     history = genesis_history(devnet, now)
-    (directory / "history.json").write_bytes(encode_json(history))
-    config_file = directory / "plimsoll.toml"
-    config_file.write_text(_settings_text(devnet, deployed.oracle, port))
-    settings = load_settings(config_file)
-    committee = _committee(devnet.deployment, settings, deployed.oracle, keys, history, now=now)
-    write_committee(directory / "committee.json", committee)
+    broker_port = 0 if nodes == 1 else free_port()
+    for index, operator in enumerate(operators):
+        (operator.directory / "history.json").write_bytes(encode_json(history))
+        ports = _own_ports(port, index, broker_port) if nodes > 1 else _only_ports(port)
+        operator.config_file.write_text(_settings_text(devnet, deployed.oracle, ports))
+    settings = load_settings(operators[0].config_file)
+    committee = _committee(devnet.deployment, settings, deployed.oracle, operators, history, now=now)
+    for operator in operators:
+        write_committee(operator.directory / "committee.json", committee)
+        devnet.anvil.set_balance(operator.keys.transmitter, 10**21)
     initialize_oracle(send, deployed, committee, max_future_skew=MAX_FUTURE_SKEW, guardian=deployer)
-    devnet.anvil.set_balance(keys.transmitter, 10**21)
-    return LocalNetwork(config_file=config_file, oracle=deployed.oracle, pool=pool, settings=settings)
+    return LocalNetwork(
+        operators=operators,
+        oracle=deployed.oracle,
+        pool=pool,
+        settings=settings,
+        committee=committee,
+        broker_port=broker_port,
+    )
 
 
 def genesis_history(devnet: Devnet, now: int) -> HourlyHistory:
@@ -116,28 +135,24 @@ def simulated_factors(devnet: Devnet) -> list[SimulatedFactor]:
     ]
 
 
-def _keys(directory: Path) -> PublicKeys:
-    password = directory / PASSWORD
-    if (directory / PUBLIC).exists():
-        return read_public_keys(directory)
-    make_directory(directory)
-    if not password.exists():
-        write_secret(password, secrets.token_urlsafe(32).encode())
-    return make_keys(directory, password)
-
-
 def _committee(
-    deployment: Deployment, settings: Settings, oracle: Address, keys: PublicKeys, history: HourlyHistory, *, now: int
+    deployment: Deployment,
+    settings: Settings,
+    oracle: Address,
+    operators: Sequence[LocalOperator],
+    history: HourlyHistory,
+    *,
+    now: int,
 ) -> Committee:
     return Committee(
         config_count=0,
-        operators=(Operator(signer=keys.attestation, identity=keys.identity.to_bytes()),),
+        operators=committee_operators(operators),
         destinations=(Destination(chain_id=deployment.chain_id, oracle=oracle),),
         chains=(ObservedChain(chain_id=deployment.chain_id, genesis_hash=Hash32(deployment.genesis_hash).to_bytes()),),
         venues=discovery_rules(configured_venues(settings.chains[0]), account_cap=10_000),
         history_hash=history_hash(history),
         genesis_time=now,
-        round_interval_seconds=ROUND_SECONDS,
+        round_interval_seconds=round_seconds(len(operators)),
         report_life_seconds=REPORT_LIFE_SECONDS,
         account_cap=10_000,
         requests_per_operator=8,
@@ -162,7 +177,17 @@ def _deploy_pool(devnet: Devnet, oracle: Address) -> Address:
     return deploy(_sender(devnet), code)
 
 
-def _settings_text(devnet: Devnet, oracle: Address, port: int | None) -> str:
+def _only_ports(port: int | None) -> list[str]:
+    return ["[monitoring]", "port = 0", *([] if port is None else ["", "[api]", f"port = {port}"])]
+
+
+def _own_ports(port: int | None, index: int, broker_port: int) -> list[str]:
+    """Return where one of several nodes listens and whom it calls; the first serves the API."""
+    serving = f"port = {free_port() if port == 0 else port or Api().port}" if index == 0 else "serve = false"
+    return [*network_lines(broker_port), "", "[monitoring]", f"port = {free_port()}", "", "[api]", serving]
+
+
+def _settings_text(devnet: Devnet, oracle: Address, ports: Sequence[str]) -> str:
     deployment = devnet.deployment
     lines = [
         "# Written by `plimsoll run --devnet` for the local chain it started.",
@@ -197,9 +222,7 @@ def _settings_text(devnet: Devnet, oracle: Address, port: int | None) -> str:
         "deadline = 20",
         "poll = 0.05",
     ]
-    lines += ["", "[monitoring]", "port = 0"]
-    if port is not None:
-        lines += ["", "[api]", f"port = {port}"]
+    lines += ["", *ports]
     return "\n".join(lines) + "\n"
 
 

@@ -16,13 +16,14 @@ from adapters.history.simulator import PriceWalk
 from devnet.local_chain import Devnet
 from devnet.prices import read_prices, set_prices
 from node.commands.run_node import operate
+from node.local.committee import SeenRound, run_committee
 from node.local.introductions import INTRODUCED, introduce, outlook, read_account
 from node.local.network import (
     FACTORS,
-    ROUND_SECONDS,
     WEI_PER_ANSWER,
     LocalNetwork,
     prepare_local_network,
+    round_seconds,
     simulated_factors,
 )
 from node.local.screen import Screen
@@ -47,6 +48,7 @@ async def run_session(
     *,
     once: bool,
     port: int | None,
+    nodes: int,
     as_json: bool,
     screen: Screen,
     kernels: Awaitable[None],
@@ -58,20 +60,31 @@ async def run_session(
         directory: Where the network's files are kept.
         once: One round, whose report is printed.
         port: HTTP port of the API; None for the default.
+        nodes: How many operators; several are processes of their own.
         as_json: Whether the log is JSON.
         screen: Where all that happens is told.
         kernels: Ends when the numeric kernels are in the cache.
     """
     screen.say("deploying RiskOracle, simulating three years of prices, writing keys and settings")
-    genesis = int(time.time()) - ROUND_SECONDS
-    network = await asyncio.to_thread(prepare_local_network, devnet, directory, port=port, now=genesis)
+    genesis = int(time.time()) - round_seconds(nodes)
+    network = await asyncio.to_thread(prepare_local_network, devnet, directory, port=port, now=genesis, nodes=nodes)
     await kernels
     # the contract compares a report's time with the newest block's, which is as old as the compiling was long
     await asyncio.to_thread(set_prices, devnet, read_prices(devnet), arbitrage=False)
-    settings = overridden(network.settings, data_directory=None, port=port)
     stop = StopRequest()
-    market = MovingMarket(devnet)
+    market = MovingMarket(devnet, round_seconds(nodes))
     commentary = Commentary(devnet, network, market, screen, genesis=genesis)
+    if nodes > 1:
+        several = partial(run_committee, devnet, network, stop, screen=screen, on_serving=commentary.serving)
+        async with stop_on_signals(stop):
+            if once:
+                async with _beside(market.move(screen)):  # a chain that stands still believes no newer report
+                    await several(once=True, on_round=lambda _: None)
+                return
+            async with _beside(market.move(screen)), _beside(commentary.tell()):
+                await several(once=False, on_round=commentary.seen)
+        return
+    settings = overridden(network.settings, data_directory=None, port=port)
     running = partial(
         operate,
         settings,
@@ -92,8 +105,9 @@ async def run_session(
 class MovingMarket:
     """The simulated market: feeds answer the new prices, pools follow by real swaps."""
 
-    def __init__(self, devnet: Devnet) -> None:
+    def __init__(self, devnet: Devnet, seconds: float) -> None:
         self._devnet = devnet
+        self._seconds = seconds
         factors = simulated_factors(devnet)
         self._walk = PriceWalk(factors, seed=int(time.time()), step_seconds=MARKET_SECONDS_PER_STEP)
         self._start = self._walk.prices()
@@ -104,7 +118,7 @@ class MovingMarket:
         symbols = {factor: symbol for symbol, (factor, _) in FACTORS.items()}
         try:
             while True:
-                await asyncio.sleep(ROUND_SECONDS)
+                await asyncio.sleep(self._seconds)
                 prices = self._walk.step()
                 answers = {symbols[factor]: price // WEI_PER_ANSWER for factor, price in prices.items()}
                 await asyncio.to_thread(set_prices, self._devnet, answers)
@@ -139,7 +153,8 @@ class Commentary:
         self._market = market
         self._screen = screen
         self._genesis = genesis
-        self._url = self._monitoring = ""
+        self._url = self._monitoring = self._by = ""
+        self._interval = network.committee.round_interval_seconds
         self._rounds: asyncio.Queue[RoundResult] = asyncio.Queue()
         self._last: RoundResult | None = None
         self._grades: dict[str, Grade] = {}
@@ -148,13 +163,18 @@ class Commentary:
         """Take note of where the API and the node's own metrics are."""
         self._url, self._monitoring = url, monitoring
 
+    def seen(self, seen: SeenRound) -> None:
+        """Tell of a round of several nodes."""
+        self._by = f", {seen}"
+        self.finished(seen.result)
+
     def finished(self, result: RoundResult) -> None:
         """Tell of a finished round: at once, however long the API takes to answer."""
         self._last = result
         self._rounds.put_nowait(result)
         if not self._screen.is_live:
             gas = "" if result.transaction is None else f", published with {result.transaction.gas_used:,} gas"
-            self._screen.write(f"round {result.round}: {result.accounts} accounts{gas} · {self._market}")
+            self._screen.write(f"round {result.round}: {result.accounts} accounts{self._by}{gas} · {self._market}")
 
     async def tell(self) -> None:
         """Tell of users and of the state until cancelled."""
@@ -197,14 +217,14 @@ class Commentary:
         return lines
 
     def _status(self, last: RoundResult) -> str:
-        wait = self._genesis + (last.round + 1) * ROUND_SECONDS - time.time()
+        wait = self._genesis + (last.round + 1) * self._interval - time.time()
         if wait > 0:
             following = f"next in {wait:.0f} s"
-        elif wait > -ROUND_SECONDS:
+        elif wait > -self._interval:
             following = f"round {last.round + 1} under way"
         else:
             following = f"no other since {-wait:.0f} s: see {self._url}/readyz"
-        return f" round {last.round} certified, {last.accounts} accounts · {following} · {self._market}"
+        return f" round {last.round} certified{self._by}, {last.accounts} accounts · {following} · {self._market}"
 
     def _where_to_look(self) -> list[str]:
         url, user = self._url, self._devnet.deployment.user(SHOWN_USER).address

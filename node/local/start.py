@@ -22,7 +22,14 @@ DEFAULT_DIRECTORY = Path("plimsoll-data") / "devnet"
 
 
 def run_devnet(
-    screen: Screen, *, once: bool, data_directory: Path | None, port: int | None, rpc_port: int, as_json: bool
+    screen: Screen,
+    *,
+    once: bool,
+    data_directory: Path | None,
+    port: int | None,
+    rpc_port: int,
+    nodes: int,
+    as_json: bool,
 ) -> None:
     """Start chain, contracts, users and node; run until Ctrl-C, or for one round.
 
@@ -41,7 +48,9 @@ def run_devnet(
     if rpc_port:
         require_free_port("127.0.0.1", rpc_port, setting="--rpc-port")
     with _only_run_in(directory):
-        asyncio.run(_run(directory, once=once, port=port, rpc_port=rpc_port, as_json=as_json, screen=screen))
+        asyncio.run(
+            _run(directory, once=once, port=port, rpc_port=rpc_port, nodes=nodes, as_json=as_json, screen=screen)
+        )
 
 
 @contextmanager
@@ -66,7 +75,9 @@ def _only_run_in(directory: Path) -> Iterator[None]:
         yield
 
 
-async def _run(directory: Path, *, once: bool, port: int | None, rpc_port: int, as_json: bool, screen: Screen) -> None:
+async def _run(
+    directory: Path, *, once: bool, port: int | None, rpc_port: int, nodes: int, as_json: bool, screen: Screen
+) -> None:
     """Compile, fetch and deploy, and load the node, all at once: each waits for something else most of the time."""
     async with kernels_compiling(screen) as kernels:
         session = "node.local.session"
@@ -75,4 +86,13 @@ async def _run(directory: Path, *, once: bool, port: int | None, rpc_port: int, 
             await loading
             from node.local.session import run_session  # noqa: PLC0415 - loaded just now, in a thread
 
-            await run_session(devnet, directory, once=once, port=port, as_json=as_json, screen=screen, kernels=kernels)
+            await run_session(
+                devnet,
+                directory,
+                once=once,
+                port=port,
+                nodes=nodes,
+                as_json=as_json,
+                screen=screen,
+                kernels=kernels,
+            )

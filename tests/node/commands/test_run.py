@@ -104,7 +104,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_one_round_prints_one_object_and_nothing_else(data: Path) -> None:
-    command = [sys.executable, "-m", "node.cli", "run", "--devnet", "--once", "--data", str(data)]
+    command = [sys.executable, "-m", "node.cli", "run", "--devnet", "--nodes", "1", "--once", "--data", str(data)]
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=HANG_SECONDS, check=False)
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
@@ -122,7 +122,7 @@ def test_a_second_run_in_the_same_directory_shows_where_to_look_and_stops_at_ctr
     data: Path, plimsoll: Plimsoll
 ) -> None:
     known = (data / "keys" / "public.json").read_text()
-    with running("--devnet", "--data", data, "--port", "0") as node:
+    with running("--devnet", "--nodes", "1", "--data", data, "--port", "0") as node:
         url = node.read_until(r"curl -s (http://127\.0\.0\.1:\d+/v1/accounts/0x[0-9a-fA-F]{40})")[1]
         answer = get(url)
         assert answer["format"] == "plimsoll-account-1"
@@ -130,7 +130,7 @@ def test_a_second_run_in_the_same_directory_shows_where_to_look_and_stops_at_ctr
         oracle = node.read_until(r"oracle +(0x[0-9a-f]{40})")[1]
         assert "[guard_locked]" in plimsoll("run", "--config", data / "plimsoll.toml", "--once").refused()
         settings = (data / "plimsoll.toml").read_text()
-        other = plimsoll("run", "--devnet", "--data", data, "--once").refused(STARTING)
+        other = plimsoll("run", "--devnet", "--nodes", "1", "--data", data, "--once").refused(STARTING)
         assert f"another run uses {data}: stop it, or choose another directory with --data" in other
         assert (data / "plimsoll.toml").read_text() == settings, "still those of the chain that runs"
         introduced = [line for line in node.lines if re.match(r"  [a-z-]+ +(A|BBB|BB|B|CCC|C|D) +[A-Z]", line)]
@@ -158,7 +158,7 @@ def test_a_second_run_in_the_same_directory_shows_where_to_look_and_stops_at_ctr
 
 def test_on_a_terminal_one_line_tells_the_state(data: Path) -> None:
     seen, shown = pty.openpty()
-    command = [sys.executable, "-m", "node.cli", "run", "--devnet", "--data", str(data), "--port", "0"]
+    command = [sys.executable, "-m", "node.cli", "run", "--devnet", "--nodes", "1", "--data", str(data), "--port", "0"]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=shown, env=os.environ | {"TERM": "xterm"}
     ) as node:
@@ -182,7 +182,7 @@ def test_on_a_terminal_one_line_tells_the_state(data: Path) -> None:
 def test_a_port_that_is_taken_is_refused_at_once(plimsoll: Plimsoll, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        message = plimsoll("run", "--devnet", "--data", tmp_path, "--port", port).refused(STARTING)
+        message = plimsoll("run", "--devnet", "--nodes", "1", "--data", tmp_path, "--port", port).refused(STARTING)
     assert f"127.0.0.1:{port}: Address already in use" in message
     assert "--port 0" in message
     assert list(tmp_path.iterdir()) == []
@@ -226,9 +226,14 @@ def test_the_local_chains_port_can_be_chosen_and_belongs_to_it(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        message = plimsoll("run", "--devnet", "--once", "--data", tmp_path, "--rpc-port", port).refused(STARTING)
+        message = plimsoll("run", "--devnet", "--nodes", "1", "--once", "--data", tmp_path, "--rpc-port", port).refused(
+            STARTING
+        )
     assert f"127.0.0.1:{port}: Address already in use; choose another port with --rpc-port" in message
-    assert plimsoll("run", "--devnet", "--once", "--data", tmp_path, "--rpc-port", port).document["round"] >= 1
+    assert (
+        plimsoll("run", "--devnet", "--nodes", "1", "--once", "--data", tmp_path, "--rpc-port", port).document["round"]
+        >= 1
+    )
     assert f'rpc_url = "http://127.0.0.1:{port}"' in (tmp_path / "plimsoll.toml").read_text()
     wrong = plimsoll("run", "--config", config, "--rpc-port", port)
     assert wrong.status == 2

@@ -1,0 +1,1 @@
+"""What sets up the network of several operators."""
