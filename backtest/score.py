@@ -162,14 +162,14 @@ def _regimes(walk: Walk, places: NDArray[np.int64], bars: list[Bar]) -> Table:
         rows.append((name, days, bias, low, high, other))
         bars.append(
             Bar(
-                name=f"bias in the {name} quarter of past volatility",
+                name=f"bias in the {name} quarter of the past year's volatility",
                 measured=bias,
                 bar=f"at most {allowed:.4f} in size",
                 holds=abs(bias) <= allowed if days >= LEAST_DAYS_OF_A_REGIME else None,
             )
         )
     return Table(
-        title="Predicted less observed by regime, known at the start of the day from quartiles of the past",
+        title="Predicted less observed by regime, known at the start of the day from quartiles of the year before",
         columns=("regime", "days", "bias", "2.5 %", "97.5 %", "bias of the touch formula"),
         rows=tuple(rows),
     )

@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 TAIL = 11
 """Losses kept of each day's tail: what the worst 1 % of three years of blocks holds."""
 SINGLE = {"long", "short"}
+YEAR_HOURS = 8_760
 
 Progress = Callable[[int, int], None]
 
@@ -68,7 +69,7 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True):
     volatility: Floats
     """Per day: median over the factors of the exponential average, per √hour."""
     past_quartiles: Floats
-    """Shape (days, 3): the quartiles of the same over all earlier days."""
+    """Shape (days, 3): the quartiles of the same over the year before."""
 
     def of_kinds(self, *kinds: str) -> NDArray[np.int64]:
         """Return the places of the accounts of some kinds."""
@@ -230,7 +231,7 @@ def _day(setting: _Setting, hour: int, touches: _Touches) -> dict[str, object]:
     beyond = np.full((len(setting.accounts), TAIL), np.nan)
     beyond[chosen] = tail(found.losses, LEVEL, TAIL) / np.maximum(shortfall, 1e-9)[:, None]
     levels = setting.plain.volatility[places]
-    earlier = np.median(levels[:, setting.first + 24 * 7 : hour - 1 : 24], axis=0)
+    earlier = np.median(levels[:, max(hour - 1 - YEAR_HOURS, 0) : hour - 1 : 24], axis=0)
     return {
         **{name: _spread(values, chosen, len(setting.accounts)) for name, values in by_account.items()},
         **{name: _spread(values, silos.tolist(), setting.silo_account.size) for name, values in by_silo.items()},
