@@ -18,7 +18,11 @@ class Observe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Send(msgspec.Struct, frozen=True, kw_only=True):
-    """Store the message whole, mark it in the guard, feed the stored bytes to `on_message`, send them to all."""
+    """Mark the message in the guard, store it whole, feed the stored bytes to `on_message`, send them to all.
+
+    In this order: what the guard refuses must not be in the store, or it would be sent after a restart. A message that is
+    stored already stands for this one.
+    """
 
     round: int
     kind: MessageKind

@@ -128,7 +128,10 @@ class RoundMachine:
         return tuple(payload for memory in open_ended for payload in memory.own_messages(self._me))
 
     def next_wake(self) -> int:
-        """Return the Unix milliseconds at which a tick has something to do, without any message before."""
+        """Return the Unix milliseconds at which a tick has something to do, without any message before.
+
+        Tick once an interval all the same: after a wrong reading of the clock this lies far ahead.
+        """
         current = self._open.current
         if self._freed or self._may_observe():
             return self._now

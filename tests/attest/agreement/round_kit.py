@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from attest.agreement.effects import (
@@ -66,7 +68,11 @@ def genesis_history() -> HourlyHistory:
     )
 
 
-def committee(n: int, **changes: int) -> Committee:
+def operators(n: int) -> tuple[Operator, ...]:
+    return tuple(Operator(signer=signer_address(index), identity=identity(index).public_key) for index in range(n))
+
+
+def committee(n: int, **changes: Any) -> Committee:
     fields = {
         "genesis_time": GENESIS,
         "round_interval_seconds": INTERVAL,
@@ -75,10 +81,8 @@ def committee(n: int, **changes: int) -> Committee:
         "requests_per_operator": 3,
         **changes,
     }
+    fields.setdefault("operators", operators(n))
     return reports.committee(
-        operators=tuple(
-            Operator(signer=signer_address(index), identity=identity(index).public_key) for index in range(n)
-        ),
         destinations=(Destination(chain_id=CHAIN, oracle=reports.ORACLE),),
         chains=(ObservedChain(chain_id=CHAIN, genesis_hash=keccak256(b"genesis")),),
         history_hash=history_hash(genesis_history()),
