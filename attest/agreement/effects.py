@@ -20,8 +20,8 @@ class Observe(msgspec.Struct, frozen=True, kw_only=True):
 class Send(msgspec.Struct, frozen=True, kw_only=True):
     """Mark the message in the guard, store it whole, feed the stored bytes to `on_message`, send them to all.
 
-    In this order: what the guard refuses must not be in the store, or it would be sent after a restart. A message that is
-    stored already stands for this one.
+    In this order: what the guard refuses must not be in the store, or it would be sent after a restart. A message of
+    the kind and round that is stored already stands for this one.
     """
 
     round: int

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import coincurve
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -132,7 +133,7 @@ def open_identity(path: Path, password: PasswordSource) -> IdentityKey:
     document = read_secret(path)
     try:
         private = load_pem_private_key(document, read_password(password).encode())
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise key_unreadable(path, "cannot be decrypted: check that the password belongs to this file") from error
     if not isinstance(private, Ed25519PrivateKey):
         raise key_unreadable(path, "holds no Ed25519 key")

@@ -97,17 +97,27 @@ async def _send(node: Node, message: Send) -> Effects:
 
 
 async def _store(node: Node, message: Send) -> bytes:
-    """Store a message whole, mark it in the guard, and return what is kept: that is what counts."""
-    kept = await node.store.put_message(
-        node.config_digest,
-        StoredMessage(
+    """Mark a message in the guard, store it whole, and return what is kept: that is what counts.
+
+    In this order: what the guard refuses must not be in the store, or it would be sent after a restart.
+    """
+    kept = await _kept_message(node, message)
+    if kept is None:
+        if message.kind is not MessageKind.SHARE:  # what it carries went through the guard
+            digest = read_envelope(message.payload).digest
+            node.guard.say_once(node.rules.config_digest, message.kind, message.round, digest)
+        stored = StoredMessage(
             round=message.round, kind=message.kind.name.lower(), sender=str(node.me), payload=message.payload
-        ),
-    )
-    if message.kind is not MessageKind.SHARE:  # what it carries went through the guard
-        digest = read_envelope(kept.payload).digest
-        node.guard.say_once(node.rules.config_digest, message.kind, message.round, digest)
+        )
+        kept = await node.store.put_message(node.config_digest, stored)
     return kept.payload
+
+
+async def _kept_message(node: Node, message: Send) -> StoredMessage | None:
+    """Return the message of this kind that was stored before a restart, and so passed the guard."""
+    kept = await node.store.messages(node.config_digest, message.round)
+    own = (each for each in kept if (each.kind, each.sender) == (message.kind.name.lower(), str(node.me)))
+    return next(own, None)
 
 
 def _say(node: Node, payload: bytes) -> Effects:

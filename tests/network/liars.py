@@ -71,6 +71,7 @@ class Liars:
         self._headers: dict[bytes, ReportHeader] = {}
         self._certificates: dict[int, bytes] = {0: b""}
         self._proposed: set[int] = set()
+        self._stories: dict[int, tuple[float, int, bool]] = {}
         self._noisy = self._random.random() < 0.4
 
     def hear(self, payload: bytes) -> None:
@@ -121,28 +122,32 @@ class Liars:
         self._lead(round_number)
 
     def _lie(self, operator: int, round_number: int, now_ms: int) -> Observation:
-        """Return a valid observation without a true word."""
+        """Return a valid observation without a true word; about prices and blocks all liars say the same."""
         random = self._random
-        named = random.choice(
-            [GENESIS_REFERENCE, self._reference(max(self._certificates)), self._invented(round_number)]
-        )
+        highest = self._reference(max(self._certificates))
+        named = random.choice([GENESIS_REFERENCE, highest, self._invented(round_number)])
         true = self._stage.look(operator, named, now_ms)
-        factor = random.choice([0.5, 0.999, 1.001, 2.0, 1_000.0])
+        factor, confidence, forked = self._story(round_number)
         votes = [
-            FactorVote(
-                factor=vote.factor, value=Wad(int(vote.value * factor)), confidence=Wad(random.choice([1, 10**9]))
-            )
+            FactorVote(factor=vote.factor, value=Wad(int(vote.value * factor)), confidence=Wad(confidence))
             for vote in true.votes
         ]
         if random.random() < 0.3:
             votes.append(FactorVote(factor="INVENTED", value=Wad(10**18), confidence=Wad(1)))
-        heads = tuple(block(head.number, timestamp=now_ms // 1_000, fork=b"lie") for head in true.heads)
+        number = 1_000 + round_number
+        lies = tuple(block(each, timestamp=now_ms // 1_000, fork=b"lie") for each in (number, number + 5_000_000))
         return msgspec.structs.replace(
             true,
             clock_ms=now_ms + random.randint(-10_000, 10_000),
-            heads=random.choice([true.heads, heads, ()]),
-            votes=tuple(votes[:1] if random.random() < 0.3 else votes),
+            heads=lies if forked else random.choice([true.heads, ()]),
+            votes=tuple(votes[:1] if random.random() < 0.1 else votes),
         )
+
+    def _story(self, round_number: int) -> tuple[float, int, bool]:
+        if round_number not in self._stories:
+            factor = self._random.choice([0.5, 0.99, 1.01, 2.0, 1_000.0])
+            self._stories[round_number] = (factor, self._random.choice([1, 10**9]), self._random.random() < 0.5)
+        return self._stories[round_number]
 
     def _invented(self, round_number: int) -> ReportReference:
         number = self._random.choice([max(round_number - 1, 1), 2**62])
