@@ -241,7 +241,7 @@ class EndpointPool:
         ballots: list[Ballot] = []
         failures: list[TransientError] = []
         try:
-            while (missing := self.agreement - _most(ballots)) > 0 and voters:
+            while (missing := self.agreement - _most(_standing(ballots))) > 0 and voters:
                 asked, voters = voters[:missing], voters[missing:]
                 for said in await asyncio.gather(*(self._ballot(endpoint, requests) for endpoint in asked)):
                     if isinstance(said, Ballot):
@@ -249,12 +249,14 @@ class EndpointPool:
                     else:
                         failures.append(said)
             if missing > 0:
-                raise self._undecided(requests, ballots, failures)
+                raise self._undecided(requests, _standing(ballots), failures)
+            winner = self._winner(ballots)  # before anything is waited for, in which one could turn out to lie
             heard_again = [said for said in await asyncio.gather(*auditions) if isinstance(said, Ballot)]
         finally:
             for audition in auditions:
                 audition.cancel()
-        return self._counted(requests, ballots, heard_again)
+        _note(requests, winner, ballots, heard_again)
+        return winner.answers
 
     def _voters(self, requests: Sequence[Request]) -> list[Endpoint]:
         """Return who is asked: those alive in their order, then those that failed, never those that are distrusted."""
@@ -284,18 +286,11 @@ class EndpointPool:
         except TransientError as error:
             return error
 
-    def _counted(
-        self, requests: Sequence[Request], ballots: Sequence[Ballot], auditions: Sequence[Ballot]
-    ) -> list[RpcAnswer]:
-        """Return the answers that won; note who agreed and who did not."""
-        counts = [ballot.digest for ballot in ballots]
-        winner = next(ballot for ballot in ballots if counts.count(ballot.digest) >= self.agreement)
-        for ballot in (*ballots, *auditions):
-            if ballot.digest != winner.digest:
-                ballot.endpoint.fail(_dissent(requests, ballot, winner))
-            elif ballot.endpoint.health.state is not EndpointState.LYING or ballot in auditions:
-                ballot.endpoint.recover()  # found out in another batch meanwhile, a liar stays one
-        return winner.answers
+    def _winner(self, ballots: Sequence[Ballot]) -> Ballot:
+        """Return a ballot that as many as must agree cast alike."""
+        standing = _standing(ballots)
+        digests = [ballot.digest for ballot in standing]
+        return next(ballot for ballot in standing if digests.count(ballot.digest) >= self.agreement)
 
     def _undecided(
         self, requests: Sequence[Request], ballots: Sequence[Ballot], failures: Sequence[TransientError]
@@ -329,6 +324,20 @@ def _most(ballots: Sequence[Ballot]) -> int:
     """Return how many gave the answer that most gave."""
     digests = [ballot.digest for ballot in ballots]
     return max(map(digests.count, digests), default=0)
+
+
+def _standing(ballots: Sequence[Ballot]) -> list[Ballot]:
+    """Return those that count: an endpoint found out in another batch meanwhile decides nothing."""
+    return [ballot for ballot in ballots if ballot.endpoint.health.state is not EndpointState.LYING]
+
+
+def _note(requests: Sequence[Request], winner: Ballot, ballots: Sequence[Ballot], auditions: Sequence[Ballot]) -> None:
+    """Note who agreed with the answer that won and who did not."""
+    for ballot in (*ballots, *auditions):
+        if ballot.digest != winner.digest:
+            ballot.endpoint.fail(_dissent(requests, ballot, winner))
+        elif ballot in auditions or ballot.endpoint.health.state is not EndpointState.LYING:
+            ballot.endpoint.recover()  # found out in another batch, a liar stays one until it is heard again
 
 
 def _dissent(requests: Sequence[Request], ballot: Ballot, winner: Ballot) -> Fault:

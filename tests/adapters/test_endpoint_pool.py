@@ -1,17 +1,22 @@
 """Several endpoints of one chain: who is asked, who is believed, who is left alone, and how each comes back."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from adapters.chains import Chain, EndpointOptions, open_chain
+from adapters.chains.answers import RpcAnswer
+from adapters.chains.endpoint import Endpoint
 from adapters.chains.health import EndpointState, Fault, Health
+from adapters.chains.provider import Request
 from riskschema.errors import FatalError, TransientError
 from riskschema.ports import CALL_GAS, Call, CallSuccess
 from riskschema.units import Address, Hash32
 from tests.adapters.hostile_endpoint import Form, HostileEndpoint, block, hostile_endpoints, log, small_chain
+from tests.patience import eventually
 
 CONTRACT = Address("0x" + "c0" * 20)
 TOPIC = Hash32("0x" + "7a" * 32)
@@ -156,6 +161,45 @@ async def test_a_liar_is_heard_again_after_its_quarantine_and_counts_once_it_agr
         await _rest(chain)
         assert await read(chain) == RIGHT
         assert states(chain) == ["alive", "alive", "alive"]
+
+
+async def test_an_endpoint_found_out_in_one_batch_decides_none_beside_it(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers one batch well and another wrongly; the first endpoint waits with the former until that is known."""
+    found_out, ask = asyncio.Event(), Endpoint.ask
+
+    async def late(endpoint: Endpoint, requests: Sequence[Request]) -> list[RpcAnswer]:
+        if endpoint.name == fleet[0].url and _data(requests[0]) == _hexadecimal(CALLS[0]):
+            await found_out.wait()
+        return await ask(endpoint, requests)
+
+    monkeypatch.setattr(Endpoint, "ask", late)
+    first = _hexadecimal(CALLS[0])
+    fleet[1].lie = lambda form, answer: (
+        answer if _data((form["method"], form["params"])) == first else FORGED_CALL(form, answer)
+    )
+    async with opened(fleet[:3], {"batch_size": 1}, multicall=False) as chain:
+        pinned = await chain.pin(await chain.head())
+        reading = asyncio.create_task(pinned.call(CALLS[:2]))
+
+        async def lies() -> bool:
+            return states(chain)[1] == "lying"
+
+        await eventually(lies)
+        found_out.set()
+        assert await reading == RIGHT[:2]
+        assert states(chain) == ["alive", "lying", "alive"]
+    assert any(_data((form["method"], form["params"])) == first for form in fleet[2].asked)
+
+
+def _data(request: Request) -> str | None:
+    method, parameters = request
+    return parameters[0].get("data") if method == "eth_call" else None
+
+
+def _hexadecimal(call: Call) -> str:
+    return "0x" + call.data.hex()
 
 
 async def _rest(chain: Chain) -> None:
