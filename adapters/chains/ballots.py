@@ -45,7 +45,7 @@ def content(request: Request, answer: RpcAnswer, where: str) -> Any:
         reverted = as_revert(answer.error) if method == "eth_call" else None
         if reverted is None:
             raise failure(answer.error, f"{where} {method}")
-        return [False, reverted.data]
+        return [False]  # some providers strip what a revert returns, and nothing that is agreed on depends on it
     match method:
         case "eth_call" | "eth_getCode":
             return [True, to_bytes(answer.result, where)]

@@ -255,7 +255,7 @@ class EndpointPool:
         finally:
             for audition in auditions:
                 audition.cancel()
-        _note(requests, winner, ballots, heard_again)
+        await self._note(requests, winner, ballots, heard_again)
         return winner.answers
 
     def _voters(self, requests: Sequence[Request]) -> list[Endpoint]:
@@ -292,6 +292,37 @@ class EndpointPool:
         digests = [ballot.digest for ballot in standing]
         return next(ballot for ballot in standing if digests.count(ballot.digest) >= self.agreement)
 
+    async def _note(
+        self, requests: Sequence[Request], winner: Ballot, ballots: Sequence[Ballot], auditions: Sequence[Ballot]
+    ) -> None:
+        """Note who agreed with the answer that won and who did not."""
+        for ballot in (*ballots, *auditions):
+            if ballot.digest != winner.digest:
+                what = _difference(requests, ballot, winner)
+                name, other = ballot.endpoint.name, winner.endpoint.name
+                lies = await self._lies(requests, ballot, winner)
+                ballot.endpoint.fail(
+                    Fault(
+                        EndpointState.LYING if lies else EndpointState.BEHIND,
+                        f"{name} contradicts {other} and those that agree with it on {what}",
+                    )
+                )
+            elif ballot in auditions or ballot.endpoint.health.state is not EndpointState.LYING:
+                ballot.endpoint.recover()  # found out in another batch, a liar stays one until it is heard again
+
+    async def _lies(self, requests: Sequence[Request], ballot: Ballot, winner: Ballot) -> bool:
+        """Tell a lie from the answer of an endpoint that has another block, or none yet, at the height asked about."""
+        if all(method == "eth_getBlockByNumber" for method, _ in requests):
+            return False
+        if requests[0][0] != LOGS:
+            return True
+        last = [("eth_getBlockByNumber", [requests[0][1][0]["toBlock"], False])]
+        theirs, right = await asyncio.gather(self._ballot(ballot.endpoint, last), self._ballot(winner.endpoint, last))
+        if not isinstance(theirs, Ballot) or not isinstance(right, Ballot) or theirs.digest != right.digest:
+            return False
+        again = await self._ballot(ballot.endpoint, requests)  # it may have got the block only just now
+        return isinstance(again, Ballot) and again.digest != winner.digest
+
     def _undecided(
         self, requests: Sequence[Request], ballots: Sequence[Ballot], failures: Sequence[TransientError]
     ) -> TransientError:
@@ -299,7 +330,7 @@ class EndpointPool:
         if len({ballot.digest for ballot in ballots}) > 1:
             names = " and ".join(ballot.endpoint.name for ballot in ballots)
             what = _difference(requests, ballots[0], next(b for b in ballots if b.digest != ballots[0].digest))
-            return TransientError(
+            return _kind(failures)(
                 f"chain {self._chain_id}: {names} contradict each other on {what}; {self.agreement} must agree",
                 code="endpoints_disagree",
             )
@@ -316,8 +347,12 @@ class EndpointPool:
         said = "; ".join(dict.fromkeys(failed.message for failed in failures))
         if self.agreement > 1:
             said = f"chain {self._chain_id}: {answered} endpoints answer, {self.agreement} must agree: {said}"
-        again = any(isinstance(failed, RetryableError) for failed in failures)
-        return (RetryableError if again else TransientError)(said, code=failures[0].code)
+        return _kind(failures)(said, code=failures[0].code)
+
+
+def _kind(failures: Sequence[TransientError]) -> type[TransientError]:
+    """Return the kind of a failure to which these led: asking again may help if it may help with one of them."""
+    return RetryableError if any(isinstance(failed, RetryableError) for failed in failures) else TransientError
 
 
 def _most(ballots: Sequence[Ballot]) -> int:
@@ -329,22 +364,6 @@ def _most(ballots: Sequence[Ballot]) -> int:
 def _standing(ballots: Sequence[Ballot]) -> list[Ballot]:
     """Return those that count: an endpoint found out in another batch meanwhile decides nothing."""
     return [ballot for ballot in ballots if ballot.endpoint.health.state is not EndpointState.LYING]
-
-
-def _note(requests: Sequence[Request], winner: Ballot, ballots: Sequence[Ballot], auditions: Sequence[Ballot]) -> None:
-    """Note who agreed with the answer that won and who did not."""
-    for ballot in (*ballots, *auditions):
-        if ballot.digest != winner.digest:
-            ballot.endpoint.fail(_dissent(requests, ballot, winner))
-        elif ballot in auditions or ballot.endpoint.health.state is not EndpointState.LYING:
-            ballot.endpoint.recover()  # found out in another batch, a liar stays one until it is heard again
-
-
-def _dissent(requests: Sequence[Request], ballot: Ballot, winner: Ballot) -> Fault:
-    what = _difference(requests, ballot, winner)
-    detail = f"{ballot.endpoint.name} contradicts {winner.endpoint.name} and those that agree with it on {what}"
-    by_height = all(method == "eth_getBlockByNumber" for method, _ in requests)  # near the head that may be a reorg
-    return Fault(EndpointState.BEHIND if by_height else EndpointState.LYING, detail)
 
 
 def _difference(requests: Sequence[Request], one: Ballot, other: Ballot) -> str:

@@ -13,7 +13,7 @@ from adapters.chains.endpoint import Endpoint
 from adapters.chains.health import EndpointState, Fault, Health
 from adapters.chains.provider import Request
 from riskschema.errors import FatalError, TransientError
-from riskschema.ports import CALL_GAS, Call, CallSuccess
+from riskschema.ports import CALL_GAS, Call, CallReverted, CallSuccess
 from riskschema.units import Address, Hash32
 from tests.adapters.hostile_endpoint import Form, HostileEndpoint, block, hostile_endpoints, log, small_chain
 from tests.patience import eventually
@@ -118,6 +118,61 @@ async def test_liars_that_agree_with_each_other_win_only_if_they_are_as_many_as_
             await read(chain)
     assert refused.value.code == "endpoints_disagree"
     assert all(each.url in str(refused.value) for each in fleet)
+
+
+async def test_reverts_are_the_same_whether_a_provider_strips_what_they_return_or_not(fleet: Fleet) -> None:
+    for at, error in enumerate(
+        [{"code": -32000, "message": "execution reverted"}, *2 * [{"code": 3, "message": "x", "data": "0x08c379a0"}]]
+    ):
+        fleet[at].lie = _reverting(error)
+    async with opened(fleet[:3]) as chain:
+        results = await (await chain.pin(await chain.head())).call(CALLS)
+        assert {type(result) for result in results} == {CallReverted}
+        assert states(chain) == ["alive"] * 3
+
+
+def _reverting(error: Form) -> Callable[[Form, Form], Form]:
+    def lie(form: Form, answer: Form) -> Form:
+        called = form["method"] == "eth_call" and "to" in form["params"][0]
+        return {"jsonrpc": "2.0", "id": form["id"], "error": error} if called else answer
+
+    return lie
+
+
+@pytest.mark.parametrize("soon", [False, True])
+async def test_who_lacks_the_last_block_of_a_range_of_logs_is_behind_and_no_liar(fleet: Fleet, soon: bool) -> None:
+    def lacks_the_newest(form: Form, answer: Form) -> Form:
+        if form["method"] == "eth_getLogs":
+            fleet[0].lie = None if soon else lacks_the_newest
+            return answer | {"result": answer["result"][:-1]}
+        newest = form["method"] == "eth_getBlockByNumber" and form["params"][0] == hex(100)
+        return answer | {"result": None} if newest else answer
+
+    async with opened(fleet[:3]) as chain:
+        pinned = await chain.pin(await chain.head())
+        fleet[0].lie = lacks_the_newest
+        logs = await pinned.logs(addresses=[CONTRACT], topics=[[TOPIC]], from_block=1)
+        assert [each.block_number for each in logs] == list(range(10, 101, 10))
+        assert "lying" not in states(chain)
+        fleet[0].lie = None
+        await _rest(chain)
+        await chain.head()
+        assert states(chain) == ["alive"] * 3
+
+
+async def test_a_contradiction_is_asked_about_again_where_one_who_failed_may_decide_it(fleet: Fleet) -> None:
+    async with opened(fleet[:3]) as chain:
+        pinned = await chain.pin(await chain.head())
+        before = fleet[2].posts
+        fleet[2].status = 502
+
+        def lie(form: Form, answer: Form) -> Form:
+            fleet[2].status = 200 if fleet[2].posts > before else 502  # it is back when this one is asked again
+            return FORGED_CALL(form, answer)
+
+        fleet[1].lie = lie
+        assert await pinned.call(CALLS) == RIGHT
+        assert states(chain) == ["alive", "lying", "alive"]
 
 
 async def test_two_endpoints_that_contradict_each_other_are_both_named_and_neither_is_believed(fleet: Fleet) -> None:
