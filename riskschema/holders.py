@@ -16,6 +16,10 @@ Known = Mapping[str, Address]
 """What logs said so far about where further logs come from and whom they concern, by a name of the adapter's."""
 
 
+PLACES = 1 << 24
+"""More logs than a block can hold."""
+
+
 class Log(msgspec.Struct, frozen=True):
     """An event log."""
 

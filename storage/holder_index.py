@@ -19,12 +19,10 @@ import msgspec
 
 from riskschema.codec import decode_json, encode_json
 from riskschema.errors import FatalError, TransientError
-from riskschema.holders import Holder, Known, Touch
+from riskschema.holders import PLACES, Holder, Known, Touch
 from riskschema.units import Address, Hash32
 
 FORMAT = "1"
-PLACES = 1 << 24
-"""More logs than a block can hold."""
 BUSY_SECONDS = 20.0
 KEPT_CHECKPOINTS = 256
 """Newest checkpoints that are kept all."""
@@ -215,6 +213,9 @@ class HolderIndex:
             checkpoint: The last block of the range, which begins after the tip.
             known: What is known after it.
             touches: In the order of the chain.
+
+        Raises:
+            TransientError: the disk failed; (``index_unusable``) they cannot be kept beside what is there.
         """
         changed = known != self.known()
         first, packed = dict[Address, int](), defaultdict[int, bytearray](bytearray)
@@ -401,6 +402,12 @@ class HolderIndex:
         except sqlite3.OperationalError as error:
             self._give_up()
             raise TransientError(f"index {self.path}: {error}", code="store_failed") from error
+        except (sqlite3.IntegrityError, OverflowError) as error:
+            self._give_up()
+            raise TransientError(
+                f"index {self.path}: what was read does not fit what is there ({error}): run plimsoll index verify",
+                code="index_unusable",
+            ) from error
         except BaseException:
             self._give_up()
             raise

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 from riskschema.errors import TransientError
-from riskschema.holders import Log
+from riskschema.holders import PLACES, Log
 from riskschema.portfolio import BlockReference
 from riskschema.ports import CallReverted
 from riskschema.units import Address, Hash32
@@ -165,24 +165,36 @@ def to_block(value: object, chain_id: int, where: str) -> BlockReference:
     return BlockReference(chain_id=chain_id, number=number, hash=_hash32(value.get("hash"), where), timestamp=timestamp)
 
 
-def to_log(value: object, where: str) -> Log:
-    """Read a log object.
+def to_logs(value: object, where: str) -> list[Log]:
+    """Read the logs of an answer.
 
     Raises:
-        TransientError: `value` is none.
+        TransientError: `value` is no list of logs, or two of them have one place.
     """
+    if not isinstance(value, list):
+        raise malformed(where, "answered no list of logs")
+    logs = [_log(each, where) for each in value]
+    if len({log.place for log in logs}) < len(logs):
+        raise malformed(where, "answered two logs of one place")
+    return logs
+
+
+def _log(value: object, where: str) -> Log:
     if not isinstance(value, dict) or not isinstance(value.get("topics"), list) or len(value["topics"]) > 4:
         raise malformed(where, "answered no log")
     try:
         address = Address(value.get("address", ""))
     except ValueError as error:
         raise malformed(where, "answered a log without an address") from error
+    number, index = (to_quantity(value.get(key), where) for key in ("blockNumber", "logIndex"))
+    if number > 2**53 or index >= PLACES:
+        raise malformed(where, "answered a log at an impossible height or place")
     return Log(
         address=address,
         topics=tuple(_hash32(topic, where) for topic in value["topics"]),
         data=to_bytes(value.get("data"), where),
-        block_number=to_quantity(value.get("blockNumber"), where),
-        index=to_quantity(value.get("logIndex"), where),
+        block_number=number,
+        index=index,
         block_hash=_hash32(value.get("blockHash"), where),
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.chains.answers import RpcAnswer, as_revert, failure, malformed, to_block, to_bytes, to_log, to_quantity
+from adapters.chains.answers import RpcAnswer, as_revert, failure, malformed, to_block, to_bytes, to_logs, to_quantity
 from adapters.chains.provider import Request
 from riskschema.errors import TransientError
 
@@ -70,9 +70,6 @@ def _block(method: str, asked: str, result: Any, where: str) -> list[Any]:
 
 
 def _logs(result: Any, where: str) -> list[Any]:
-    if not isinstance(result, list):
-        raise malformed(where, "answered no list of logs")
-    logs = [to_log(value, where) for value in result]
     return [
         [
             log.block_number,
@@ -82,5 +79,5 @@ def _logs(result: Any, where: str) -> list[Any]:
             [str(topic) for topic in log.topics],
             log.data,
         ]
-        for log in logs
+        for log in to_logs(result, where)
     ]

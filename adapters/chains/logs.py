@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from adapters.chains.answers import RpcAnswer, failure, malformed, to_log
+from adapters.chains.answers import RpcAnswer, failure, malformed, to_logs
 from adapters.chains.provider import Request
 from riskschema.holders import Log
 from riskschema.units import Address, Hash32
@@ -78,9 +78,7 @@ def _accepted(answer: RpcAnswer, where: str, wanted: LogFilter, blocks: range) -
     """Return the logs of one answer, in the order of their blocks."""
     if answer.error:
         raise failure(answer.error, f"{where} eth_getLogs")
-    if not isinstance(answer.result, list):
-        raise malformed(where, "answered no list of logs")
-    logs = [to_log(value, where) for value in answer.result]
+    logs = to_logs(answer.result, where)
     for log in logs:
         if log.block_number not in blocks or not wanted.accepts(log):
             raise malformed(where, f"answered a log of {log.address} at {log.block_number} that was not asked for")

@@ -93,6 +93,10 @@ async def test_logs_that_nobody_asked_for_are_refused(change: dict[str, Any]) ->
         [LOG | {"blockNumber": None}],
         [LOG | {"logIndex": None}],
         [LOG | {"blockHash": "0x12"}],
+        [LOG | {"logIndex": "0x1000000"}],
+        [LOG | {"logIndex": "0x" + "f" * 64}],
+        [LOG, LOG],
+        [LOG, LOG | {"data": "0x02"}],
     ],
 )
 async def test_what_is_no_list_of_logs_is_a_local_failure(result: Any) -> None:

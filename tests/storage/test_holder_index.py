@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from riskschema.errors import FatalError
+from riskschema.errors import FatalError, TransientError
 from riskschema.holders import Holder, Touch
 from riskschema.units import Address, Hash32
 from storage.holder_index import (
@@ -184,9 +183,15 @@ def test_a_failed_write_leaves_everything_as_it_was(tmp_path: Path) -> None:
     with opened(tmp_path) as index:
         fill(index)
         before = content(index)
-        with pytest.raises(sqlite3.IntegrityError):  # the range lies in the index already
-            index.append(checkpoint(20), {}, [touch(12, 9, book="new")])
-        assert content(index) == before
+        for refused, touches in (
+            (20, [touch(12, 9, book="new")]),  # the range lies in the index already
+            (30, [touch(25, 9, place=2**64)]),
+            (30, [touch(25, 9, book=str(number), place=number) for number in range(2**16)]),
+        ):
+            with pytest.raises(TransientError, match="does not fit what is there") as unfit:
+                index.append(checkpoint(refused), {}, touches)
+            assert unfit.value.code == "index_unusable"
+            assert content(index) == before
 
 
 WRITER = """
