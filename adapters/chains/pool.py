@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import Any
 
@@ -22,6 +23,8 @@ from riskschema.units import Hash32
 
 LAG_BLOCKS = {"latest": 16, "safe": 96, "finalized": 96}
 """An endpoint whose head is further back than that is asked last; finality comes by epochs of 32 slots."""
+OLD_SECONDS = {"latest": 192, "safe": 2_304, "finalized": 2_304}
+"""Where no other need confirm it, a head is old that is older than that: twice what finality takes, at most."""
 STRAGGLER_SECONDS = 2.0
 """How long a look at the heads waits for the others once enough have answered."""
 AUDITION_SECONDS = 60.0
@@ -46,6 +49,7 @@ class EndpointPool:
         attempts: Times that all are tried before a request fails.
         batch_size: Requests that one vote is about.
         concurrency: Votes at once.
+        clock: Unix seconds.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class EndpointPool:
         attempts: int,
         batch_size: int,
         concurrency: int,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.where = ", ".join(endpoint.name for endpoint in endpoints)
         self.agreement = agreement
@@ -64,6 +69,7 @@ class EndpointPool:
         self._chain_id = chain_id
         self._attempts = attempts
         self._batch_size = batch_size
+        self._clock = clock
         self._slots = asyncio.Semaphore(concurrency)
         self._genesis_hash: Hash32 | None = None
 
@@ -167,8 +173,7 @@ class EndpointPool:
         ):
             with attempt:
                 heads = await self._heads(tag)
-        ranked = sorted((block.number for block in heads.values()), reverse=True)
-        reference = ranked[max(self.agreement, (len(ranked) + 1) // 2) - 1]
+        reference = self._reference(heads, tag)
         fresh: list[BlockReference] = []
         for endpoint in self._endpoints:
             if endpoint not in heads:
@@ -183,6 +188,18 @@ class EndpointPool:
         if all(block == lowest for block in fresh[: self.agreement]):
             return lowest
         return to_block(await self.one("eth_getBlockByNumber", hex(lowest.number), False), self._chain_id, self.where)
+
+    def _reference(self, heads: Mapping[Endpoint, BlockReference], tag: str) -> int:
+        """Return the height that nobody may be far behind.
+
+        Where one endpoint's word is enough, that of no other may put the first one aside, only its own block's age.
+        """
+        if self.agreement > 1:
+            ranked = sorted((block.number for block in heads.values()), reverse=True)
+            return ranked[max(self.agreement, (len(ranked) + 1) // 2) - 1]
+        told = [heads[each] for each in self._endpoints if each in heads]
+        oldest = self._clock() - OLD_SECONDS.get(tag, 0)
+        return next((block for block in told if block.timestamp >= oldest), told[0]).number
 
     async def _heads(self, tag: str) -> dict[Endpoint, BlockReference]:
         """Ask all that are not left alone; those that are so only where the others are too few."""

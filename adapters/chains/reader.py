@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
@@ -37,6 +38,7 @@ async def open_chain(
     timeout_seconds: float = 10.0,
     attempts: int = 4,
     max_answer_bytes: int = 32 * 1024 * 1024,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Chain]:
     """Open a chain and check that it is the right one.
 
@@ -52,6 +54,7 @@ async def open_chain(
         timeout_seconds: For one batch, connecting included.
         attempts: Times that all endpoints are tried; only transport failures and rate limits are tried again.
         max_answer_bytes: Largest answer accepted.
+        clock: Unix seconds: whether a head is old.
 
     Raises:
         FatalError: too few endpoints serve the chain id and genesis, or an address is no http(s) address.
@@ -77,6 +80,7 @@ async def open_chain(
             attempts=attempts,
             batch_size=max(each.batch_size for each in options),
             concurrency=max(each.concurrency for each in options),
+            clock=clock,
         )
         yield Chain(
             pool,

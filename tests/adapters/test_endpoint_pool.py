@@ -351,7 +351,7 @@ async def test_a_cap_on_the_gas_of_calls_is_found_at_the_start(fleet: Fleet) -> 
 
 async def test_an_endpoint_far_behind_is_asked_last_until_it_catches_up(fleet: Fleet) -> None:
     fleet[0].lie = lie_about("eth_getBlockByNumber", lambda found: block(7) if found == block(100) else found)
-    async with opened(fleet[:3], agreement=1) as chain:
+    async with opened(fleet[:3], agreement=1, clock=lambda: 250.0) as chain:
         assert (await chain.head()).number == 100
         assert await read(chain) == RIGHT
         assert states(chain) == ["behind", "alive", "alive"]
@@ -367,6 +367,17 @@ async def test_a_liar_cannot_invent_a_head(fleet: Fleet) -> None:
     fleet[1].lie = fleet[0].lie
     async with opened(fleet) as chain:
         assert await chain.head() == await chain.block(100)
+
+
+@pytest.mark.parametrize("ahead", [17, 97, 10**6])
+@pytest.mark.parametrize("seconds", [101.0, 250.0, 10**9])
+async def test_a_spare_that_claims_to_be_ahead_takes_over_nothing(fleet: Fleet, ahead: int, seconds: float) -> None:
+    fleet[1].lie = lie_about("eth_getBlockByNumber", lambda found: block(100 + ahead) if found == block(100) else found)
+    async with opened(fleet[:2], agreement=1, clock=lambda: seconds) as chain:
+        assert (await chain.head()).number == 100
+        assert await read(chain) == RIGHT
+        assert states(chain) == ["alive", "alive"]
+    assert fleet[1].methods().count("eth_call") == 1  # the probe of the gas
 
 
 async def test_a_null_for_a_block_that_others_know_is_asked_elsewhere(fleet: Fleet) -> None:
