@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -20,9 +20,18 @@ from adapters.discovery import discover
 from riskschema.codec import MAX_DOCUMENT_BYTES, decode_json, encode_json
 from riskschema.errors import FatalError, InvalidData
 from riskschema.holders import Log
-from riskschema.instruments import protocol_of
+from riskschema.instruments import FactorId, protocol_of
 from riskschema.portfolio import BlockReference, VenueReading
-from riskschema.ports import Call, CallResult, CallReverted, CallSuccess, PinnedReader, ProtocolAdapter
+from riskschema.ports import (
+    AssetFactors,
+    Call,
+    CallResult,
+    CallReverted,
+    CallSuccess,
+    IndexedAsset,
+    PinnedReader,
+    ProtocolAdapter,
+)
 from riskschema.units import Address, Amount, Hash32
 
 FORMAT: Final = 1
@@ -74,7 +83,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     protocol: str
     deployment: dict[str, Any]
     """The table of addresses the adapter was made with."""
-    assets: dict[str, str] = {}
+    assets: dict[str, FactorId | IndexedAsset] = {}
     """Which factor each token follows, by address, as the adapter was told."""
     block: BlockReference
     accounts: tuple[Address, ...]
@@ -151,7 +160,7 @@ class RecordingReader:
         protocol: str,
         deployment: dict[str, Any],
         accounts: Sequence[Address],
-        assets: Mapping[Address, str] | None = None,
+        assets: AssetFactors | None = None,
     ) -> Recording:
         """Return what was read so far."""
         return Recording(
@@ -256,7 +265,7 @@ async def record(
     path: Path,
     *,
     deployment: dict[str, Any] | None = None,
-    assets: Mapping[Address, str] | None = None,
+    assets: AssetFactors | None = None,
     start_block: int | None = None,
 ) -> VenueReading:
     """Read `accounts` through `adapter`, write every raw answer to `path`, and return the reading.

@@ -17,6 +17,7 @@ from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData
 from riskschema.instruments import ChainId, FactorId
 from riskschema.market import Group
+from riskschema.ports import IndexedAsset
 from riskschema.units import Address, Hash32
 
 MAX_SETTINGS_BYTES = 1 << 20
@@ -38,6 +39,28 @@ class Asset(Table, frozen=True, kw_only=True):
 
     address: Address
     factor: Annotated[str, Meta(min_length=1, max_length=120)]
+    underlying: Annotated[str, Meta(min_length=1, max_length=120)] | None = None
+    """The factor of what the token is an index of."""
+    index: Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_]*\(\)$")] | None = None
+    """The view function that answers the index with 18 decimals, as in ``stEthPerToken()``."""
+    index_contract: Address | None = None
+    """Whose function it is; the token's own where nothing is said."""
+
+    def __post_init__(self) -> None:
+        """Refuse an index of nothing, and an underlying without an index."""
+        if (self.underlying is None) != (self.index is None):
+            raise ValueError(f"asset {self.address}: underlying and index are given together or not at all")
+        if self.index_contract is not None and self.index is None:
+            raise ValueError(f"asset {self.address}: index_contract needs an index")
+
+    @property
+    def follows(self) -> FactorId | IndexedAsset:
+        """Return what the token follows, as adapters ask it."""
+        if self.underlying is None or self.index is None:
+            return self.factor
+        return IndexedAsset(
+            factor=self.factor, underlying=self.underlying, function=self.index, contract=self.index_contract
+        )
 
 
 class Endpoint(Table, frozen=True, kw_only=True):

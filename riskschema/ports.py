@@ -405,5 +405,18 @@ class Store(Protocol):
         ...
 
 
-AssetFactors = Mapping[Address, str]
-"""Which factor each token of a chain follows; tokens nobody mapped get their CAIP-19 id and have no quote."""
+class IndexedAsset(msgspec.Struct, frozen=True, kw_only=True):
+    """A token that is an index of another, which a contract knows: ``stEthPerToken()``."""
+
+    factor: FactorId
+    """The token's own."""
+    underlying: FactorId
+    """What the index counts."""
+    function: str
+    """A view function without arguments that answers the index with 18 decimals."""
+    contract: Address | None = None
+    """Whose function; None: the token's own."""
+
+
+AssetFactors = Mapping[Address, FactorId | IndexedAsset]
+"""What each token of a chain follows; tokens nobody mapped get their CAIP-19 id and have no quote."""

@@ -16,9 +16,9 @@ from adapters.abi import Answer, ContractRefusal, Function, Question, address_to
 from adapters.crosschecks import AccountTotals, Line, account_fault, contradiction
 from adapters.places import Place
 from adapters.scaled_balances import Scaled, read_balances
-from adapters.tokens import factor_of, read_tokens
+from adapters.tokens import factor_of, known_asset, read_tokens
 from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch, Units
-from riskschema.instruments import Claim, Debt, Token, VenueId
+from riskschema.instruments import Asset, Claim, Debt, VenueId
 from riskschema.portfolio import USD, CollateralTerm, Position, Silo, Unread, VenueReading, WeightedCollateral
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
 from riskschema.units import WAD, ZERO_ADDRESS, Address, Amount, Hash32, Wad
@@ -83,7 +83,7 @@ class Reserve(msgspec.Struct, frozen=True, kw_only=True):
 
     index: int
     asset: Address
-    token: Token | ContractRefusal
+    token: Asset | ContractRefusal
     price: Answer
     """The oracle's, in units of the base currency."""
     configuration: int
@@ -278,7 +278,7 @@ def _index(book: str) -> Function:
     return _INCOME if book.startswith(f"{_SUPPLY}:") else _OWED
 
 
-def _book(name: str, total: Answer, index: Answer, token: Token | ContractRefusal) -> Book:
+def _book(name: str, total: Answer, index: Answer, token: Asset | ContractRefusal) -> Book:
     """Return a book: scaled units grow with the index of their reserve (ray)."""
     kind = name.partition(":")[0]
     book = Book(name=name, owed=kind != _SUPPLY)
@@ -326,10 +326,10 @@ async def read_market(reader: PinnedReader, provider: Address, assets: AssetFact
     )
 
 
-def _check_decimals(reader: PinnedReader, token: Token | ContractRefusal, configuration: int) -> None:
+def _check_decimals(reader: PinnedReader, token: Asset | ContractRefusal, configuration: int) -> None:
     """Hold a token's decimals against those that the pool computes with (bits 48 to 55)."""
     said = configuration >> 48 & 0xFF
-    if isinstance(token, Token) and token.decimals != said:
+    if not isinstance(token, ContractRefusal) and token.decimals != said:
         contradiction(reader, f"token {token.address} says {token.decimals} decimals, the pool that it has {said}")
 
 
@@ -353,7 +353,7 @@ def _check_account(reader: PinnedReader, market: Market, account: Address, held:
         contradiction(reader, f"{market.pool} reports {fault} for {account}")
 
 
-def _reserve(asset: Address, token: Token | ContractRefusal, values: tuple[Any, ...], price: Answer) -> Reserve:
+def _reserve(asset: Address, token: Asset | ContractRefusal, values: tuple[Any, ...], price: Answer) -> Reserve:
     configuration, _, supply_rate, _, variable_rate, stable_rate, _, index, a_token, stable, variable, _ = values
     if index >= MAX_RESERVES:
         raise ContractRefusal(f"reserve {asset} has id {index}", code="answer_malformed")
@@ -531,7 +531,7 @@ def _positions(
     debts = held.debts.get(reserve.index, (0, 0))
     if not supplied and not any(debts):
         return []
-    token = known(reserve.token)
+    token = known_asset(reserve.token)
     member = emode if emode is not None and reserve.index in emode.members else None
     price = _price(market, reserve, member)
     pairs = []

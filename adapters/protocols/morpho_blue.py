@@ -17,9 +17,9 @@ from msgspec import Meta
 from adapters.abi import Answer, ContractRefusal, Function, Question, address_topic, ask, event_topic, known
 from adapters.crosschecks import contradiction
 from adapters.places import Place
-from adapters.tokens import read_tokens
+from adapters.tokens import known_asset, read_tokens
 from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch, Units
-from riskschema.instruments import Claim, Debt, Token, VenueId
+from riskschema.instruments import Asset, Claim, Debt, VenueId
 from riskschema.portfolio import (
     CollateralTerm,
     NoLiquidation,
@@ -93,8 +93,8 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     """One market at the pinned block, interest accrued."""
 
     id: Hash32
-    loan: Token
-    collateral: Token | ContractRefusal
+    loan: Asset
+    collateral: Asset | ContractRefusal
     price: Answer
     """Loan base units per collateral base unit, times 10^36."""
     lltv: int
@@ -230,7 +230,7 @@ def _books(id_: Hash32, market: Market | ContractRefusal, state: Answer) -> tupl
         )
         for book, (assets, shares) in zip((supply, borrow), sums, strict=True)
     )
-    if isinstance(market.collateral, Token):
+    if not isinstance(market.collateral, ContractRefusal):
         pledged = market.collateral
         collateral = replace(collateral, factor=pledged.factor, numerator=1, denominator=10**pledged.decimals)
     return supply, borrow, collateral
@@ -288,7 +288,7 @@ def _rate_question(described: Described) -> Question:
 def _market(
     id_: Hash32,
     described: Described,
-    tokens: dict[Address, Token | ContractRefusal],
+    tokens: dict[Address, Asset | ContractRefusal],
     outside: tuple[Answer, Answer],
     timestamp: int,
 ) -> Market | ContractRefusal:
@@ -303,7 +303,7 @@ def _market(
         stored = Totals(**dict(zip(names, totals, strict=True)), fee=fee)
         return Market(
             id=id_,
-            loan=known(tokens[loan]),
+            loan=known_asset(tokens[loan]),
             collateral=tokens[collateral],
             price=price,
             lltv=lltv,
@@ -407,7 +407,7 @@ def _borrower(place: Place, market: Market, account: Address, collateral: int, o
     price = known(market.price)[0]
     if not price:
         raise ContractRefusal(f"the oracle of market {market.id} answers zero", code="answer_malformed")
-    token = known(market.collateral)
+    token = known_asset(market.collateral)
     max_borrow = _word(_word(collateral * price) // ORACLE_PRICE_SCALE * market.lltv) // WAD
     positions, terms = [], []
     if collateral:

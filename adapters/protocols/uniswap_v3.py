@@ -19,9 +19,9 @@ from msgspec import Meta
 from adapters.abi import Answer, ContractRefusal, Function, Question, address_topic, ask, event_topic, known
 from adapters.crosschecks import contradiction
 from adapters.places import Place
-from adapters.tokens import read_tokens
+from adapters.tokens import known_asset, read_tokens
 from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch, Units
-from riskschema.instruments import Instrument, Token, UniswapV3Liquidity, VenueId
+from riskschema.instruments import Asset, Instrument, UniswapV3Liquidity, VenueId
 from riskschema.portfolio import NoLiquidation, Position, Silo, Unread, VenueReading
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
 from riskschema.units import ZERO_ADDRESS, Address, Amount, Hash32
@@ -346,12 +346,12 @@ def _state(answers: Sequence[Answer]) -> PoolState:
 
 
 def _content(
-    nft: Held, pool: Address, answers: Sequence[Answer], tokens: dict[Address, Token | ContractRefusal]
+    nft: Held, pool: Address, answers: Sequence[Answer], tokens: dict[Address, Asset | ContractRefusal]
 ) -> Content | ContractRefusal:
     """Return liquidity and collectable tokens of one NFT, leaving out zeros; or why they cannot be told."""
     try:
         state = _state(answers)
-        token0, token1 = known(tokens[nft.token0]), known(tokens[nft.token1])
+        token0, token1 = known_asset(tokens[nft.token0]), known_asset(tokens[nft.token1])
     except ContractRefusal as refusal:
         return refusal
     liquidity = UniswapV3Liquidity(

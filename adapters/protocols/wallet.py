@@ -10,9 +10,9 @@ from msgspec import Meta
 
 from adapters.abi import Answer, ContractRefusal, Function, ask, known
 from adapters.places import Place
-from adapters.tokens import factor_of, read_tokens
+from adapters.tokens import factor_of, known_asset, read_tokens
 from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Units
-from riskschema.instruments import Symbol, Token, VenueId
+from riskschema.instruments import Asset, Symbol, Token, VenueId
 from riskschema.portfolio import NoLiquidation, Position, Silo, Unread, VenueReading
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
 from riskschema.units import ZERO_ADDRESS, Address, Amount
@@ -95,15 +95,15 @@ class Wallet:
         return VenueReading(venue=self.venue, silos=tuple(silos), unread=tuple(missing))
 
 
-def _token_position(token: Token | ContractRefusal, balance: Answer) -> Position:
+def _token_position(token: Asset | ContractRefusal, balance: Answer) -> Position:
     """Return a balance of a token, possibly zero.
 
     Raises:
         ContractRefusal: the token tells no balance; or no decimals, and the balance is not zero.
     """
     quantity = known(balance)[0]
-    return _position(known(token), quantity)
+    return _position(known_asset(token), quantity)
 
 
-def _position(token: Token, quantity: int) -> Position:
+def _position(token: Asset, quantity: int) -> Position:
     return Position(instrument=token, quantity=Amount(quantity))

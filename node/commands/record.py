@@ -103,7 +103,7 @@ async def _record(
             accounts,
             output,
             deployment={key: value for key, value in table.items() if key not in VENUE_KEYS},
-            assets={asset.address: asset.factor for asset in chain.assets},
+            assets={asset.address: asset.follows for asset in chain.assets},
             start_block=venues[0].start_block if discovery else None,
         )
         return pinned.block, reading

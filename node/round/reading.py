@@ -49,7 +49,7 @@ def configured_venues(chain: Chain) -> tuple[ConfiguredVenue, ...]:
         InvalidData: unknown protocol, a deployment field that is missing, unknown or wrong, or one venue twice.
     """
     protocols = discover_protocols()
-    factors = {asset.address: asset.factor for asset in chain.assets}
+    factors = {asset.address: asset.follows for asset in chain.assets}
     venues: list[ConfiguredVenue] = []
     for index, table in enumerate(chain.venues):
         where = f"chain {chain.chain_id}: venues[{index}]"

@@ -11,14 +11,16 @@ from jsonschema import Draft202012Validator
 
 from adapters.markets import chainlink
 from adapters.markets.chainlink import PriceFeed
+from aggregator.parameters import load_parameters
+from aggregator.scenarios.factors import listing
 from attest.encoding.keccak import keccak256
 from node.checksums import checksummed
 from node.round.reading import configured_venues
 from node.settings import load_settings
 from riskschema.codec import decode_json, from_builtins
-from riskschema.market import MarketState
+from riskschema.market import FactorQuote, MarketState
 from riskschema.portfolio import Portfolio
-from riskschema.units import Address
+from riskschema.units import Address, Wad
 
 DOCS = Path(__file__).parents[2] / "docs"
 MAINNET = DOCS / "examples" / "mainnet.toml"
@@ -47,11 +49,20 @@ def test_the_mainnet_settings_make_an_adapter_of_every_protocol() -> None:
     assert chain.chain_id == 1
 
 
-def test_every_mainnet_factor_has_a_feed_and_every_feed_a_token() -> None:
+def test_every_mainnet_token_has_a_price_and_every_feed_a_token() -> None:
+    """Ether's feed prices stETH too, and bitcoin's WBTC: each is worth its underlying, and has a peg of its own."""
     settings = load_settings(MAINNET)
-    mapped = {asset.factor for asset in settings.chains[0].assets}
-    assert mapped == {feed.factor for feed in mainnet_feeds()}
-    assert mapped == settings.market.groups.keys()
+    feeds = {feed.factor for feed in mainnet_feeds()}
+    quotes = tuple(FactorQuote(factor=name, price=Wad(1), group=settings.market.groups[name]) for name in sorted(feeds))
+    known = listing(MarketState(as_of=0, quotes=quotes), load_parameters())
+    followed = set[str]()
+    for asset in settings.chains[0].assets:
+        priced = asset.underlying or asset.factor
+        assert known.worth(priced) is not None, asset.address
+        followed |= set(known.legs(priced).moving)
+    assert feeds <= followed
+    assert followed - feeds == {"STETH / ETH", "WBTC / BTC"}
+    assert feeds == settings.market.groups.keys()
 
 
 def mainnet_feeds() -> tuple[PriceFeed, ...]:

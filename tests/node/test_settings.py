@@ -8,6 +8,7 @@ from adapters.chains import EndpointOptions
 from node.round.reading import endpoint_options
 from node.settings import MAX_SETTINGS_BYTES, endpoints_of, load_settings, own_url
 from riskschema.errors import InvalidData
+from riskschema.ports import IndexedAsset
 
 CHAIN = '[[chains]]\nchain_id = 1\nrpc_url = "http://127.0.0.1:8545"\n'
 
@@ -188,3 +189,25 @@ def test_a_file_that_is_too_large_or_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "plimsoll.toml").write_bytes(b"\xff")
     with pytest.raises(InvalidData, match="not UTF-8"):
         load_settings(tmp_path / "plimsoll.toml")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ('underlying = "STETH"\n', "underlying and index are given together"),
+        ('index = "stEthPerToken()"\n', "underlying and index are given together"),
+        (f'index_contract = "0x{"2" * 40}"\n', "index_contract needs an index"),
+        ('underlying = "STETH"\nindex = "stEthPerToken(uint256)"\n', "$.chains[0].assets[0].index"),
+    ],
+)
+def test_an_index_of_nothing_is_refused(tmp_path: Path, given: str, message: str) -> None:
+    asset = f'[[chains.assets]]\naddress = "0x{"1" * 40}"\nfactor = "WSTETH"\n'
+    assert message in refusal(tmp_path, CHAIN + asset + given)
+
+
+def test_a_token_follows_its_factor_or_an_index_that_a_contract_tells(tmp_path: Path) -> None:
+    plain = f'[[chains.assets]]\naddress = "0x{"1" * 40}"\nfactor = "STETH"\n'
+    indexed = f'[[chains.assets]]\naddress = "0x{"2" * 40}"\nfactor = "WSTETH"\nunderlying = "STETH"\nindex = "a()"\n'
+    first, second = load_settings(write(tmp_path, CHAIN + plain + indexed)).chains[0].assets
+    assert first.follows == "STETH"
+    assert second.follows == IndexedAsset(factor="WSTETH", underlying="STETH", function="a()")

@@ -8,9 +8,9 @@ import msgspec
 
 from adapters.abi import ContractRefusal, Function, address_topic, ask, event_topic, known
 from adapters.places import Place
-from adapters.tokens import read_tokens
+from adapters.tokens import known_asset, read_tokens
 from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch, Units
-from riskschema.instruments import Claim, Debt, Token, VenueId
+from riskschema.instruments import Asset, Claim, Debt, VenueId
 from riskschema.portfolio import CollateralTerm, Position, Silo, VenueReading, WeightedCollateral
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
 from riskschema.units import WAD, Address, Amount, Wad
@@ -79,7 +79,7 @@ class PawnShop:
         try:
             addresses = known(pair)
             tokens = await read_tokens(reader, addresses, self._assets)
-            held, owed = (known(tokens[address]) for address in addresses)
+            held, owed = (known_asset(tokens[address]) for address in addresses)
             collateral_price, debt_price = (_within(price, 1) for price in known(prices))
         except ContractRefusal as refusal:
             return self._place.refuse_all(refusal, unique)
@@ -91,7 +91,7 @@ class PawnShop:
                 unread.append(self._place.unread(refusal, account))
         return VenueReading(venue=self.venue, silos=tuple(silos), unread=tuple(unread))
 
-    def _silo(self, account: Address, held: tuple[Token, int, int], owed: tuple[Token, int, int]) -> list[Silo]:
+    def _silo(self, account: Address, held: tuple[Asset, int, int], owed: tuple[Asset, int, int]) -> list[Silo]:
         positions, terms = [], []
         for (token, amount, price), kind in ((held, Claim), (owed, Debt)):
             if amount:
@@ -110,7 +110,7 @@ def _within(number: int, least: int) -> int:
     return number
 
 
-def _health(held: tuple[Token, int, int], owed: tuple[Token, int, int]) -> Wad:
+def _health(held: tuple[Asset, int, int], owed: tuple[Asset, int, int]) -> Wad:
     collateral, debt = (amount * price // 10**token.decimals for token, amount, price in (held, owed))
     if not debt:
         raise ContractRefusal("the shop tells a debt without value", code="answer_malformed")
