@@ -110,3 +110,5 @@ class PositionTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """int64 (terms,): unweighted."""
     term_bonuses: Column
     """int32 (terms,): liquidation bonus, parts per million."""
+    term_answers: Column
+    """int32 (terms,): which of the silo's oracle answers prices the term; -1 where none can be wrong."""

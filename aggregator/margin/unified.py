@@ -34,6 +34,7 @@ from aggregator.margin.base_requirement import (
     variant_start,
     worst_loss,
 )
+from aggregator.margin.wrong_answers import wrong_answer_costs
 from aggregator.parameters import Parameters
 from aggregator.valuation.books import Book, Layout, MarketRows, book, layout, market_rows
 from riskschema.arrays import PositionTable, RiskArrays
@@ -58,6 +59,13 @@ class Tree(NamedTuple):
     children: Ints
 
 
+class Sums(NamedTuple):
+    """What is added up."""
+
+    held: Book
+    rows: MarketRows
+
+
 class Work(NamedTuple):
     """What every kernel of this module reads and writes."""
 
@@ -68,6 +76,8 @@ class Work(NamedTuple):
     tail: Tail
     touched: Int16s
     """Shape (accounts, blocks): largest weight of the account's silos that are liquidated on the path."""
+    answers: Ints
+    """Shape (silos, moves): what wrong answers of oracles cost, in the last stress columns."""
     result: MarginResult
 
 
@@ -97,6 +107,9 @@ def open_silo(silo: int, work: Work) -> None:
     held, rows, tree, result = work.held, work.rows, work.tree, work.result
     begin, end = held.silo_positions[silo], held.silo_positions[silo + 1]
     column_values(held.rows[begin:end], held.lots[begin:end], rows.mantissas, tree.values[SILO], tree.low)
+    first = 1 + work.columns.grid + work.columns.stress - work.answers.shape[1]
+    for move in range(work.answers.shape[1]):
+        tree.values[SILO, first + move] -= work.answers[silo, move]
     for p in range(begin, end):
         row, lots = held.rows[p], held.lots[p]
         for slot in range(rows.places.shape[1]):
@@ -214,11 +227,18 @@ def allocate(account: int, whole: Requirement, work: Work) -> None:
         if whole.member < GRID and stress_loss > 0:
             loss = now - product(lots, rows.mantissas[row, 1 + columns.grid + stress_place])
             result.stressed[p] = loss * (PER_MILLE - columns.forecast_share) // PER_MILLE
+    move = stress_place - columns.stress + work.answers.shape[1]
+    if whole.member < GRID and stress_loss > 0 and move >= 0:
+        for silo in range(first, last):  # a silo's cost is that of its first position: it has no other
+            if held.silo_positions[silo] < held.silo_positions[silo + 1]:
+                part = work.answers[silo, move] * (PER_MILLE - columns.forecast_share) // PER_MILLE
+                result.stressed[held.silo_positions[silo]] += part
 
 
 @compiled
-def margins(held: Book, rows: MarketRows, columns: Layout, touched: Int16s, result: MarginResult) -> None:
+def margins(sums: Sums, columns: Layout, touched: Int16s, answers: Ints, result: MarginResult) -> None:
     """Work through all accounts; `result` holds zeros and receives everything."""
+    held, rows = sums.held, sums.rows
     width, factors, size = rows.mantissas.shape[1], result.silo_gross.shape[1], tail_size(columns)
     tree = Tree(
         np.zeros((LEVELS, width), dtype=np.int64),
@@ -229,7 +249,7 @@ def margins(held: Book, rows: MarketRows, columns: Layout, touched: Int16s, resu
         np.zeros(LEVELS, dtype=np.int64),
     )
     tail = Tail(np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64))
-    work = Work(held, rows, columns, tree, tail, touched, result)
+    work = Work(held, rows, columns, tree, tail, touched, answers, result)
     for account in range(held.account_silos.size - 1):
         climb(account, work)
         whole = node(ALL, work)
@@ -263,7 +283,7 @@ def silo_debts(table: PositionTable, arrays: RiskArrays) -> Ints:
 
 
 def account_margins(table: PositionTable, arrays: RiskArrays, touched: Int16s, parameters: Parameters) -> MarginResult:
-    """Return the margin columns of all accounts of `table`.
+    """Return the margin columns of all accounts of `table`, what wrong answers of oracles cost included.
 
     Args:
         table: The accounts.
@@ -278,5 +298,6 @@ def account_margins(table: PositionTable, arrays: RiskArrays, touched: Int16s, p
     gross = np.zeros((silos, len(arrays.factors)), dtype=np.int64)
     parts = np.zeros((2, positions), dtype=np.int64)
     result = MarginResult._make([*per_account, bases, gross, *parts])
-    margins(held, market_rows(arrays), layout(arrays, parameters), touched, result)
+    answers = wrong_answer_costs(table, arrays, parameters)
+    margins(Sums(held, market_rows(arrays)), layout(arrays, parameters), touched, answers, result)
     return result

