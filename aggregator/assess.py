@@ -9,10 +9,10 @@ from itertools import compress
 import msgspec
 
 from aggregator.exact.buffers import view8, view32, view64
-from aggregator.exact.units import FULL_WEIGHT, PER_MILLION, Coarseness, whole_parts
+from aggregator.exact.units import FULL_WEIGHT, PER_MILLION, USD_UNIT, Coarseness, whole_parts
 from aggregator.margin.add_ons import AddOn, factor_add_on
 from aggregator.margin.base_requirement import MEMBERS
-from aggregator.margin.equity import silo_equity
+from aggregator.margin.equity import plain_value, silo_equity
 from aggregator.margin.explanation import Missing, Part, explain, liquidation_prices, only_factor, uncovered
 from aggregator.margin.unified import MarginResult, account_margins, silo_debts
 from aggregator.parameters import Parameters
@@ -31,6 +31,7 @@ from aggregator.valuation.positions import (
     position_table,
     read_accounts,
 )
+from aggregator.valuation.pricing import only_asset
 from riskschema.arrays import PositionTable, RiskArrays
 from riskschema.assessment import Assessment, LiquidationPrice, ProbabilityInterval, SiloAssessment
 from riskschema.flags import Flag
@@ -180,7 +181,7 @@ def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessme
         liquidation_probability=Probability(result.probability_ppm),
         probability_interval=_interval(chance, result.probability_ppm, liquidatable=liquidatable, followed=not floor),
         insolvency_probability=_share(int(touches.insolvencies[index]), context.arrays.blocks),
-        expected_loss=usd_from_dollars(float(touches.loss[index]) / context.arrays.blocks),
+        expected_loss=usd_from_dollars(float(touches.loss[index]) / context.arrays.blocks + _unseen(account, context)),
         equity=equity,
         initial_margin=initial,
         base_margin=Usd(initial - added),
@@ -224,6 +225,27 @@ def _interval(chance: Chance, ppm: int, *, liquidatable: bool, followed: bool) -
         low=Probability(low),
         high=Probability(min(high, PER_MILLION)) if followed else CERTAIN,
     )
+
+
+def _unseen(account: ReadAccount, context: _Context) -> float:
+    """Return what discounts that no venue sees may cost, in dollars: on assets pledged for a debt."""
+    rules = [item.rule.terms for item in account.silos if item.rule is not None]
+    blind = [
+        term
+        for terms in rules
+        for term in terms
+        if term.weighted > 0 and term.oracle is not None and term.oracle.kind != "market"
+        if any(other.weighted < 0 for other in terms)
+    ]
+    if not blind:
+        return 0.0
+    costs, total = {terms.factor: terms.break_cost for terms in context.arrays.factors}, 0.0
+    for term in blind:
+        asset = only_asset(term.instrument)
+        peg = context.known.legs(asset).peg if asset is not None else None
+        if peg is not None:
+            total += (plain_value(term.instrument, term.gross, context.known) or 0) / USD_UNIT * costs[peg]
+    return total
 
 
 def _scenario_name(place: int, arrays: RiskArrays) -> str:

@@ -43,6 +43,8 @@ class FactorTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Half-width of the price as a share of it."""
     static_share: float
     """Static requirement as a share of gross."""
+    break_cost: float = 0.0
+    """Of a peg: expected fall within a day beyond its calm noise, as a share: what a discount costs who must sell."""
     flags: tuple[Flag, ...]
     """Those that hold for whoever is exposed to the factor: simulated or short history, stale quote."""
 

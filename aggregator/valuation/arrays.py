@@ -26,6 +26,8 @@ from riskschema.portfolio import USD
 
 Floats = NDArray[np.float64]
 
+CALM_DEVIATIONS = 3.0
+"""Standard deviations of a peg's calm noise within which no discount is seen."""
 EXPOSURE_SLOTS = 4
 """Factors that one row may follow: a pool of two pegged assets has two underlyings and two pegs."""
 
@@ -157,9 +159,18 @@ def _terms(
         scenario_range=max(abs(move) for move in moves_alone(item, parameters)),
         hourly_volume=max(volume, parameters.liquidity.smallest_hourly_volume),
         confidence=quote.confidence / quote.price if quote is not None else 0.0,
+        break_cost=_break_cost(item, moves, parameters),
         static_share=0.0 if _is_part(item) else parameters.static_margin.of(item.group),
         flags=tuple(sorted(item.flags | ({Flag.QUOTE_STALE} if quote is not None and quote.stale else set()))),
     )
+
+
+def _break_cost(item: FactorBlocks, moves: Floats, parameters: Parameters) -> float:
+    """Return the mean over blocks of a peg's fall beyond three standard deviations of its calm noise."""
+    if item.peg is None:
+        return 0.0
+    falls = np.maximum(-moves - CALM_DEVIATIONS * parameters.pegs.of(item.peg).daily_volatility, 0.0)
+    return float(np.cumsum(falls)[-1]) / falls.size
 
 
 def _is_part(item: FactorBlocks) -> bool:

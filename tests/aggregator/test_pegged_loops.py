@@ -153,6 +153,16 @@ def test_the_margin_of_a_loop_is_what_its_kinds_break_costs(found: Found, parame
         assert item.base_margin / 1e8 >= 1e6 * worst * (1 - 1e-6)
 
 
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_expected_loss_shows_what_a_discount_costs_that_the_venue_does_not_see(found: Found, name: str) -> None:
+    crisis = {"staked": 0.065, "wrapped": 0.015, "dollars": 0.0956}[name]
+    for kind in ("exchange_rate", "capped"):
+        costs = {item.expected_loss / 1e8 for item in found[name, kind][-50:]}
+        assert max(costs) > 1e6 * (crisis - 0.005) / 1_100, "the crisis once in 1,100 days"
+        assert max(costs) < 1e6 * crisis / 1_100 * 4
+    assert found[name, "market"][-1].expected_loss == 0 or name == "dollars"
+
+
 def test_a_fixed_answer_leaves_the_whole_price_to_the_debt(found: Found) -> None:
     """A stable answer for ether's collateral against a debt that moves is no safe loop."""
     assert min(item.score for item in found["staked", "fixed"]) > 200
