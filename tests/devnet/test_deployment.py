@@ -55,7 +55,7 @@ def test_created_addresses_are_those_the_chain_gives(chain: Devnet, nonce: int) 
     account = chain.deployment.operator
     chain.anvil.rpc.request("anvil_setNonce", account, hex(nonce))
 
-    receipt = chain.transact({"from": account, "data": "0x00"})
+    receipt = chain.transact({"from": account, "data": "0x00", "nonce": hex(nonce)})
 
     assert checksum_address(receipt["contractAddress"]) == created_address(account, nonce)
 
