@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
 
 import msgspec
@@ -58,7 +57,7 @@ class Comparison:
         """Demand that every figure is the same, to the stated rounding."""
         found, plain = self.found, self.plain
         whole = self._added(*plain.silo_gross)
-        assert found.worst_grid_loss == math.ceil(plain.worst_grid_loss * 10**8)
+        self._same("worst grid loss", found.worst_grid_loss, plain.worst_grid_loss)
         self._same("siloed margin", found.siloed_margin, plain.siloed, whole)
         self._same("unified margin", found.initial_margin, plain.unified, whole)
         self._same("net margin", found.net_margin, min(plain.net, plain.unified), whole)
@@ -133,10 +132,13 @@ def test_a_portfolio_held_seven_times_needs_seven_times_the_margin(
         for index, (one, seven) in enumerate(zip(bases(once, chosen), bases(often, chosen), strict=True)):
             gross = one.gross
             assert abs(seven.equity - times * one.equity) <= gross / 2**20
-            assert abs(seven.siloed - times * one.siloed) <= gross / 2**20, f"seed {seed}, portfolio {index}"
+            finest = (
+                gross + one.siloed
+            ) / 2**20  # an option far from the money is worth nothing now, and may cost much
+            assert abs(seven.siloed - times * one.siloed) <= finest, f"seed {seed}, portfolio {index}"
             if seven.touched == one.touched:
                 compared += 1
-                assert abs(seven.unified - times * one.unified) <= gross / 2**20, f"seed {seed}, portfolio {index}"
+                assert abs(seven.unified - times * one.unified) <= finest, f"seed {seed}, portfolio {index}"
     tally.seeds = f"0 to {seeds[-1]}"
     tally.count(portfolios=len(seeds) * PORTFOLIOS, compared_unified=compared)
     assert compared > len(seeds) * PORTFOLIOS // 2
