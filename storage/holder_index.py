@@ -11,7 +11,7 @@ import fcntl
 import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -258,13 +258,22 @@ class HolderIndex:
         """Return the holders that a log above block `number` touches."""
         return tuple(Holder(book, account) for book, account in sorted(self._touched_after(number)))
 
-    def uncounted(self, limit: int, *, after: Holder | None = None) -> tuple[Holder, ...]:
-        """Return holders whose units are to be asked, at most so many, in an order of the index's own."""
+    def uncounted(
+        self, limit: int, *, after: Holder | None = None, besides: Collection[str] = ()
+    ) -> tuple[Holder, ...]:
+        """Return holders whose units are to be asked, at most so many, in an order of the index's own.
+
+        Args:
+            limit: How many at most.
+            after: The last one of those before.
+            besides: Books that are left out.
+        """
+        left_out = [self._books[book] for book in besides if book in self._books]
         last = (-1, b"") if after is None else (self._books[after.book], after.account.to_bytes())
         rows = self._connection.execute(
             "SELECT book, account FROM holdings WHERE units IS NULL AND (book, account) > (?, ?)"
-            " ORDER BY book, account LIMIT ?",
-            (*last, limit),
+            " AND book NOT IN (SELECT value FROM json_each(?)) ORDER BY book, account LIMIT ?",
+            (*last, encode_json(left_out).decode(), limit),
         )
         return tuple(Holder(self._names[book], _of(account)) for book, account in rows)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import msgspec
 
 from adapters.discovery import fold_logs
 from riskschema.errors import TransientError
-from riskschema.holders import Fold, Holder, Log, LogQuery
+from riskschema.holders import Book, Fold, Holder, Log, LogQuery
 from riskschema.ports import ChainReader, PinnedReader, ProtocolAdapter
 from riskschema.units import Address
 from storage.holder_index import Checkpoint, HolderIndex
@@ -115,16 +115,33 @@ async def extend(adapter: ProtocolAdapter, index: HolderIndex, reader: PinnedRea
     index.append(Checkpoint(reader.block.number, reader.block.hash), fold.known, fold.touches)
 
 
+def refusing_books(books: Sequence[Book]) -> frozenset[str]:
+    """Return the books whose contracts refuse to tell anything: nobody in them can be counted."""
+    return frozenset(book.name for book in books if book.refusal)
+
+
 async def count_holders(
-    adapter: ProtocolAdapter, index: HolderIndex, reader: PinnedReader, *, watch: Callable[[], None] = lambda: None
+    adapter: ProtocolAdapter,
+    index: HolderIndex,
+    reader: PinnedReader,
+    refusing: Collection[str],
+    *,
+    watch: Callable[[], None] = lambda: None,
 ) -> None:
     """Ask the contracts what all have whom a log touched since they were asked; who is refused stays uncounted.
+
+    Args:
+        adapter: Of the venue.
+        index: Its index.
+        reader: Of a block after which no log in the index touches anybody.
+        refusing: Books in which nobody is asked for.
+        watch: Called after each part.
 
     Raises:
         TransientError: the endpoint or the disk failed; what was counted stays.
     """
     last: Holder | None = None
-    while holders := index.uncounted(COUNTED_AT_ONCE, after=last):
+    while holders := index.uncounted(COUNTED_AT_ONCE, after=last, besides=refusing):
         told = await adapter.holdings(reader, index.known(), holders)
         index.count((holder, units) for holder, units in zip(holders, told, strict=True) if units is not None)
         last = holders[-1]
@@ -160,7 +177,8 @@ async def catch_up(
     finally:
         await ahead.close()
     counting = Progress(block=target, target=target, logs=seen, uncounted=True)
-    await count_holders(adapter, index, reader, watch=lambda: watch(counting))
+    refusing = refusing_books(await adapter.books(reader, index.known()))
+    await count_holders(adapter, index, reader, refusing, watch=lambda: watch(counting))
 
 
 class _Range(msgspec.Struct, frozen=True):

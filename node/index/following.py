@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import msgspec
 
-from node.index.backfill import Progress, catch_up, count_holders, extend, leave_branch
+from adapters.discovery import fold_logs
+from node.index.backfill import Progress, catch_up, count_holders, extend, leave_branch, refusing_books
 from riskschema.errors import PlimsollError, TransientError
-from riskschema.holders import Book, Units
+from riskschema.holders import Book, Known, Log, LogQuery, Units
 from riskschema.instruments import VenueId
 from riskschema.ports import ChainReader, PinnedReader, ProtocolAdapter
 from riskschema.units import Address
@@ -80,13 +81,18 @@ class VenueIndex:
             await self._catch_up(chain, reader)
         if first <= pin.number:
             await extend(self._adapter, self._index, reader, first)
+        known = await self._known(reader)
+        books = await self._adapter.books(reader, known)
+        refusing = refusing_books(books)
         later = self._index.touched_after(pin.number)
         if not later:
-            if len(self._index.uncounted(INLINE_HOLDERS + 1)) > INLINE_HOLDERS:
+            if len(self._index.uncounted(INLINE_HOLDERS + 1, besides=refusing)) > INLINE_HOLDERS:
                 await self._catch_up(chain, reader)
-            await count_holders(self._adapter, self._index, reader)
-        found = await self._at(reader)
-        self._prove(found, at_tip=not later)
+            await count_holders(self._adapter, self._index, reader, refusing)
+        found = VenueHolders(
+            venue=self.venue, books=books, units=await self._units(reader, known, books), place=self._index.place
+        )
+        self._prove(found, at_tip=tip is None or tip.number <= pin.number)
         return found
 
     async def close(self) -> None:
@@ -114,22 +120,36 @@ class VenueIndex:
         )
         await self._meanwhile()
 
-    async def _at(self, reader: PinnedReader) -> VenueHolders:
-        """Return the holders at the pin; where the index is beyond it, who was touched since is asked at the pin."""
-        known = self._index.known(at=reader.block.number)
-        books = await self._adapter.books(reader, known)
-        later = self._index.touched_after(reader.block.number)
-        again = tuple(dict.fromkeys((*later, *self._index.uncounted(INLINE_HOLDERS)))) if later else ()
-        told = await self._adapter.holdings(reader, known, again)
+    async def _units(self, reader: PinnedReader, known: Known, books: Sequence[Book]) -> Units:
+        """Return what all have at the pin; where the index is beyond it, who was touched since is asked at the pin."""
         units = {book.name: dict(self._index.units.get(book.name, {})) for book in books}
+        later = self._index.touched_after(reader.block.number)
+        uncounted = self._index.uncounted(INLINE_HOLDERS, besides=refusing_books(books)) if later else ()
+        asked = dict.fromkeys((*later, *uncounted))
+        again = tuple(holder for holder in asked if holder.book in units)  # others are of books begun after the pin
+        told = await self._adapter.holdings(reader, known, again)
         for holder, held in zip(again, told, strict=True):
-            units.get(holder.book, {}).pop(holder.account, None)
+            units[holder.book].pop(holder.account, None)
             if held:
                 units[holder.book][holder.account] = held
         for book in books:
             if book.refusal:  # unknown, for all nodes alike: what was told before is no fact of this block
                 units[book.name] = dict.fromkeys(self._index.accounts(book.name, up_to=reader.block.number), 0)
-        return VenueHolders(venue=self.venue, books=books, units=units, place=self._index.place)
+        return units
+
+    async def _known(self, reader: PinnedReader) -> Known:
+        """Return what the logs up to the pin said: the index keeps only what they said at the ends of ranges."""
+        pin = reader.block.number
+        ends = (checkpoint.number for checkpoint in self._index.checkpoints())
+        last = next((number for number in ends if number <= pin), self._start_block - 1)
+        known = self._index.known(at=last)
+        if last == pin:
+            return known
+
+        async def read(query: LogQuery) -> Sequence[Log]:
+            return await reader.logs(addresses=query.addresses, topics=query.topics, from_block=last + 1)
+
+        return (await fold_logs(self._adapter, known, read)).known
 
     def _prove(self, found: VenueHolders, *, at_tip: bool) -> None:
         """Compare the sum of every book with its contract's total."""

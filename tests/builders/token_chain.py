@@ -21,6 +21,8 @@ from tests.adapters.confirmed import Confirmed
 CHAIN_ID = 7
 TOKEN = Address("0x" + "70" * 20)
 TRANSFER = event_topic("Transfer(address,address,uint256)")
+REGISTRY = Address("0x" + "4e" * 20)
+NAMED = event_topic("Named(address)")
 START = 3
 """Blocks before hold nothing."""
 
@@ -84,6 +86,10 @@ class TokenChain:
                     balances[each] = balances.get(each, 0) + change
             logs.append(Log(TOKEN, (TRANSFER, topic(sender), topic(receiver)), b"", number, at))
         self._add(tuple(logs), balances)
+
+    def name_token(self) -> None:
+        """Add a block in which the registry names the token."""
+        self._add((Log(REGISTRY, (NAMED, topic(TOKEN)), b"", len(self.blocks), 0),), self.blocks[-1].balances)
 
     def give(self, *receivers: int, amount: int = 100) -> None:
         """Make units for some accounts, all in one block."""
@@ -194,6 +200,25 @@ class TokenVenue:
         self, reader: PinnedReader, accounts: Sequence[Address], indexed: Units | None = None
     ) -> VenueReading:
         return VenueReading(venue=self.venue, silos=(), unread=())
+
+
+class NamedTokenVenue(TokenVenue):
+    """The same where only a log of the registry says that there is the token."""
+
+    def log_query(self, known: Known) -> LogQuery:
+        return LogQuery((REGISTRY, *known.values()), ((NAMED, TRANSFER),))
+
+    def fold(self, known: Known, logs: Sequence[Log]) -> Fold:
+        named = dict(known)
+        named.update(("units", address_topic(log.topics[1])) for log in logs if log.address == REGISTRY)
+        return Fold(named, super().fold(known, [log for log in logs if log.address == TOKEN]).touches)
+
+    async def books(self, reader: PinnedReader, known: Known) -> tuple[Book, ...]:
+        return await super().books(reader, known) if known else ()
+
+    async def holdings(self, reader: PinnedReader, known: Known, holders: Sequence[Holder]) -> tuple[int | None, ...]:
+        assert all(holder.book in known for holder in holders)
+        return await super().holdings(reader, known, holders)
 
 
 PRICES = {"DOLLAR": WAD}

@@ -16,8 +16,8 @@ from node.index.following import VenueHolders, VenueIndex
 from riskschema.errors import TransientError
 from riskschema.holders import Log
 from riskschema.units import ZERO_ADDRESS, Address
-from storage.holder_index import HolderIndex, open_holder_index
-from tests.builders.token_chain import START, PinnedToken, TokenChain, TokenVenue, account
+from storage.holder_index import Checkpoint, HolderIndex, open_holder_index
+from tests.builders.token_chain import START, NamedTokenVenue, PinnedToken, TokenChain, TokenVenue, account
 from tests.patience import eventually
 
 
@@ -116,6 +116,57 @@ async def test_the_holders_are_a_function_of_the_pin_whatever_the_index_saw_befo
                 again = await fresh.holders(chain, reader)
                 assert units(again) == units(seen)
                 assert all(again.place(each) == seen.place(each) for each in units(seen))
+
+
+async def test_contracts_that_logs_named_are_known_from_then_on_whatever_the_index_saw_before(tmp_path: Path) -> None:
+    chain = TokenChain()
+    chain.mine(4)
+    chain.name_token()
+    chain.give(1, 2)
+    chain.mine(4)
+    chain.transfer((account(1), account(2), 30))
+    named = next(number for number, block in enumerate(chain.blocks) if block.logs)
+    async with following(tmp_path / "later", NamedTokenVenue()) as index:
+        for number in (len(chain.blocks) - 1, *range(START, len(chain.blocks))):
+            reader = await chain.at(number)
+            async with following(tmp_path / f"fresh-{number}", NamedTokenVenue()) as fresh:
+                for each in (index, fresh):
+                    seen = await each.holders(chain, reader)
+                    assert [book.name for book in seen.books] == ["units"] * (number >= named)
+                    assert seen.units == {book.name: truth(reader) for book in seen.books}
+
+
+async def test_an_index_beyond_the_pin_proves_nothing_about_what_lies_between(tmp_path: Path) -> None:
+    chain = TokenChain()
+    chain.give(1)
+    with index_file(tmp_path) as file:
+        index = VenueIndex(TokenVenue(), file, start_block=START)
+        pin = await chain.at()
+        await index.holders(chain, pin)
+        chain.lost = len(chain.blocks)
+        chain.give(2)
+        with pytest.raises(TransientError, match="logs are missing"):
+            await index.holders(chain, await chain.at())
+        assert file.proved == pin.block.number
+        chain.mine()
+        later = await chain.at()
+        file.append(Checkpoint(later.block.number, later.block.hash), {}, [])
+        await index.holders(chain, pin)
+        assert file.proved == pin.block.number
+
+
+async def test_however_many_a_contract_refuses_to_count_they_are_named_in_every_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node.index.following, "INLINE_HOLDERS", 3)
+    chain, venue = TokenChain(), TokenVenue()
+    venue.refusing = True
+    chain.give(*range(1, 9))
+    async with following(tmp_path, venue) as index:
+        for _ in range(3):
+            assert len(await found(index, chain)) == 9
+            chain.mine()
+    assert chain.asked == 0
 
 
 async def test_an_endpoint_that_answers_no_logs_makes_the_node_abstain_and_a_good_one_goes_on(tmp_path: Path) -> None:
