@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from aggregator.market_memory import SECTION, remember
 from attest.agreement.effects import OutcomeReady
-from attest.agreement.outcome import Outcome
+from attest.agreement.outcome import Outcome, pins_root
 from attest.agreement.state import AgreedState, next_state, with_sections
 from attest.agreement.state_format import encode_state
 from attest.formats.header import ReportHeader, decode_header, encode_header
@@ -19,6 +20,7 @@ from node.round.parallel import in_parallel
 from node.round.reading import Reading, read_portfolios, venue_holders
 from riskschema.codec import encode_json
 from riskschema.errors import TransientError
+from riskschema.portfolio import BlockReference
 from riskschema.rounds import RoundStep, StoredReport
 from riskschema.units import Hash32
 
@@ -83,12 +85,14 @@ async def _read(node: Node, outcome: Outcome, parent: AgreedState) -> tuple[Chos
 async def _refuse_shrunken(node: Node, outcome: Outcome, parent: AgreedState, chosen: Chosen) -> None:
     """Refuse a set of found accounts far smaller than the parent report's: a function of what all agreed on.
 
+    Only reports of the same chains are compared: of one that is out nobody is found, and the round goes on without it.
+
     Raises:
         TransientError: it is.
     """
     wanted = outcome.parent
     report = await node.store.report_of(node.config_digest, wanted.round, Hash32(wanted.report_hash))
-    if report is None:
+    if report is None or not _is_of_chains(decode_header(report.header), parent.pins, outcome.pins):
         return
     before = decode_header(report.header).account_count - len(parent.on_demand)
     now = len(chosen.accounts) - len(outcome.on_demand)
@@ -96,6 +100,12 @@ async def _refuse_shrunken(node: Node, outcome: Outcome, parent: AgreedState, ch
         raise TransientError(
             f"{now} accounts are found, {before} were in round {outcome.parent.round}", code="holders_shrank"
         )
+
+
+def _is_of_chains(header: ReportHeader, last_pins: Sequence[BlockReference], pins: Sequence[BlockReference]) -> bool:
+    """Tell whether a report, after which `last_pins` are known, was of the chains of `pins`."""
+    chains = {pin.chain_id for pin in pins}
+    return pins_root([pin for pin in last_pins if pin.chain_id in chains]) == header.pins_root
 
 
 async def _report(
