@@ -217,6 +217,8 @@ class Guard:
             row = self._file.row(mark.config_digest.to_bytes())
             if row is None or (row.round, row.parent_round) < (mark.round, mark.parent_round):
                 self._file.write(_imported(mark, row))
+            elif row.parent_round < mark.parent_round:  # an older round may rule out more parents
+                self._file.write(msgspec.structs.replace(row, parent_round=mark.parent_round, certain=False))
             elif row.round == mark.round and row.report_hash != _hash_of(mark):
                 # Two different reports are claimed for the round: neither is signed again.
                 self._file.write(_imported(msgspec.structs.replace(mark, report_hash=None), row))

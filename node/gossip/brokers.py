@@ -117,7 +117,9 @@ class BrokerTransport:
             self.dropped["too_large"] += 1
         elif not self._budgets.spend(broker, sender, len(payload)):
             self.dropped["budget"] += 1
-        elif self._repetition.is_news(sender, payload) and not self._inbox.put(
-            Arrival(sender=sender, channel=channel, payload=payload)
-        ):
-            self.dropped["full"] += 1
+        elif self._repetition.is_news(sender, channel, payload):
+            # remembered only where it is kept: what one broker's noise displaced comes by the others
+            if self._inbox.put(broker, Arrival(sender=sender, channel=channel, payload=payload)):
+                self._repetition.remember(sender, channel, payload)
+            else:
+                self.dropped["full"] += 1

@@ -1,4 +1,7 @@
-"""What came in and was not looked at yet: bounded for each sender, who take turns."""
+"""What came in and was not looked at yet: bounded for each sender and connection, which take turns.
+
+A broker may write any sender's name on its noise; what it fills is that sender's place at this broker.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,11 @@ from node.gossip.transport import Arrival
 
 MAX_WAITING = 64
 MAX_WAITING_BYTES = 8 * 1024 * 1024
-"""For each sender; beyond, the newest is dropped: an honest sender repeats what matters."""
+"""For each sender by each connection; beyond, the newest is dropped: an honest sender repeats what matters."""
+
+
+_Origin = tuple[str, int]
+"""A connection, and the sender that a payload names."""
 
 
 class _Waiting:
@@ -19,22 +26,23 @@ class _Waiting:
 
 
 class Inbox:
-    """A queue for each sender, emptied in turns."""
+    """A queue for each sender and connection, emptied in turns."""
 
     def __init__(self) -> None:
-        self._senders: dict[int, _Waiting] = {}
-        self._turns: deque[int] = deque()
+        self._queues: dict[_Origin, _Waiting] = {}
+        self._turns: deque[_Origin] = deque()
         self._filled = asyncio.Event()
         self._defect: BaseException | None = None
 
-    def put(self, arrival: Arrival) -> bool:
+    def put(self, connection: str, arrival: Arrival) -> bool:
         """Keep a payload; say whether there was room."""
-        waiting = self._senders.setdefault(arrival.sender, _Waiting())
+        origin = (connection, arrival.sender)
+        waiting = self._queues.setdefault(origin, _Waiting())
         size = len(arrival.payload)
         if len(waiting.arrivals) >= MAX_WAITING or waiting.bytes + size > MAX_WAITING_BYTES:
             return False
         if not waiting.arrivals:
-            self._turns.append(arrival.sender)
+            self._turns.append(origin)
         waiting.arrivals.append(arrival)
         waiting.bytes += size
         self._filled.set()
@@ -53,15 +61,15 @@ class Inbox:
             await self._filled.wait()
 
     def take(self) -> Arrival | None:
-        """Return a payload of the sender that was served longest ago; None: there is nothing."""
+        """Return a payload of the queue that was served longest ago; None: there is nothing."""
         if not self._turns:
             return None
-        sender = self._turns.popleft()
-        waiting = self._senders[sender]
+        origin = self._turns.popleft()
+        waiting = self._queues[origin]
         arrival = waiting.arrivals.popleft()
         waiting.bytes -= len(arrival.payload)
         if waiting.arrivals:
-            self._turns.append(sender)
+            self._turns.append(origin)
         return arrival
 
     def fail(self, defect: BaseException) -> None:

@@ -21,7 +21,7 @@ class MemoryHub:
         """Put a payload before all others, or before one."""
         for operator, inbox in self._inboxes.items():
             if operator != arrival.sender and to in (None, operator):
-                inbox.put(arrival)
+                inbox.put("memory", arrival)
 
 
 class MemoryTransport:

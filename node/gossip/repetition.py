@@ -25,17 +25,22 @@ class Repetition:
         self._clock = clock
         self._seen: OrderedDict[bytes, float] = OrderedDict()
 
-    def is_news(self, sender: int, payload: bytes) -> bool:
-        """Say whether this was not heard lately from this sender, and remember it."""
+    def is_news(self, sender: int, channel: str, payload: bytes) -> bool:
+        """Say whether this was not heard lately from this sender on this channel."""
         now = self._clock()
         while self._seen and (len(self._seen) >= MAX_REMEMBERED or self._oldest <= now - self._seconds):
             self._seen.popitem(last=False)
-        digest = blake2b(payload, digest_size=DIGEST_BYTES, salt=sender.to_bytes(16, "big")).digest()
-        if digest in self._seen:
-            return False
-        self._seen[digest] = now
-        return True
+        return _digest(sender, channel, payload) not in self._seen
+
+    def remember(self, sender: int, channel: str, payload: bytes) -> None:
+        """Take note that this was heard."""
+        self._seen[_digest(sender, channel, payload)] = self._clock()
 
     @property
     def _oldest(self) -> float:
         return next(iter(self._seen.values()))
+
+
+def _digest(sender: int, channel: str, payload: bytes) -> bytes:
+    salt, kind = sender.to_bytes(16, "big"), channel.encode()
+    return blake2b(payload, digest_size=DIGEST_BYTES, salt=salt, person=kind).digest()

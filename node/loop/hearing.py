@@ -7,8 +7,9 @@ from attest.wire.envelope import open_body, open_message, read_envelope
 from attest.wire.messages import Answer, Body, MessageKind, Request
 from node.gossip.transport import Arrival, Channel
 from node.round.catch_up import answer_request, take_answer
+from node.round.failing import ROUND
 from node.round.node import Node
-from riskschema.errors import InvalidData, ProtocolViolation
+from riskschema.errors import InvalidData, ProtocolViolation, TransientError
 from riskschema.rounds import StoredMessage
 
 
@@ -25,6 +26,9 @@ async def hear(node: Node, arrival: Arrival) -> Effects:
     except (ProtocolViolation, InvalidData) as error:
         node.peers.refused(arrival.sender, error.code)
         return ()
+    except TransientError as error:  # the store: a question stays unanswered, and is asked again
+        node.status.fail(ROUND, error.code, at=node.clock.now(), detail=error.message)
+        return ()
 
 
 async def _hear_message(node: Node, arrival: Arrival) -> Effects:
@@ -36,7 +40,10 @@ async def _hear_message(node: Node, arrival: Arrival) -> Effects:
         message = StoredMessage(
             round=envelope.round, kind="proposal", sender=str(envelope.sender), payload=arrival.payload
         )
-        await node.store.put_message(node.config_digest, message)
+        try:
+            await node.store.put_message(node.config_digest, message)
+        except TransientError as error:  # only a restart would miss it; this round goes on as far as the disk lets it
+            node.status.fail(ROUND, error.code, at=node.clock.now(), detail=error.message)
     return effects
 
 

@@ -451,6 +451,20 @@ def test_an_import_of_another_report_for_the_marked_round_blocks_the_round(path:
                 guard.sign_once(CONFIG, 5, report, never, parent_round=0)
 
 
+def test_an_import_of_an_older_round_raises_the_parent_that_it_knows_of(path: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    create_guard(elsewhere / "guard", ADDRESS)
+    with open_guard(elsewhere / "guard", ADDRESS) as guard:
+        guard.enter(CONFIG, 1)
+        guard.sign_once(CONFIG, 9, ANOTHER, lambda: b"there", parent_round=8)
+        exported = guard.export_marks()
+    with fresh(path) as guard:
+        guard.sign_once(CONFIG, 10, REPORT, lambda: b"here", parent_round=5)
+        guard.import_marks(exported)
+        assert (guard.high_water_mark(CONFIG), guard.parent_round(CONFIG)) == (10, 8)
+        assert guard.must_listen(CONFIG)
+
+
 def test_a_mark_imported_into_a_complete_guard_makes_it_listen(path: Path, tmp_path: Path) -> None:
     with fresh(path) as guard:
         guard.sign_once(CONFIG, 5, REPORT, lambda: b"first", parent_round=0)

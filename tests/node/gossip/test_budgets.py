@@ -58,37 +58,58 @@ def taken(inbox: Inbox) -> list[Arrival]:
 async def test_senders_take_turns_however_many_payloads_one_of_them_has() -> None:
     inbox = Inbox()
     for number in range(5):
-        inbox.put(arrival(1, b"%d" % number))
-    inbox.put(arrival(2))
-    inbox.put(arrival(3))
+        inbox.put("a", arrival(1, b"%d" % number))
+    inbox.put("a", arrival(2))
+    inbox.put("a", arrival(3))
     assert [arrival.sender for arrival in taken(inbox)] == [1, 2, 3, 1, 1, 1, 1]
     assert inbox.take() is None
 
 
 async def test_what_waits_is_bounded_for_each_sender_in_number_and_bytes() -> None:
     inbox = Inbox()
-    assert sum(inbox.put(arrival(1)) for _ in range(1_000)) == MAX_WAITING
+    assert sum(inbox.put("a", arrival(1)) for _ in range(1_000)) == MAX_WAITING
     large = bytes(MAX_WAITING_BYTES // 3)
-    assert sum(inbox.put(arrival(2, large)) for _ in range(10)) == 3
-    assert inbox.put(arrival(3))
+    assert sum(inbox.put("a", arrival(2, large)) for _ in range(10)) == 3
+    assert inbox.put("a", arrival(3))
     assert len(taken(inbox)) == MAX_WAITING + 3 + 1
-    assert inbox.put(arrival(1))
-    assert inbox.put(arrival(2, large))
+    assert inbox.put("a", arrival(1))
+    assert inbox.put("a", arrival(2, large))
+
+
+async def test_noise_that_one_connection_brings_in_a_senders_name_takes_no_room_at_another() -> None:
+    inbox = Inbox()
+    while inbox.put("hostile", arrival(1, b"noise")):
+        pass
+    assert inbox.put("honest", arrival(1, b"signal"))
+    assert b"signal" in [each.payload for each in taken(inbox)][:2], "connections take turns"
+
+
+def is_news(heard: Repetition, sender: int, payload: bytes, channel: str = "message") -> bool:
+    """Say whether it is news, and remember it."""
+    found = heard.is_news(sender, channel, payload)
+    heard.remember(sender, channel, payload)
+    return found
 
 
 def test_a_payload_is_news_once_in_a_while() -> None:
     clock = Clock()
     heard = Repetition(1.0, clock)
-    assert heard.is_news(1, b"a")
-    assert not heard.is_news(1, b"a")
-    assert heard.is_news(2, b"a")  # by another sender: whoever copies does not silence the author
-    assert heard.is_news(1, b"b")
+    assert is_news(heard, 1, b"a")
+    assert not is_news(heard, 1, b"a")
+    assert is_news(heard, 2, b"a")  # by another sender: whoever copies does not silence the author
+    assert is_news(heard, 1, b"b")
     clock.now += 1.1
-    assert heard.is_news(1, b"a")  # repeated by its sender: perhaps it came too early the first time
+    assert is_news(heard, 1, b"a")  # repeated by its sender: perhaps it came too early the first time
+
+
+def test_a_payload_on_the_wrong_channel_does_not_make_the_right_one_a_repetition() -> None:
+    heard = Repetition(1.0, Clock())
+    assert is_news(heard, 1, b"a", "certificate")
+    assert is_news(heard, 1, b"a", "message")
 
 
 def test_what_is_remembered_is_bounded() -> None:
     heard = Repetition(1e9, Clock())
     for number in range(2 * MAX_REMEMBERED):
-        assert heard.is_news(1, b"%d" % number)
+        assert is_news(heard, 1, b"%d" % number)
     assert len(heard._seen) <= MAX_REMEMBERED
