@@ -42,6 +42,8 @@ class LogQuery(msgspec.Struct, frozen=True):
 
     addresses: tuple[Address, ...]
     topics: tuple[tuple[Hash32, ...], ...] = ()
+    naming: LogQuery | None = None
+    """Those of these logs that may change what is known, few in all of the history; None: none may."""
 
 
 class Holder(msgspec.Struct, frozen=True, order=True):

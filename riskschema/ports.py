@@ -160,7 +160,8 @@ class ProtocolAdapter(Protocol):
     def log_query(self, known: Known) -> LogQuery:
         """Return which logs are needed, given what earlier logs said; without addresses: none.
 
-        Pure. What is known only grows, and so do the addresses; the topics never change.
+        Pure. What is known only grows, and so do the addresses; the topics never change. Folding the `naming` ones
+        alone gives what folding all makes known.
         """
         ...
 

@@ -206,6 +206,11 @@ class HolderIndex:
         ).fetchone()
         return {} if row is None else decode_json(row[0].encode(), dict[str, Address], what=str(self.path))
 
+    def known_ends(self) -> tuple[int, ...]:
+        """Return the blocks, oldest first, of which the index says what was known after them."""
+        rows = self._connection.execute("SELECT number FROM known UNION SELECT number FROM checkpoints ORDER BY number")
+        return tuple(number for (number,) in rows)
+
     def append(self, checkpoint: Checkpoint, known: Known, touches: Sequence[Touch]) -> None:
         """Add what the logs of a range say, in one transaction: all of it is there afterwards, or nothing.
 

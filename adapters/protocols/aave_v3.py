@@ -171,7 +171,8 @@ class AaveV3:
         """Ask the provider for the pool and its configurator, that for the reserves, and their tokens for transfers."""
         named = [address for name, address in known.items() if name in (_POOL, _CONFIGURATOR)]
         tokens = [Address(name.partition(":")[2]) for name in known if ":" in name]
-        return LogQuery(tuple(dict.fromkeys([self._provider, *named, *tokens])), _TOPICS)
+        naming = LogQuery(tuple(dict.fromkeys([self._provider, *named])), _TOPICS)
+        return LogQuery(tuple(dict.fromkeys([*naming.addresses, *tokens])), _TOPICS, naming)
 
     def fold(self, known: Known, logs: Sequence[Log]) -> Fold:
         """Take tokens from what the provider and the configurator say, and holders from every transfer."""

@@ -123,7 +123,8 @@ class MorphoBlue:
 
     def log_query(self, known: Known) -> LogQuery:
         """Ask for all markets: the fee recipient, whose shares arise in each, is named by a log of none."""
-        return LogQuery((self._singleton,), ((*_TOUCHED, _ACCRUE_EVENT, _RECIPIENT_EVENT),))
+        naming = LogQuery((self._singleton,), ((_RECIPIENT_EVENT,),))
+        return LogQuery((self._singleton,), ((*_TOUCHED, _ACCRUE_EVENT, _RECIPIENT_EVENT),), naming)
 
     def fold(self, known: Known, logs: Sequence[Log]) -> Fold:
         """Take holders from every change of a position, and the fee recipient from accruals that give shares."""

@@ -225,6 +225,22 @@ class AdapterContract:
                 known, touches = fold.known, [*touches, *fold.touches]
             assert (known, touches) == (dict(whole.known), list(whole.touches))
 
+    async def test_the_logs_that_name_something_say_it_without_the_others(
+        self, ground: Ground, adapter: ProtocolAdapter
+    ) -> None:
+        logs = await logs_read(adapter, ground)
+        known = adapter.fold({}, logs).known
+        naming = adapter.log_query(known).naming
+        kept = []
+        if naming is not None:
+            kept = [
+                log
+                for log in logs
+                if log.address in naming.addresses
+                and all(not some or topic in some for topic, some in zip(log.topics, naming.topics, strict=False))
+            ]
+        assert adapter.fold({}, kept).known == known
+
     async def test_one_query_is_enough_where_logs_name_no_further_contract(
         self, ground: Ground, adapter: ProtocolAdapter
     ) -> None:

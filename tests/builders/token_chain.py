@@ -206,7 +206,8 @@ class NamedTokenVenue(TokenVenue):
     """The same where only a log of the registry says that there is the token."""
 
     def log_query(self, known: Known) -> LogQuery:
-        return LogQuery((REGISTRY, *known.values()), ((NAMED, TRANSFER),))
+        naming = LogQuery((REGISTRY,), ((NAMED,),))
+        return LogQuery((REGISTRY, *known.values()), ((NAMED, TRANSFER),), naming)
 
     def fold(self, known: Known, logs: Sequence[Log]) -> Fold:
         named = dict(known)
