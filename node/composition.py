@@ -27,6 +27,7 @@ from node.committee_file import load_committee
 from node.committee_fit import check_agreement, check_history, destination_of, operator_index
 from node.gossip.opening import open_transport
 from node.index.opening import open_indexes
+from node.loop.listening import listen
 from node.peers import Peers
 from node.publishing.outbox import PublishLimits
 from node.publishing.publisher import open_publisher
@@ -97,6 +98,12 @@ async def open_node(
         now = clock.now()
         check_clock(now, await in_parallel(chain.head() for chain in chains.values()))
         slot = round_at(committee, max(int(now), committee.genesis_time))
+        transport = await stack.enter_async_context(
+            open_transport(settings, keys, directory, rules=rules, me=me, status=status, clock=clock)
+        )
+        if rules.n > 1 and guard.must_listen(rules.config_digest):
+            await clock.sleep_until(committee.genesis_time)
+            slot = await listen(rules, me=me, sign=identity.sign, transport=transport, clock=clock)
         entered = guard.enter(rules.config_digest, slot, parent_round=state.round)
         first_round = max(entered, state.round + 1)
         check_first_round(rules, first_round, now)
@@ -108,9 +115,6 @@ async def open_node(
             certificate=certificate,
             sign_from=first_round,
             parent_from=guard.parent_round(rules.config_digest),
-        )
-        transport = await stack.enter_async_context(
-            open_transport(settings, keys, directory, rules=rules, me=me, status=status, clock=clock)
         )
         transmitter = None
         if settings.publish is not None and destination is not None:

@@ -26,8 +26,6 @@ USED_BY_OTHERS = {
     "kill": "ends a node of the local committee as a crash would: tests look what the others do",
     "load_recording": "replays what an operator recorded, as docs/adding-an-adapter.md shows",
     "on_state": "input of the round machine from other operators; their transport is not built yet",
-    "Listening": "a start that listens first; its transport is not built yet",
-    "is_over": "a start that listens first; its transport is not built yet",
     "next_start": "questions after what was missed; their transport is not built yet",
     "take": "questions after what was missed; their transport is not built yet",
     "check_hours": "questions after what was missed; their transport is not built yet",

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import click
 import msgspec
 
 from adapters.chains import Chain as OpenChain
+from attest.encoding.canonical_json import encode_canonical
 from attest.formats.committee import Committee, ObservedChain, Operator
 from attest.formats.eip712 import Destination
 from attest.hours.table import history_hash
+from attest.keys.joining import Draft
 from attest.keys.keystore import LocalSigner, open_identity, open_keystore
 from contracts.calls import decode_revert
-from contracts.deployment import Send, deploy_oracle, initialize_oracle
+from contracts.deployment import OracleContracts, Send, deploy_oracle, initialize_oracle
 from node.checksums import checked_address
 from node.commands.documents import require_directory_of
 from node.committee_file import write_committee
@@ -31,7 +33,7 @@ from riskschema.codec import encode_json
 from riskschema.errors import FatalError, InvalidData
 from riskschema.market import HourlyHistory
 from riskschema.ports import ChainReader
-from riskschema.units import WAD, Address
+from riskschema.units import WAD, ZERO_ADDRESS, Address
 
 ACCOUNT_CAP = 10_000
 REQUESTS_PER_OPERATOR = 8
@@ -113,9 +115,119 @@ def deploy_network(
     click.echo(f'[publish]\nchain_id = {deployed.chain_id}\noracle = "{deployed.oracle}"')
 
 
+def draft_network(
+    config: Path,
+    output: Path,
+    *,
+    chain_id: int | None,
+    terms: Terms,
+    begins_in: int,
+    max_fee_gwei: int,
+    confirmed: bool,
+) -> Draft:
+    """Deploy the contracts of a committee whose operators are to join; write the draft, and return it.
+
+    Args:
+        config: Settings of the operator who begins.
+        output: Where the draft goes.
+        chain_id: Where to deploy; None: on the only chain.
+        terms: What is agreed on besides the settings.
+        begins_in: Seconds until round 0: time to join.
+        max_fee_gwei: Most that is paid per gas.
+        confirmed: Whether to spend without asking.
+
+    Raises:
+        InvalidData: the settings lack something, or the draft exists; nothing is sent.
+        FatalError: the account cannot pay, or a transaction failed.
+        TransientError: an endpoint failed.
+    """
+    configure_logging(level="ERROR")
+    settings = load_settings(config)
+    if output.exists():
+        raise InvalidData(f"{output}: exists already", code="invalid_settings")
+    require_directory_of(output, what="--output")
+    plan = _Plan(
+        settings=settings,
+        directory=config.parent,
+        keys=_keys(settings),
+        committee_path=output,
+        destination=_destination(settings, chain_id),
+        terms=terms,
+    )
+    return asyncio.run(_draft(plan, max_fee_gwei * GWEI, begins_in, confirmed=confirmed))
+
+
+def initialise_network(config: Path, draft: Draft, committee: Committee, *, max_fee_gwei: int, confirmed: bool) -> None:
+    """Initialise the contract of a draft with the committee of those who joined: once, by who drafted it.
+
+    Raises:
+        InvalidData: the settings lack something.
+        FatalError: the account cannot pay, or the transaction failed.
+        TransientError: an endpoint failed.
+    """
+    configure_logging(level="ERROR")
+    settings = load_settings(config)
+    destination = committee.destinations[0]
+    guardian = None if draft.guardian == ZERO_ADDRESS else draft.guardian
+    plan = _Plan(
+        settings=settings,
+        directory=config.parent,
+        keys=_keys(settings),
+        committee_path=config,
+        destination=_destination(settings, destination.chain_id),
+        terms=Terms(round_interval=0, report_life=0, ring_size=0, guardian=guardian),
+    )
+    contracts = OracleContracts(verifier=draft.verifier, oracle=destination.oracle)
+    asyncio.run(_initialise(plan, contracts, committee, max_fee_gwei * GWEI, confirmed=confirmed))
+
+
 async def _deploy(plan: _Plan, max_fee: int, *, confirmed: bool) -> Deployed:
+    history = _history(plan)
+    async with _opened(plan, max_fee, confirmed=confirmed) as (deployer, send):
+        contracts = await _contracts(plan, send)
+        committee = _committee(plan, contracts.oracle, history_hash(history), (_operator(plan),), now=int(time.time()))
+        write_committee(plan.committee_path, committee)
+        await asyncio.to_thread(initialize_oracle, send, contracts, committee, guardian=plan.terms.guardian)
+        return Deployed(
+            chain_id=plan.destination.chain_id,
+            oracle=contracts.oracle,
+            verifier=contracts.verifier,
+            committee_file=str(plan.committee_path),
+            gas=deployer.gas_used,
+        )
+
+
+async def _draft(plan: _Plan, max_fee: int, begins_in: int, *, confirmed: bool) -> Draft:
+    history = _history(plan)
+    async with _opened(plan, max_fee, confirmed=confirmed) as (_, send):
+        contracts = await _contracts(plan, send)
+    committee = _committee(plan, contracts.oracle, history_hash(history), (), now=int(time.time()) + begins_in)
+    draft = Draft(committee=committee, verifier=contracts.verifier, guardian=plan.terms.guardian or ZERO_ADDRESS)
+    plan.committee_path.write_bytes(encode_canonical(draft) + b"\n")
+    return draft
+
+
+async def _initialise(
+    plan: _Plan, contracts: OracleContracts, committee: Committee, max_fee: int, *, confirmed: bool
+) -> None:
+    async with _opened(plan, max_fee, confirmed=confirmed) as (_, send):
+        await asyncio.to_thread(initialize_oracle, send, contracts, committee, guardian=plan.terms.guardian)
+
+
+async def _contracts(plan: _Plan, send: Send) -> OracleContracts:
+    signer = _keystore(plan, plan.keys.transmitter)
+    return await asyncio.to_thread(deploy_oracle, send, initializer=signer.address, ring_size=plan.terms.ring_size)
+
+
+def _history(plan: _Plan) -> HourlyHistory:
     history = load_history(plan.settings.market, plan.directory)
     _require_recent(history, now=int(time.time()))
+    return history
+
+
+@asynccontextmanager
+async def _opened(plan: _Plan, max_fee: int, *, confirmed: bool) -> AsyncIterator[tuple[Deployer, Send]]:
+    """Open the way to the chain, once it is clear that the account can pay and that it may."""
     signer = _keystore(plan, plan.keys.transmitter)
     chain = plan.destination
     async with AsyncExitStack() as stack:
@@ -131,20 +243,7 @@ async def _deploy(plan: _Plan, max_fee: int, *, confirmed: bool) -> Deployed:
         )
         deployer = await stack.enter_async_context(opening)
         await _require_means(deployer, signer.address, chain.chain_id, confirmed=confirmed)
-        send = _blocking(deployer, asyncio.get_running_loop())
-        contracts = await asyncio.to_thread(
-            deploy_oracle, send, initializer=signer.address, ring_size=plan.terms.ring_size
-        )
-        committee = _committee(plan, contracts.oracle, history_hash(history), now=int(time.time()))
-        write_committee(plan.committee_path, committee)
-        await asyncio.to_thread(initialize_oracle, send, contracts, committee, guardian=plan.terms.guardian)
-        return Deployed(
-            chain_id=chain.chain_id,
-            oracle=contracts.oracle,
-            verifier=contracts.verifier,
-            committee_file=str(plan.committee_path),
-            gas=deployer.gas_used,
-        )
+        yield deployer, _blocking(deployer, asyncio.get_running_loop())
 
 
 def _blocking(deployer: Deployer, loop: asyncio.AbstractEventLoop) -> Send:
@@ -194,17 +293,20 @@ def _require_genesis(settings: Settings, chains: Mapping[int, ChainReader]) -> N
             )
 
 
-def _committee(plan: _Plan, oracle: Address, history: bytes, *, now: int) -> Committee:
+def _operator(plan: _Plan) -> Operator:
     password = plan.directory / plan.keys.password_file
-    chains = sorted(plan.settings.chains, key=lambda chain: chain.chain_id)
-    venues = [venue for chain in plan.settings.chains for venue in configured_venues(chain)]
-    operator = Operator(
+    return Operator(
         signer=_keystore(plan, plan.keys.attestation).address,
         identity=open_identity(plan.directory / plan.keys.identity, password).public_key,
     )
+
+
+def _committee(plan: _Plan, oracle: Address, history: bytes, operators: tuple[Operator, ...], *, now: int) -> Committee:
+    chains = sorted(plan.settings.chains, key=lambda chain: chain.chain_id)
+    venues = [venue for chain in plan.settings.chains for venue in configured_venues(chain)]
     return Committee(
         config_count=0,
-        operators=(operator,),
+        operators=operators,
         destinations=(Destination(chain_id=plan.destination.chain_id, oracle=oracle),),
         chains=tuple(
             ObservedChain(chain_id=chain.chain_id, genesis_hash=chain.genesis_hash.to_bytes())

@@ -38,12 +38,12 @@ class Topics:
 
     @property
     def subscriptions(self) -> tuple[str, ...]:
-        """Return the filters of all that this node has to hear: by sender, so that it does not hear itself."""
+        """Return the filters of all that this node has to hear: by sender, for it hears of itself its presence only."""
         others = [name for name in self._names if name != self.me]
         prefix = f"{ROOT}/{self._network}"
         for_all = [f"{prefix}/{name}/{channel}" for name in others for channel in Channel if channel not in DIRECTED]
         for_me = [f"{prefix}/+/{channel}/{self.me}" for channel in Channel if channel in DIRECTED]
-        return (*for_all, *for_me)
+        return (f"{prefix}/{self.me}/{Channel.PRESENCE}", *for_all, *for_me)
 
     def topic(self, channel: Channel, to: int | None) -> str:
         """Return where this node publishes."""
@@ -53,12 +53,12 @@ class Topics:
         return f"{ROOT}/{self._network}/{self.me}/{channel}{recipient}"
 
     def read(self, topic: str) -> tuple[int, Channel] | None:
-        """Return sender and channel; None for what is not this committee's, or this node's own."""
+        """Return sender and channel; None for what is not this committee's, or this node's own (but its presence)."""
         levels = topic.split("/")
         if len(levels) not in (4, 5) or levels[:2] != [ROOT, self._network]:
             return None
         sender, channel = self._index.get(levels[2]), CHANNELS.get(levels[3])
-        if sender is None or sender == self._me or channel is None:
+        if sender is None or channel is None or (sender == self._me and channel is not Channel.PRESENCE):
             return None
         recipient = levels[4:]
         return (sender, channel) if recipient == ([self.me] if channel in DIRECTED else []) else None

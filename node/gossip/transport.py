@@ -19,13 +19,15 @@ class Channel(StrEnum):
     """A sealed message of an open round (`attest.wire.envelope`)."""
     CERTIFICATE = "certificate"
     """The highest certificate that the sender verified; brokers retain it."""
+    PRESENCE = "presence"
+    """The newest sign of life of the sender's key, kept by brokers: the only channel on which a node hears itself."""
     REQUEST = "request"
     """A question to one operator."""
     ANSWER = "answer"
     """The answer to one operator's question."""
 
 
-RETAINED = frozenset({Channel.CERTIFICATE})
+RETAINED = frozenset({Channel.CERTIFICATE, Channel.PRESENCE})
 """Kept by brokers for who connects later; the newest of each sender."""
 DIRECTED = frozenset({Channel.REQUEST, Channel.ANSWER})
 """Sent to one operator."""
@@ -33,6 +35,7 @@ DIRECTED = frozenset({Channel.REQUEST, Channel.ANSWER})
 MAX_PAYLOAD_BYTES: dict[Channel, int] = {
     Channel.MESSAGE: 2_097_152,
     Channel.CERTIFICATE: 8_192,
+    Channel.PRESENCE: 65_536,
     Channel.REQUEST: 4_096,
     Channel.ANSWER: 2_098_176,
 }

@@ -21,6 +21,8 @@ async def hear(node: Node, arrival: Arrival) -> Effects:
                 return await _hear_message(node, arrival)
             case Channel.CERTIFICATE:
                 return node.machine.on_certificate(arrival.payload)
+            case Channel.PRESENCE:
+                return ()  # for those who listen
             case _:
                 return await _hear_directed(node, arrival)
     except (ProtocolViolation, InvalidData) as error:

@@ -87,9 +87,12 @@ async def _report(node: Node, ready: OutcomeReady) -> Effects:
 
 
 async def _send(node: Node, message: Send) -> Effects:
-    """Store a message of this node, let it count, send it, in that order."""
+    """Store a message of this node, let it count, send it, in that order; an observation is a sign of life, too."""
     if message.kind is not MessageKind.PROPOSAL:
-        return _say(node, await _store(node, message))
+        payload = await _store(node, message)
+        if message.kind is MessageKind.OBSERVATION:
+            node.transport.send(Channel.PRESENCE, payload)
+        return _say(node, payload)
     async with node.step(RoundStep.PROPOSE, message.round):
         payload = await _store(node, message)
     async with node.step(RoundStep.OUTCOME, message.round):

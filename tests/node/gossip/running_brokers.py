@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from subprocess import DEVNULL
+from typing import Any
 
 import msgspec
 import pytest
@@ -64,7 +65,7 @@ def password_of(member: Member) -> str:
     return f"password {member.index}"
 
 
-def make_members(directory: Path, n: int = OPERATORS) -> tuple[Committee, tuple[Member, ...]]:
+def make_members(directory: Path, n: int = OPERATORS, **fields: Any) -> tuple[Committee, tuple[Member, ...]]:
     """Make identities and the committee of their owners."""
     directory.chmod(0o700)
     members, operators = [], []
@@ -74,7 +75,7 @@ def make_members(directory: Path, n: int = OPERATORS) -> tuple[Committee, tuple[
         certificate.write_bytes(operator_certificate(open_identity(key, lambda: PASSWORD)))
         members.append(Member(index=index, name=operator_name(public), certificate=certificate, key=key))
         operators.append(Operator(signer=signer_of(keccak256(bytes([index]))), identity=public))
-    return committee(operators=tuple(operators)), tuple(members)
+    return committee(operators=tuple(operators), **fields), tuple(members)
 
 
 @asynccontextmanager
