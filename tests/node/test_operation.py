@@ -69,7 +69,7 @@ def mining(devnet: Devnet, *, on: bool) -> None:
 async def test_a_round_that_takes_too_long_is_given_up_and_the_next_one_is_not(
     running: LocalNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("node.round.service.LONGEST_ROUND_SECONDS", 0.0)
+    monkeypatch.setattr("node.round.failing.LONGEST_SECONDS", 0.0)
     stop = StopRequest()
     results: list[RoundResult] = []
     stuck: set[int] = set()
