@@ -8,7 +8,7 @@ import msgspec
 
 from adapters.abi import ContractRefusal
 from riskschema.instruments import ChainId, MarketId, VenueId, venue_id
-from riskschema.portfolio import LiquidationRule, Position, Silo, Unread, VenueReading
+from riskschema.portfolio import Aside, LiquidationRule, Position, Silo, Unread, VenueReading
 from riskschema.units import Address, Wad
 
 
@@ -60,6 +60,11 @@ class Place(msgspec.Struct, frozen=True):
             code=refusal.code,
             detail=refusal.message[:500],
         )
+
+    def aside(self, refusal: ContractRefusal, account: Address) -> Aside:
+        """Return a holding whose worth is unknown and that backs no debt."""
+        unread = self.unread(refusal, account)
+        return Aside(**{name: getattr(unread, name) for name in Aside.__struct_fields__})
 
     def refuse_all(self, refusal: ContractRefusal, accounts: Iterable[Address]) -> VenueReading:
         """Return the reading of a venue that cannot be read for any account."""

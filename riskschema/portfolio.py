@@ -224,6 +224,30 @@ class Unread(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         _check_chain(self.venue, self.chain_id)
 
 
+class Aside(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Something held whose worth nobody can tell, and that backs no debt: it counts nowhere and spoils nothing.
+
+    Anyone can send such a thing to anybody; it must not make what is known of the account worth less.
+    """
+
+    chain_id: ChainId
+    """On which chain."""
+    venue: VenueId
+    """The protocol deployment."""
+    market: MarketId
+    """The market within the venue, or the NFT; empty where there is one."""
+    account: Address
+    """Who holds it."""
+    code: str
+    """A key of `riskschema.reasons.REASONS`: why its worth is unknown."""
+    detail: Annotated[str, Meta(max_length=500)]
+    """What it is."""
+
+    def __post_init__(self) -> None:
+        """Refuse a venue of another chain."""
+        _check_chain(self.venue, self.chain_id)
+
+
 class BlockReference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A block by number and hash; the hash decides."""
 
@@ -244,6 +268,8 @@ class Portfolio(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     blocks: tuple[BlockReference, ...] = ()
     silos: tuple[Silo, ...]
     unread: tuple[Unread, ...] = ()
+    aside: tuple[Aside, ...] = ()
+    """Holdings of unknown worth that back no debt: left out of every sum, no gap in what was read."""
 
     def __post_init__(self) -> None:
         """Refuse two silos of one id: an explanation could not tell them apart."""
@@ -259,6 +285,7 @@ class VenueReading(msgspec.Struct, frozen=True, kw_only=True):
     venue: VenueId
     silos: tuple[Silo, ...]
     unread: tuple[Unread, ...]
+    aside: tuple[Aside, ...] = ()
 
 
 def _check_chain(venue: VenueId, chain_id: int) -> None:

@@ -13,13 +13,14 @@ from typing import Any
 import msgspec
 
 from adapters.abi import Answer, ContractRefusal, Function, Question, address_topic, ask, event_topic, known
+from adapters.abi import known as told
 from adapters.crosschecks import AccountTotals, Line, account_fault, contradiction
 from adapters.places import Place
 from adapters.scaled_balances import Scaled, read_balances
 from adapters.tokens import factor_of, known_asset, read_tokens
 from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch, Units
 from riskschema.instruments import Asset, Claim, Debt, VenueId
-from riskschema.portfolio import USD, CollateralTerm, Position, Silo, Unread, VenueReading, WeightedCollateral
+from riskschema.portfolio import USD, Aside, CollateralTerm, Position, Silo, Unread, VenueReading, WeightedCollateral
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
 from riskschema.units import WAD, ZERO_ADDRESS, Address, Amount, Hash32, Wad
 
@@ -131,6 +132,8 @@ class Holdings(msgspec.Struct, kw_only=True):
     """Base units by reserve index."""
     totals: AccountTotals
     """As the pool reports them."""
+    refused: dict[int, ContractRefusal] = {}
+    """Tokens that do not tell a balance which backs nothing, by reserve index."""
     debts: dict[int, tuple[int, int]] = {}
     """Variable and stable base units by reserve index."""
     emode: int = 0
@@ -193,7 +196,11 @@ class AaveV3:
         return Fold(found, touches)
 
     async def books(self, reader: PinnedReader, known: Known) -> tuple[Book, ...]:
-        """Return one book per interest-bearing and debt token; only stable debt has no total of what is held."""
+        """Return one book per interest-bearing and debt token; only stable debt has no total of what is held.
+
+        Tokens of reserves that the pool lists and no log named have a book too: their holders are missing.
+        """
+        known = await self._with_listed(reader, known)
         pool = known.get(_POOL, ZERO_ADDRESS)
         kept = [(name, Address(name.partition(":")[2]), asset) for name, asset in sorted(known.items()) if ":" in name]
         totals = await ask(reader, [(_SCALED_TOTAL, token, ()) for _, token, _ in kept])
@@ -203,6 +210,24 @@ class AaveV3:
             _book(name, total, index, tokens[asset])
             for (name, _, asset), total, index in zip(kept, totals, indexes, strict=True)
         )
+
+    async def _with_listed(self, reader: PinnedReader, known: Known) -> Known:
+        """Return what is known, with the reserves that the pool lists besides; as it is where the pool refuses."""
+        named = {asset for name, asset in known.items() if name.startswith(f"{_SUPPLY}:")}
+        try:
+            [pool] = await ask(reader, [(_GET_POOL, self._provider, ())])
+            [listed] = await ask(reader, [(_RESERVES, told(pool)[0], ())])
+            missing = [asset for asset in told(listed)[0][:MAX_RESERVES] if asset not in named]
+            data = await ask(reader, [(_RESERVE_DATA, told(pool)[0], (asset,)) for asset in missing])
+            tokens = {asset: told(each)[8:11] for asset, each in zip(missing, data, strict=True)}
+        except ContractRefusal:
+            return known
+        found = {_POOL: told(pool)[0], **known}
+        for asset, (supply, stable, variable) in tokens.items():
+            for kind, token in ((_SUPPLY, supply), (_STABLE, stable), (_VARIABLE, variable)):
+                if token != ZERO_ADDRESS:
+                    found[f"{kind}:{token}"] = asset
+        return found
 
     async def holdings(self, reader: PinnedReader, known: Known, holders: Sequence[Holder]) -> tuple[int | None, ...]:
         """Return scaled balances; of stable debt what was borrowed, interest up to the last change included."""
@@ -230,14 +255,16 @@ class AaveV3:
         emodes = await read_emodes(reader, market, used)
         silos: list[Silo] = []
         missing: list[Unread] = []
+        aside: list[Aside] = []
         for account, held in holdings.items():
             try:
                 _check_account(reader, market, account, known(held), emodes)
+                aside += [self._place.aside(reason, account) for reason in _set_aside(market, known(held))]
                 if silo := self._silo(market, account, known(held), emodes):
                     silos.append(silo)
             except ContractRefusal as refusal:
                 missing.append(self._place.unread(refusal, account))
-        return VenueReading(venue=self.venue, silos=tuple(silos), unread=tuple(missing))
+        return VenueReading(venue=self.venue, silos=tuple(silos), unread=tuple(missing), aside=tuple(aside))
 
     def _silo(self, market: Market, account: Address, held: Holdings, emodes: EModes) -> Silo | None:
         """Return the account's silo, or None if it holds and owes nothing.
@@ -418,12 +445,34 @@ def _supplied(
 ) -> Holdings | ContractRefusal:
     try:
         (configuration,), (collateral, debt, _, threshold, _, health) = (known(answer) for answer in answers)
-        supplied = {reserve.index: known(each) for reserve, each in zip(market.reserves, balances, strict=True)}
+        held = Holdings(
+            configuration=configuration, supplied={}, totals=AccountTotals(collateral, debt, threshold, health)
+        )
+        for reserve, balance in zip(market.reserves, balances, strict=True):
+            if isinstance(balance, ContractRefusal) and not held.pledges(reserve) and not held.borrows(reserve):
+                held.refused[reserve.index] = balance
+            else:
+                held.supplied[reserve.index] = known(balance)
     except ContractRefusal as refusal:
         return refusal
-    return Holdings(
-        configuration=configuration, supplied=supplied, totals=AccountTotals(collateral, debt, threshold, health)
-    )
+    return held
+
+
+def _set_aside(market: Market, held: Holdings) -> list[ContractRefusal]:
+    """Take out of what an account holds that which backs no debt and whose worth nobody can tell; return why.
+
+    Anyone can send anybody interest-bearing tokens of any reserve.
+    """
+    reasons = list(held.refused.values())
+    for reserve in market.reserves:
+        if held.supplied.get(reserve.index) and not held.pledges(reserve) and not held.borrows(reserve):
+            try:
+                known(reserve.token)
+                _price(market, reserve, None)
+            except ContractRefusal as refusal:
+                reasons.append(refusal)
+                del held.supplied[reserve.index]
+    return reasons
 
 
 async def _complete(

@@ -6,7 +6,7 @@ Formulas and roundings: morpho-blue 1.0.0, ``Morpho.sol``, ``MathLib.sol``, ``Sh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -21,6 +21,7 @@ from adapters.tokens import known_asset, read_tokens
 from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch, Units
 from riskschema.instruments import Asset, Claim, Debt, VenueId
 from riskschema.portfolio import (
+    Aside,
     CollateralTerm,
     NoLiquidation,
     Position,
@@ -176,15 +177,67 @@ class MorphoBlue:
         )
         silos: list[Silo] = []
         missing: list[Unread] = []
+        aside: list[Aside] = []
         for at, (id_, market) in enumerate(markets.items()):
             place = self._place.at(id_)
             for account, answer in zip(unique, positions[at * len(unique) :], strict=False):
                 _check_shares(reader, id_, market, account, answer)
                 try:
-                    silos += _silos(place, known(market), account, known(answer), known(recipient)[0])
+                    found = _silos(place, market, account, known(answer), fees=account == known(recipient)[0])
                 except ContractRefusal as refusal:
                     missing.append(place.unread(refusal, account))
-        return VenueReading(venue=self.venue, silos=tuple(silos), unread=tuple(missing))
+                    continue
+                silos += [each for each in found if isinstance(each, Silo)]
+                aside += [each for each in found if isinstance(each, Aside)]
+        return VenueReading(venue=self.venue, silos=tuple(silos), unread=tuple(missing), aside=tuple(aside))
+
+
+def _silos(
+    place: Place,
+    market: Market | ContractRefusal,
+    account: Address,
+    stored: tuple[Any, ...],
+    *,
+    fees: bool,
+) -> list[Silo | Aside]:
+    """Return the borrower's and the lender's silo of one account in one market, where there is anything in them.
+
+    Anyone can lend or pledge for anybody: what nobody can tell of that, while nothing is owed, is set aside.
+
+    Args:
+        place: The market's.
+        market: Its state, or why there is none.
+        account: Whose.
+        stored: Supply shares, borrow shares and collateral.
+        fees: The account earns the market's fees.
+
+    Raises:
+        ContractRefusal: a debt, or what backs it, cannot be valued.
+    """
+    supply, borrow, collateral = stored
+    found: list[Silo | Aside] = []
+    if isinstance(market, NoMarket):
+        raise market
+    if borrow:
+        found.append(_borrower(place, known(market), account, collateral, borrow))
+    elif collateral:
+        found += _spare(place, market, account, lambda sound: _borrower(place, sound, account, collateral, 0))
+    if supply or fees:
+        found += _spare(place, market, account, lambda sound: _lender(place, sound, account, supply, fees=fees))
+    return found
+
+
+def _spare(
+    place: Place,
+    market: Market | ContractRefusal,
+    account: Address,
+    silo: Callable[[Market], Silo | None],
+) -> list[Silo | Aside]:
+    try:
+        made = silo(known(market))
+    except ContractRefusal as refusal:
+        return [place.aside(refusal, account)]
+    return [] if made is None else [made]
 
 
 def _check_shares(
@@ -261,6 +314,10 @@ async def read_markets(
     }
 
 
+class NoMarket(ContractRefusal):
+    """The settings name a market that was never made: unread for everybody, until somebody corrects them."""
+
+
 class Described(msgspec.Struct, frozen=True):
     """A market as the singleton stores it: ``MarketParams`` and ``Market``."""
 
@@ -274,7 +331,7 @@ def _described(id_: Hash32, parameters: Answer, state: Answer) -> Described | Co
     except ContractRefusal as refusal:
         return refusal
     if keccak(encode(["address"] * 4 + ["uint256"], described.parameters)) != id_.to_bytes():
-        return ContractRefusal(f"there is no market {id_}", code="answer_malformed")
+        return NoMarket(f"there is no market {id_}", code="answer_malformed")
     if described.parameters[4] > WAD:
         return ContractRefusal(f"the LLTV of market {id_} is above one", code="answer_malformed")
     if max(described.state) >= 2**128:
@@ -384,27 +441,20 @@ def _word(product: int) -> int:
     return product
 
 
-def _silos(place: Place, market: Market, account: Address, stored: tuple[Any, ...], recipient: Address) -> list[Silo]:
-    """Return the borrower's and the lender's silo of one account in one market, where there is anything in them.
-
-    Raises:
-        ContractRefusal: collateral or debt cannot be valued.
-    """
-    supply_shares, borrow_shares, collateral = stored
-    if account == recipient:
-        supply_shares += market.totals.pending_fee_shares
+def _lender(place: Place, market: Market, account: Address, shares: int, *, fees: bool) -> Silo | None:
     totals = market.totals
-    lent = to_assets_down(supply_shares, totals.supply_assets, totals.supply_shares)
-    owed = to_assets_up(borrow_shares, totals.borrow_assets, totals.borrow_shares)
-    silos = [_borrower(place, market, account, collateral, owed)] if collateral or owed else []
-    if lent:
-        claim = Claim(token=market.loan, venue=place.venue, market=market.id, annual_rate=_supply_rate(market))
-        position = Position(instrument=claim, quantity=Amount(lent))
-        silos.append(place.silo(account, positions=(position,), rule=NoLiquidation(), health=None, part="supply"))
-    return silos
+    if fees:
+        shares += totals.pending_fee_shares
+    lent = to_assets_down(shares, totals.supply_assets, totals.supply_shares)
+    if not lent:
+        return None
+    claim = Claim(token=market.loan, venue=place.venue, market=market.id, annual_rate=_supply_rate(market))
+    position = Position(instrument=claim, quantity=Amount(lent))
+    return place.silo(account, positions=(position,), rule=NoLiquidation(), health=None, part="supply")
 
 
-def _borrower(place: Place, market: Market, account: Address, collateral: int, owed: int) -> Silo:
+def _borrower(place: Place, market: Market, account: Address, collateral: int, shares: int) -> Silo:
+    owed = to_assets_up(shares, market.totals.borrow_assets, market.totals.borrow_shares)
     price = known(market.price)[0]
     if not price:
         raise ContractRefusal(f"the oracle of market {market.id} answers zero", code="answer_malformed")

@@ -22,7 +22,7 @@ from adapters.places import Place
 from adapters.tokens import known_asset, read_tokens
 from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch, Units
 from riskschema.instruments import Asset, Instrument, UniswapV3Liquidity, VenueId
-from riskschema.portfolio import NoLiquidation, Position, Silo, Unread, VenueReading
+from riskschema.portfolio import Aside, NoLiquidation, Position, Silo, Unread, VenueReading
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
 from riskschema.units import ZERO_ADDRESS, Address, Amount, Hash32
 
@@ -228,18 +228,19 @@ class UniswapV3:
         if isinstance(factory, ContractRefusal):
             return self._place.refuse_all(factory, unique)
         missing: list[Unread] = []
-        ids = await self._token_ids(reader, unique, missing)
+        aside: list[Aside] = []
+        ids = await self._token_ids(reader, unique, missing, aside)
         answers = await ask(reader, [(_POSITION, self._npm, (id_,)) for _, id_ in ids])
         contents = await self._contents(reader, factory[0], [id_ for _, id_ in ids], answers)
         held: dict[Address, dict[Instrument, int]] = {account: {} for account in unique}
         for (account, id_), content in zip(ids, contents, strict=True):
-            if isinstance(content, ContractRefusal):
-                missing.append(self._place.at(str(id_)).unread(content, account))
+            if isinstance(content, ContractRefusal):  # anyone can send anybody an NFT of tokens that do anything
+                aside.append(self._place.at(str(id_)).aside(content, account))
                 continue
             for instrument, quantity in content:
                 held[account][instrument] = held[account].get(instrument, 0) + quantity
         silos = [self._silo(account, quantities) for account, quantities in held.items() if quantities]
-        return VenueReading(venue=self.venue, silos=tuple(silos), unread=tuple(missing))
+        return VenueReading(venue=self.venue, silos=tuple(silos), unread=tuple(missing), aside=tuple(aside))
 
     def _silo(self, account: Address, quantities: dict[Instrument, int]) -> Silo:
         positions = tuple(
@@ -248,9 +249,12 @@ class UniswapV3:
         return self._place.silo(account, positions=positions, rule=NoLiquidation(), health=None)
 
     async def _token_ids(
-        self, reader: PinnedReader, accounts: Sequence[Address], missing: list[Unread]
+        self, reader: PinnedReader, accounts: Sequence[Address], missing: list[Unread], aside: list[Aside]
     ) -> list[tuple[Address, int]]:
-        """Return the NFTs of each account, at most the cap of each; what is refused or beyond goes to `missing`."""
+        """Return the first NFTs of each account, at most the cap; refusals go to `missing`, what is beyond to `aside`.
+
+        The position manager lists an account's NFTs in the order in which they came, so strangers only add to the end.
+        """
         slots: list[tuple[Address, int]] = []
         counts = await ask(reader, [(_COUNT, self._npm, (account,)) for account in accounts])
         for account, answer in zip(accounts, counts, strict=True):
@@ -259,7 +263,7 @@ class UniswapV3:
                 continue
             if answer[0] > self._max_positions:
                 many = f"{account} holds {min(answer[0], 10**9)} positions, {self._max_positions} are read"
-                missing.append(self._place.unread(ContractRefusal(many, code="too_many_positions"), account))
+                aside.append(self._place.aside(ContractRefusal(many, code="too_many_positions"), account))
             slots += [(account, index) for index in range(min(answer[0], self._max_positions))]
         ids: list[tuple[Address, int]] = []
         answers = await ask(reader, [(_TOKEN_ID, self._npm, slot) for slot in slots])

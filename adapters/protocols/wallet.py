@@ -8,12 +8,12 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from adapters.abi import Answer, ContractRefusal, Function, ask, known
+from adapters.abi import ContractRefusal, Function, ask
 from adapters.places import Place
-from adapters.tokens import factor_of, known_asset, read_tokens
+from adapters.tokens import factor_of, read_tokens
 from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Units
 from riskschema.instruments import Asset, Symbol, Token, VenueId
-from riskschema.portfolio import NoLiquidation, Position, Silo, Unread, VenueReading
+from riskschema.portfolio import Aside, NoLiquidation, Position, Silo, Unread, VenueReading
 from riskschema.ports import AssetFactors, PinnedReader, ProtocolAdapter
 from riskschema.units import ZERO_ADDRESS, Address, Amount
 
@@ -82,27 +82,25 @@ class Wallet:
         width = len(self._tokens)
         silos: list[Silo] = []
         missing: list[Unread] = []
+        aside: list[Aside] = []
         for at, (account, coin) in enumerate(zip(unique, coins, strict=True)):
             held = [_position(self._coin, coin)]
             for token, balance in zip(self._tokens, balances[at * width : (at + 1) * width], strict=True):
-                try:
-                    held += [_token_position(tokens[token], balance)]
-                except ContractRefusal as refusal:
-                    missing.append(self._place.at(token).unread(refusal, account))
+                place = self._place.at(token)
+                if isinstance(balance, ContractRefusal):
+                    missing.append(place.unread(balance, account))
+                elif not balance[0]:
+                    continue
+                else:
+                    told = tokens[token]
+                    if isinstance(told, ContractRefusal):  # anyone can send it
+                        aside.append(place.aside(told, account))
+                    else:
+                        held.append(_position(told, balance[0]))
             positions = tuple(position for position in held if position.quantity)
             if positions:
                 silos.append(self._place.silo(account, positions=positions, rule=NoLiquidation(), health=None))
-        return VenueReading(venue=self.venue, silos=tuple(silos), unread=tuple(missing))
-
-
-def _token_position(token: Asset | ContractRefusal, balance: Answer) -> Position:
-    """Return a balance of a token, possibly zero.
-
-    Raises:
-        ContractRefusal: the token tells no balance; or no decimals, and the balance is not zero.
-    """
-    quantity = known(balance)[0]
-    return _position(known_asset(token), quantity)
+        return VenueReading(venue=self.venue, silos=tuple(silos), unread=tuple(missing), aside=tuple(aside))
 
 
 def _position(token: Asset, quantity: int) -> Position:

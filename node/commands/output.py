@@ -46,7 +46,8 @@ def portfolio_table(portfolio: Portfolio) -> RenderableType:
             )
     if not portfolio.silos:
         table.add_row("nothing held or owed", "", "", "")
-    return Group(table, *_warnings([(item.venue, item.code, item.detail) for item in portfolio.unread]))
+    spare = [Text(f"- {item.venue}: set aside, {item.detail}", style="dim") for item in portfolio.aside]
+    return Group(table, *_warnings([(item.venue, item.code, item.detail) for item in portfolio.unread]), *spare)
 
 
 def assessment_table(assessment: Assessment, changes: Sequence[str]) -> RenderableType:

@@ -15,6 +15,9 @@ from node.index.following import VenueHolders
 from riskschema.instruments import VenueId
 from riskschema.units import WAD, Address
 
+FEW_ACCOUNTS = 16
+"""So many may leave at once however few there are."""
+
 
 class Chosen(msgspec.Struct, frozen=True, kw_only=True):
     """The accounts of a round, and how many were left out."""
@@ -84,6 +87,11 @@ def choose(
         beyond_caps=len(large - accounts),
         unproved={found.venue: found.unproved for found in venues if found.unproved},
     )
+
+
+def has_shrunken(before: int, now: int, max_shrink_ppm: int) -> bool:
+    """Tell whether more accounts left at once than a committee lets pass unseen."""
+    return before - now > max(FEW_ACCOUNTS, before * max_shrink_ppm // 1_000_000)
 
 
 def _sizes(found: VenueHolders, place: int, prices: Mapping[str, int]) -> dict[Address, Size]:

@@ -157,9 +157,8 @@ class VenueIndex:
             held = sum(found.units[book.name].values())
             if book.total is None or book.total == held:
                 continue
-            proved = self._index.proved
-            if at_tip and proved is not None:
-                self._index.roll_back(proved)
+            if at_tip:
+                self._take_back()
             raise TransientError(
                 f"{self.venue}: the holders in {book.name} have {held} together, its contract says {book.total}: "
                 + ("logs are missing" if held < book.total else "the index holds what is not so"),
@@ -167,3 +166,11 @@ class VenueIndex:
             )
         if at_tip:
             self._index.prove()
+
+    def _take_back(self) -> None:
+        """Forget what came since the last proof; all of it where there was none and little is lost."""
+        proved, tip = self._index.proved, self._index.tip
+        if proved is None and tip is not None and tip.number - self._start_block < INLINE_BLOCKS:
+            proved = -1
+        if proved is not None:
+            self._index.roll_back(proved)

@@ -22,7 +22,7 @@ from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData
 from riskschema.holders import Units
 from riskschema.instruments import VenueId, chain_of
-from riskschema.portfolio import Portfolio, Silo, Unread, VenueReading
+from riskschema.portfolio import Aside, Portfolio, Silo, Unread, VenueReading
 from riskschema.ports import ChainReader, PinnedReader, ProtocolAdapter
 from riskschema.units import Address
 
@@ -198,10 +198,13 @@ async def read_portfolios(
     )
     silos: dict[Address, list[Silo]] = defaultdict(list)
     unread: dict[Address, list[Unread]] = defaultdict(list)
+    aside: dict[Address, list[Aside]] = defaultdict(list)
     missing: dict[Address, int] = defaultdict(int)
     for index, reading in enumerate(readings):
         for silo in reading.silos:
             silos[silo.account].append(silo)
+        for spare in reading.aside:
+            aside[spare.account].append(spare)
         for item in reading.unread:
             unread[item.account].append(item)
             missing[item.account] |= 1 << index
@@ -214,6 +217,9 @@ async def read_portfolios(
                 blocks=blocks,
                 silos=tuple(sorted(silos[account], key=lambda silo: silo.id)),
                 unread=tuple(sorted(unread[account], key=lambda item: (item.chain_id, item.venue, item.market))),
+                aside=tuple(
+                    sorted(aside[account], key=lambda item: (item.chain_id, item.venue, item.market, item.detail))
+                ),
             )
             for account in accounts
         ),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+import msgspec
+
 from aggregator.market_memory import SECTION, remember
 from attest.agreement.effects import OutcomeReady
 from attest.agreement.outcome import Outcome, pins_root
@@ -12,7 +14,8 @@ from attest.agreement.state import AgreedState, next_state, with_sections
 from attest.agreement.state_format import encode_state
 from attest.formats.header import ReportHeader, decode_header, encode_header
 from attest.reports.report import build_report
-from node.index.choosing import Chosen, choose
+from node.index.choosing import Chosen, choose, has_shrunken
+from node.index.spare import set_spare_aside
 from node.round.assessing import AssessedRound, agreed_market, assess_round, known_memory, market_state
 from node.round.hourly_prices import completed_hours
 from node.round.node import Node
@@ -23,9 +26,6 @@ from riskschema.errors import TransientError
 from riskschema.portfolio import BlockReference
 from riskschema.rounds import RoundStep, StoredReport
 from riskschema.units import Hash32
-
-FEW_ACCOUNTS = 16
-"""So many may leave at once however few there are."""
 
 
 async def make_report(node: Node, ready: OutcomeReady) -> tuple[ReportHeader, AgreedState]:
@@ -79,7 +79,9 @@ async def _read(node: Node, outcome: Outcome, parent: AgreedState) -> tuple[Chos
     )
     await _refuse_shrunken(node, outcome, parent, chosen)
     proved = {found.venue: found.proved for found in holders}
-    return chosen, await read_portfolios(node.venues, readers, chosen.accounts, proved)
+    reading = await read_portfolios(node.venues, readers, chosen.accounts, proved)
+    known = tuple(map(set_spare_aside, reading.portfolios))
+    return chosen, msgspec.structs.replace(reading, portfolios=known)
 
 
 async def _refuse_shrunken(node: Node, outcome: Outcome, parent: AgreedState, chosen: Chosen) -> None:
@@ -96,7 +98,7 @@ async def _refuse_shrunken(node: Node, outcome: Outcome, parent: AgreedState, ch
         return
     before = decode_header(report.header).account_count - len(parent.on_demand)
     now = len(chosen.accounts) - len(outcome.on_demand)
-    if before - now > max(FEW_ACCOUNTS, before * node.rules.parameters.max_shrink_ppm // 1_000_000):
+    if has_shrunken(before, now, node.rules.parameters.max_shrink_ppm):
         raise TransientError(
             f"{now} accounts are found, {before} were in round {outcome.parent.round}", code="holders_shrank"
         )

@@ -326,7 +326,7 @@ class AdapterContract:
         for seed in range(60):
             twisted = Twisted(replay, seed, share=max(0.01, 2 / calls), only_refuse=True)
             reading = await adapter.read(twisted, ground.accounts)
-            named = {missing.account for missing in reading.unread}
+            named = {each.account for each in reading.unread} | {each.account for each in reading.aside}
             found = by_account(reading.silos)
             # rates and prices of others may not change, so an account is whole or named
             for account, silos in true.items():

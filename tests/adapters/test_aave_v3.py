@@ -185,6 +185,35 @@ async def test_an_oracle_without_a_price_leaves_its_holders_unread_and_nobody_el
     assert [(missing.account, missing.code) for missing in reading.unread] == [(user("edge-bitcoin"), "call_reverted")]
 
 
+async def test_a_reserve_that_backs_nothing_hides_no_silo_when_its_price_breaks(chain, aave, pin, user):
+    victim, sender = user("edge-ether"), user("edge-bitcoin")
+    before = (await read(aave, pin, [victim])).silos
+    reserve = chain.call("Pool", chain.deployment.aave.pool, "getReserveData", chain.deployment.asset("WBTC").token)
+    a_token = next(each[8] for each in reserve)
+    chain.send("AToken", a_token, "transfer", victim, 1, sender=sender)
+    pool = chain.deployment.aave.pool
+    wbtc = chain.deployment.asset("WBTC").token
+    chain.send("Pool", pool, "setUserUseReserveAsCollateral", wbtc, False, sender=victim)
+    chain.send("PriceFeed", chain.deployment.asset("WBTC").feed, "setAnswer", 0, sender=chain.deployment.deployer)
+    reading = await read(aave, pin, [victim])
+
+    assert reading.unread == ()
+    assert [(spare.account, spare.code) for spare in reading.aside] == [(victim, "call_reverted")]
+    assert [position.instrument.token for position in reading.silos[0].positions] == [
+        position.instrument.token for position in before[0].positions
+    ]
+
+
+async def test_a_token_of_a_reserve_that_an_account_does_not_use_may_revert(chain, aave, pin, user):
+    before = await read(aave, pin, [user("edge-ether")])
+    reserve = chain.call("Pool", chain.deployment.aave.pool, "getReserveData", chain.deployment.asset("WBTC").token)
+    chain.anvil.rpc.request("anvil_setCode", next(each[8] for each in reserve), REVERT)
+    reading = await read(aave, pin, [user("edge-ether")])
+
+    assert (reading.silos, reading.unread) == (before.silos, ())
+    assert [spare.code for spare in reading.aside] == ["call_reverted"]
+
+
 class Overwritten(Confirmed):
     """A reader on which one function's answers have one word replaced."""
 

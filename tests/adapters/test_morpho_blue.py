@@ -172,17 +172,41 @@ async def test_an_oracle_without_a_price_leaves_borrowers_unread_but_not_lenders
     reading = await morpho.read(await pin(), [user("blue-edge"), user("blue-lender"), user("blue-bitcoin")])
 
     assert [(missing.account, missing.market) for missing in reading.unread] == [(user("blue-edge"), market.market_id)]
+    assert reading.aside == ()
     assert {silo.account for silo in reading.silos} == {user("blue-lender"), user("blue-bitcoin")}
 
 
 @pytest.mark.chain
-async def test_a_reverting_rate_model_leaves_its_markets_unread(chain, morpho, pin, everyone):
+async def test_a_reverting_rate_model_leaves_debtors_unread_and_sets_aside_what_others_have_there(
+    chain, morpho, pin, everyone
+):
+    sound = await morpho.read(await pin(), everyone)
+    debtors = {(silo.account, silo.market) for silo in sound.silos if silo.health is not None}
     chain.anvil.rpc.request("anvil_setCode", chain.deployment.morpho.interest_rate_model, REVERT)
     reading = await morpho.read(await pin(), everyone)
 
     assert reading.silos == ()
     assert {missing.code for missing in reading.unread} == {"call_reverted"}
-    assert len(reading.unread) == len(everyone) * len(chain.deployment.morpho.markets)
+    assert {(missing.account, missing.market) for missing in reading.unread} == debtors
+    others = {(silo.account, silo.market) for silo in sound.silos} - debtors
+    assert others <= {(spare.account, spare.market) for spare in reading.aside}
+
+
+@pytest.mark.chain
+async def test_what_somebody_lends_for_another_in_a_market_that_breaks_takes_nothing_from_him(chain, morpho, pin, user):
+    victim, lender = user("saver"), user("blue-lender")
+    usdc, singleton = chain.deployment.asset("USDC").token, chain.deployment.morpho.singleton
+    market = chain.deployment.market("WETH", "USDC")
+    parameters = chain.call("Morpho", singleton, "idToMarketParams", bytes.fromhex(market.market_id[2:]))
+    chain.send("MintableToken", usdc, "approve", singleton, 10**6, sender=lender)
+    chain.send("MintableToken", usdc, "mint", lender, 10**6, sender=chain.deployment.deployer)
+    chain.send("Morpho", singleton, "supply", parameters, 10**6, 0, victim, b"", sender=lender)
+    assert (await morpho.read(await pin(), [victim])).silos
+    chain.anvil.rpc.request("anvil_setCode", chain.deployment.morpho.interest_rate_model, REVERT)
+    reading = await morpho.read(await pin(), [victim])
+
+    assert reading.silos == reading.unread == ()
+    assert [spare.market for spare in reading.aside] == [market.market_id]
 
 
 @pytest.mark.chain

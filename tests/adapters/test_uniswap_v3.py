@@ -125,29 +125,43 @@ async def test_every_seeded_account_is_discovered(uniswap, pin, everyone):
 
 
 @pytest.mark.chain
-async def test_positions_beyond_the_cap_are_said_to_be_unread(chain, pin, user):
+async def test_positions_beyond_the_cap_are_set_aside_and_the_first_ones_count(chain, pin, user):
     reading = await make(chain, max_positions=1).read(await pin(), [user("wide-range")])
 
-    assert [missing.code for missing in reading.unread] == ["too_many_positions"]
+    assert reading.unread == ()
+    assert [spare.code for spare in reading.aside] == ["too_many_positions"]
     assert len([p for p in reading.silos[0].positions if isinstance(p.instrument, UniswapV3Liquidity)]) == 1
 
 
 @pytest.mark.chain
-async def test_a_reverting_pool_leaves_its_positions_unread_and_keeps_the_others(chain, uniswap, pin, user):
+async def test_the_positions_of_a_reverting_pool_are_set_aside_and_the_others_count(chain, uniswap, pin, user):
     pool = chain.deployment.pool("WBTC", "WETH").address
     chain.anvil.rpc.request("anvil_setCode", pool, REVERT)
     reading = await uniswap.read(await pin(), [user("wide-range")])
 
-    assert [missing.code for missing in reading.unread] == ["call_reverted"]
+    assert reading.unread == ()
+    assert [spare.code for spare in reading.aside] == ["call_reverted"]
     assert reading.silos[0].positions
 
 
 @pytest.mark.chain
-async def test_a_token_that_tells_no_decimals_leaves_its_positions_unread(chain, uniswap, pin, user):
-    chain.anvil.rpc.request("anvil_setCode", chain.deployment.asset("WBTC").token, REVERT)
-    reading = await uniswap.read(await pin(), [user("wide-range")])
+async def test_an_nft_of_a_hostile_token_that_somebody_sent_takes_nothing_from_who_got_it(
+    chain, uniswap, pin, user, everyone
+):
+    wbtc = chain.deployment.asset("WBTC").token
+    owned = {each: [id_ for id_, held in nfts(chain, each) if wbtc.lower() in str(held).lower()] for each in everyone}
+    victim = next(each for each in everyone if nfts(chain, each) and not owned[each])
+    sender, (sent, *_) = next((each, ids) for each, ids in owned.items() if ids)
+    before = await uniswap.read(await pin(), [victim])
+    manager = chain.deployment.uniswap.position_manager
+    chain.send("NonfungiblePositionManager", manager, "transferFrom", sender, victim, sent, sender=sender)
+    chain.anvil.rpc.request("anvil_setCode", wbtc, REVERT)  # no decimals, no balances: nothing
+    after = await uniswap.read(await pin(), [victim])
 
-    assert [missing.code for missing in reading.unread] == ["call_reverted"]
+    assert before.silos
+    assert after.silos == before.silos
+    assert after.unread == ()
+    assert [(spare.market, spare.code) for spare in after.aside] == [(str(sent), "call_reverted")]
 
 
 @given(TICKS)

@@ -22,6 +22,7 @@ from riskschema.instruments import (
 )
 from riskschema.market import FactorQuote, HourlyHistory, MarketState
 from riskschema.portfolio import (
+    Aside,
     CollateralTerm,
     MarginFraction,
     NoLiquidation,
@@ -226,6 +227,7 @@ SPECIAL: dict[Any, Callable[[], Strategy]] = {
     Position: positions,
     Silo: silos,
     Unread: lambda: struct_values(Unread, **places()),
+    Aside: lambda: struct_values(Aside, **places()),
     Portfolio: portfolios,
 }
 """Types whose fields are bounded or depend on each other."""

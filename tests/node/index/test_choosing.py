@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from node.index.choosing import Chosen, choose
+import pytest
+
+from node.index.choosing import Chosen, choose, has_shrunken
 from node.index.following import VenueHolders
 from riskschema.holders import Book
 from riskschema.units import WAD, Address
@@ -98,6 +100,16 @@ def test_debt_in_a_token_without_price_buys_no_place() -> None:
 
 def test_books_that_nobody_can_prove_complete_are_named() -> None:
     assert chosen(venue(owed={})).unproved == {"token:7:main": ("debt",)}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "refused"),
+    [(29, 0, True), (100, 50, False), (100, 49, True), (16, 0, False), (17, 0, True), (40, 80, False)],
+)
+def test_a_set_that_shrinks_by_more_than_half_is_seen_unless_it_is_very_small(
+    before: int, now: int, refused: bool
+) -> None:
+    assert has_shrunken(before, now, 500_000) is refused
 
 
 def test_debt_is_weighed_at_the_agreed_price() -> None:

@@ -190,6 +190,8 @@ async def test_an_endpoint_that_never_answers_logs_never_gives_an_empty_set(tmp_
     async with following(tmp_path) as index:
         with pytest.raises(TransientError, match="units have 0 together, its contract says 2900"):
             await found(index, chain)
+        chain.silent = False
+        assert await found(index, chain) == truth(await chain.at())
 
 
 async def test_logs_that_an_endpoint_keeps_back_are_missed_at_the_next_change_and_read_anew(tmp_path: Path) -> None:

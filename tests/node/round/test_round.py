@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 import node.round.reporting
+from adapters.chains import PinnedChain
 from attest.agreement.machine import RoundMachine
 from attest.agreement.outcome import AgreedValue, values_root
 from attest.formats.certificate import decode_certificate, encode_certificate
@@ -20,6 +21,8 @@ from devnet.local_chain import Devnet
 from devnet.prices import crash
 from node.index.choosing import Chosen, choose
 from node.local.network import VENUES
+from node.loop.rounds import run_rounds
+from node.loop.stopping import StopRequest
 from node.round.node import Node
 from node.round.result import RoundResult
 from riskschema.assessment import Assessment
@@ -106,6 +109,24 @@ async def test_a_report_is_published_though_old_rounds_cannot_be_deleted(
         (result,) = await certified_rounds(node, 1)
         assert [failure.component for failure in node.status.failures(node.clock.now())] == ["retention"]
     assert local.accepted() == {result.round: result.certificate.report_hash}
+
+
+async def test_an_endpoint_that_answers_no_logs_gets_nothing_certified_and_a_good_one_everything_at_once(
+    local: LocalNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(*_: object, **__: object) -> tuple[()]:
+        return ()
+
+    async with local.open() as node:
+        with monkeypatch.context() as endpoint:
+            endpoint.setattr(PinnedChain, "logs", nothing)
+            with pytest.raises(TransientError, match="logs are missing") as refused:
+                await run_rounds(node, StopRequest(), once=True)
+        assert refused.value.code == "holders_incomplete"
+        assert local.accepted() == {}
+        (result,) = await certified_rounds(node, 1)
+    everybody = local.devnet.deployment.users
+    assert result.accounts >= len(everybody) - 1  # one has nothing but a wallet
 
 
 async def test_every_step_is_announced_once_and_in_order(local: LocalNode) -> None:
