@@ -19,7 +19,7 @@ PARALLEL = 4
 """Ranges that are read at once."""
 FIRST_SPAN, LONGEST_SPAN = 2_000, 500_000
 """Blocks of a range: at the beginning, and at most where they hold few logs."""
-FEW_LOGS, MANY_LOGS = 5_000, 20_000
+FEW_LOGS, MANY_LOGS = 2_500, 10_000
 """A range of fewer logs makes the next ones twice as long, one of more half as long: memory stays bounded."""
 COUNTED_AT_ONCE = 2_000
 

@@ -1,0 +1,71 @@
+"""A long chain behind an endpoint that limits ranges: filled, followed, reorganised, proved throughout.
+
+The full length is measured by ``python -m bench.index``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from adapters.chains import Chain, open_chain
+from adapters.protocols.uniswap_v3 import Deployment, adapter
+from node.index.backfill import catch_up
+from node.index.following import VenueHolders, VenueIndex
+from riskschema.units import Address
+from storage.holder_index import HolderIndex, open_holder_index
+from tests.builders.fake_mainnet import CHAIN_ID, FIRST_ACCOUNT, NFTS, FakeMainnet
+from tests.builders.token_chain import account
+
+VENUE = adapter(Deployment(position_manager=Address(NFTS)), chain_id=CHAIN_ID, assets={})
+BLOCKS, LOGS, ACCOUNTS = 60_000, 15_000, 3_000
+
+
+@asynccontextmanager
+async def opened(mainnet: FakeMainnet) -> AsyncIterator[Chain]:
+    """Serve the chain on loopback and open it."""
+    runner = web.AppRunner(mainnet.application())
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port = runner.addresses[0][1]
+        async with open_chain(
+            rpc_url=f"http://127.0.0.1:{port}", chain_id=CHAIN_ID, finality="latest", timeout_seconds=60.0
+        ) as chain:
+            yield chain
+    finally:
+        await runner.cleanup()
+
+
+async def holders(index: HolderIndex, chain: Chain) -> VenueHolders:
+    following = VenueIndex(VENUE, index, start_block=0)
+    return await following.holders(chain, await chain.pin(await chain.head()))
+
+
+@pytest.mark.parametrize(("range_limit", "log_limit"), [(1_000, 10**9), (10**9, 1_000)])
+async def test_a_long_chain_is_indexed_through_limits_then_followed_with_one_log_request_through_a_reorganisation(
+    tmp_path: Path, range_limit: int, log_limit: int
+) -> None:
+    mainnet = FakeMainnet(blocks=BLOCKS, logs=LOGS, accounts=ACCOUNTS, range_limit=range_limit, log_limit=log_limit)
+    async with opened(mainnet) as chain:
+        with open_holder_index(tmp_path / "index.sqlite", venue=VENUE.venue, start_block=0) as index:
+            await catch_up(VENUE, index, chain, await chain.pin(await chain.head()), start_block=0)
+        with open_holder_index(tmp_path / "index.sqlite", venue=VENUE.venue, start_block=0) as index:
+            for _ in range(3):
+                mainnet.blocks += 25
+                mainnet.requests.clear()
+                found = await holders(index, chain)
+                assert mainnet.requests["eth_getLogs"] == 1
+                assert mainnet.requests["eth_call"] < 40
+            mainnet.fork = mainnet.blocks - 30
+            mainnet.blocks += 5
+            found = await holders(index, chain)
+    expected = {
+        account(FIRST_ACCOUNT + each): held for each in range(ACCOUNTS) if (held := mainnet.held(each, mainnet.blocks))
+    }
+    assert dict(found.units["nfts"]) == expected
+    assert sum(expected.values()) == mainnet.minted(mainnet.blocks)
