@@ -23,6 +23,8 @@ METADATA_GAS = 200_000
 
 _DECIMALS = Function("decimals()", "(uint256)", gas=METADATA_GAS)
 _SYMBOL = Function("symbol()", "(string)", gas=METADATA_GAS)
+_LISTED_DECIMALS = Function("decimals()", "(uint256)")
+_LISTED_SYMBOL = Function("symbol()", "(string)")
 
 
 def factor_of(address: Address, chain_id: int, assets: AssetFactors) -> str:
@@ -36,18 +38,26 @@ def factor_of(address: Address, chain_id: int, assets: AssetFactors) -> str:
 
 
 async def read_tokens(
-    reader: PinnedReader, addresses: Iterable[Address], assets: AssetFactors
+    reader: PinnedReader, addresses: Iterable[Address], assets: AssetFactors, *, listed: bool = False
 ) -> dict[Address, Asset | ContractRefusal]:
     """Read decimals and symbol of each token, and the index of those that are an index of another.
 
     A token that does not tell its decimals, or whose index nobody tells, is a refusal.
+
+    Args:
+        reader: At the pinned block.
+        addresses: Of the tokens.
+        assets: The factors they follow.
+        listed: By the venue or in the settings: nobody else can put one of them before the node, so that they need not
+            be asked one by one with little gas.
 
     Raises:
         TransientError: the endpoint failed.
     """
     tokens = list(dict.fromkeys(addresses))
     indexed = [(token, each) for token in tokens if isinstance(each := assets.get(token), IndexedAsset)]
-    calls = [function.call(token) for token in tokens for function in (_DECIMALS, _SYMBOL)]
+    functions = (_LISTED_DECIMALS, _LISTED_SYMBOL) if listed else (_DECIMALS, _SYMBOL)
+    calls = [function.call(token) for token in tokens for function in functions]
     results = await reader.call(calls + [_index(asset).call(asset.contract or token) for token, asset in indexed])
     chain_id = reader.block.chain_id
     plain = {

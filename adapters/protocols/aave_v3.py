@@ -205,7 +205,7 @@ class AaveV3:
         kept = [(name, Address(name.partition(":")[2]), asset) for name, asset in sorted(known.items()) if ":" in name]
         totals = await ask(reader, [(_SCALED_TOTAL, token, ()) for _, token, _ in kept])
         indexes = await ask(reader, [(_index(name), pool, (asset,)) for name, _, asset in kept])
-        tokens = await read_tokens(reader, [asset for _, _, asset in kept], self._assets)
+        tokens = await read_tokens(reader, [asset for _, _, asset in kept], self._assets, listed=True)
         return tuple(
             _book(name, total, index, tokens[asset])
             for (name, _, asset), total, index in zip(kept, totals, indexes, strict=True)
@@ -339,7 +339,7 @@ async def read_market(reader: PinnedReader, provider: Address, assets: AssetFact
         raise ContractRefusal(f"{pool} lists {len(listed)} reserves, unit {base_unit}", code="answer_malformed")
     data = await ask(reader, [(_RESERVE_DATA, pool, (asset,)) for asset in listed])
     prices = await ask(reader, [(_PRICE, oracle, (asset,)) for asset in listed])
-    tokens = await read_tokens(reader, listed, assets)
+    tokens = await read_tokens(reader, listed, assets, listed=True)
     for asset, values in zip(listed, data, strict=True):
         _check_decimals(reader, tokens[asset], known(values)[0])
     return Market(

@@ -302,7 +302,9 @@ async def read_markets(
     states = await ask(reader, [(_MARKET, singleton, (id_.to_bytes(),)) for id_ in ids])
     described = [_described(*each) for each in zip(ids, parameters, states, strict=True)]
     existing = [each for each in described if isinstance(each, Described)]
-    tokens = await read_tokens(reader, [token for each in existing for token in each.parameters[:2]], assets)
+    tokens = await read_tokens(
+        reader, [token for each in existing for token in each.parameters[:2]], assets, listed=True
+    )
     prices = await ask(reader, [(_PRICE, each.parameters[2], ()) for each in existing])
     rates = await ask(reader, [_rate_question(each) for each in existing])
     outside = iter(zip(prices, rates, strict=True))

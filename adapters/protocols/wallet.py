@@ -77,7 +77,7 @@ class Wallet:
         """Read one silo per account that holds anything; a token that refuses is `unread`, the others are kept."""
         unique = list(dict.fromkeys(accounts))
         coins = await reader.native_balances(unique)
-        tokens = await read_tokens(reader, self._tokens, self._assets)
+        tokens = await read_tokens(reader, self._tokens, self._assets, listed=True)
         balances = await ask(reader, [(_BALANCE, token, (account,)) for account in unique for token in self._tokens])
         width = len(self._tokens)
         silos: list[Silo] = []

@@ -1,0 +1,211 @@
+"""What reading Aave accounts costs: seconds, billed calls, posts and bytes, at two latencies, beside web3.py.
+
+    python -m bench.reads [--accounts 1000] [--latencies 0 80] [--repeat 3] [--plain 100]
+
+Ways: `single` (raw batches), `multicall` (through Multicall3), `indexed` (and balances from the proved index, as
+a round reads), and the same questions through web3.py: plain, one after the other, for `--plain` accounts; and by
+Multicall3, 500 calls at a time. Every account holds two collaterals and one debt. Bytes are those of all answers, of
+web3.py only those of what contracts return. Prints a table and, as the last line, JSON.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from web3 import AsyncHTTPProvider, AsyncWeb3
+
+from adapters.chains import Chain, PinnedChain, open_chain
+from adapters.chains.multicall import MULTICALL3
+from adapters.discovery import discover
+from adapters.protocols.aave_v3 import Deployment, adapter
+from bench.read_aave import make_accounts
+from devnet.launch import FIXED_GENESIS, launch
+from devnet.local_chain import Devnet
+from riskschema.holders import Units
+from riskschema.units import Address
+from tests.adapters.hostile_endpoint import HostileEndpoint, hostile_endpoints
+
+AT_ONCE = 500
+Row = dict[str, Any]
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--accounts", type=int, default=1_000)
+    arguments.add_argument("--latencies", type=int, nargs="+", default=[0, 80], help="milliseconds per post")
+    arguments.add_argument("--repeat", type=int, default=3)
+    arguments.add_argument("--plain", type=int, default=100, help="accounts for plain web3.py")
+    options = arguments.parse_args()
+    with launch(genesis_timestamp=FIXED_GENESIS) as devnet:
+        accounts = make_accounts(devnet, options.accounts)
+        deploy_multicall(devnet)
+        rows = asyncio.run(measure(devnet, accounts, options))
+    for row in rows:
+        print(
+            f"{row['way']:16} {row['latency_ms']:3} ms  {row['accounts']:6} accounts {row['seconds']:8.3f} s "
+            f"{row['calls']:7} calls {row['posts']:5} posts {row['bytes'] / 1e6:7.2f} MB received"
+        )
+    print(json.dumps(rows))
+
+
+def deploy_multicall(devnet: Devnet) -> None:
+    """Put a contract with the interface of Multicall3 where that is on other chains."""
+    rpc = devnet.anvil.rpc
+    creation = devnet.artifacts["CallAggregator"].creation_code({})
+    runtime = rpc.request("eth_call", {"data": creation, "gas": hex(10_000_000)}, "latest")
+    rpc.request("anvil_setCode", str(MULTICALL3), runtime)
+    devnet.anvil.mine()
+
+
+async def measure(devnet: Devnet, accounts: list[Address], options: argparse.Namespace) -> list[Row]:
+    rows: list[Row] = []
+    async with hostile_endpoints(devnet.url, 1) as [endpoint]:
+        for latency in options.latencies:
+            endpoint.latency = latency / 1000
+            url = devnet.url if latency == 0 else endpoint.url
+            for way, multicall in (("single", False), ("multicall", True), ("indexed", True)):
+                rows.append(
+                    await ours(devnet, url, accounts, way, multicall=multicall, latency=latency, options=options)
+                )
+            for way, some in (("web3 plain", accounts[: options.plain]), ("web3 Multicall3", accounts)):
+                row = await web3_row(devnet, endpoint, some, plain if way == "web3 plain" else together)
+                rows.append({"way": way, "latency_ms": latency, "accounts": len(some), **row})
+    return rows
+
+
+async def ours(
+    devnet: Devnet,
+    url: str,
+    accounts: list[Address],
+    way: str,
+    *,
+    multicall: bool,
+    latency: int,
+    options: argparse.Namespace,
+) -> Row:
+    """Read all accounts some times, at a new pin each time, and check the result."""
+    chain_id = devnet.deployment.chain_id
+    aave = adapter(
+        Deployment(addresses_provider=Address(devnet.deployment.aave.addresses_provider)), chain_id=chain_id, assets={}
+    )
+    async with open_chain(rpc_url=url, chain_id=chain_id, finality="latest", multicall=multicall) as chain:
+        indexed = await units(chain, aave) if way == "indexed" else None
+        taken = []
+        for _ in range(options.repeat):
+            pinned: PinnedChain = await chain.pin(await chain.head())
+            before, started = chain.endpoints()[0].traffic, time.perf_counter()
+            reading = await aave.read(pinned, accounts, indexed)
+            taken.append(time.perf_counter() - started)
+        after = chain.endpoints()[0].traffic
+    assert len(reading.silos) == len(accounts), "an account was not read"
+    assert all(silo.health is not None and len(silo.positions) == 3 for silo in reading.silos)
+    return {
+        "way": way,
+        "latency_ms": latency,
+        "accounts": len(accounts),
+        "seconds": statistics.median(taken),
+        "calls": after.calls - before.calls,
+        "posts": after.posts - before.posts,
+        "bytes": after.bytes_received - before.bytes_received,
+    }
+
+
+async def units(chain: Chain, aave: Any) -> Units:
+    """Return what the index of a node would know."""
+    pinned = await chain.pin(await chain.head())
+    found = await discover(aave, pinned, start_block=0)
+    told = await aave.holdings(pinned, found.known, found.holders)
+    books = {
+        book.name: dict[Address, int]() for book in await aave.books(pinned, found.known) if book.total is not None
+    }
+    for holder, held in zip(found.holders, told, strict=True):
+        if held and holder.book in books:
+            books[holder.book][holder.account] = held
+    return books
+
+
+Read = Callable[[Any, list[tuple[str, str]]], Awaitable[int]]
+
+
+async def web3_row(devnet: Devnet, endpoint: HostileEndpoint, accounts: list[Address], read: Read) -> Row:
+    """Ask the same questions about every account through web3.py; addresses and ABIs are known beforehand."""
+    questions = await questions_of(devnet, accounts)
+    web3 = AsyncWeb3(AsyncHTTPProvider(endpoint.url))
+    endpoint.asked.clear()
+    endpoint.posts, started = 0, time.perf_counter()
+    received = await read(web3, questions)
+    seconds = time.perf_counter() - started
+    await web3.provider.disconnect()
+    return {
+        "seconds": seconds,
+        "calls": len(endpoint.asked),
+        "posts": endpoint.posts,
+        "bytes": received,
+    }
+
+
+async def questions_of(devnet: Devnet, accounts: list[Address]) -> list[tuple[str, str]]:
+    pool = devnet.deployment.aave.pool
+    reserves = devnet.call("Pool", pool, "getReservesList")[0]
+    data = [devnet.call("Pool", pool, "getReserveData", reserve)[0] for reserve in reserves]
+    tokens = [str(each[8]) for each in data]
+    debt = str(data[0][10])
+    questions = []
+    for account in accounts:
+        word = account[2:].rjust(64, "0")
+        questions += [(pool, "0x4417a583" + word), (pool, "0xbf92857c" + word), (pool, "0xeddf1b79" + word)]
+        questions += [(token, "0x70a08231" + word) for token in (*tokens, debt)]
+    return questions
+
+
+async def plain(web3: Any, questions: list[tuple[str, str]]) -> int:
+    received = 0
+    for to, data in questions:
+        received += len(await web3.eth.call({"to": web3.to_checksum_address(to), "data": data}))
+    return received
+
+
+ABI = [
+    {
+        "type": "function",
+        "name": "aggregate3",
+        "stateMutability": "view",
+        "inputs": [
+            {
+                "name": "calls",
+                "type": "tuple[]",
+                "components": [
+                    {"name": "target", "type": "address"},
+                    {"name": "allowFailure", "type": "bool"},
+                    {"name": "callData", "type": "bytes"},
+                ],
+            }
+        ],
+        "outputs": [
+            {
+                "name": "results",
+                "type": "tuple[]",
+                "components": [{"name": "success", "type": "bool"}, {"name": "returnData", "type": "bytes"}],
+            }
+        ],
+    }
+]
+
+
+async def together(web3: Any, questions: list[tuple[str, str]]) -> int:
+    contract = web3.eth.contract(address=web3.to_checksum_address(MULTICALL3), abi=ABI)
+    received = 0
+    for at in range(0, len(questions), AT_ONCE):
+        calls = [(web3.to_checksum_address(to), True, data) for to, data in questions[at : at + AT_ONCE]]
+        results = await contract.functions.aggregate3(calls).call({"gas": 100_000_000})
+        assert all(success for success, _ in results)
+        received += sum(len(data) for _, data in results)
+    return received
+
+
+if __name__ == "__main__":
+    main()
