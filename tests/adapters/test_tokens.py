@@ -52,9 +52,9 @@ async def test_wallets_claims_and_debts_hold_a_token_as_an_index_of_what_it_wrap
 
 @pytest.mark.chain
 @pytest.mark.parametrize(("code", "reason"), [(REVERT, "call_reverted"), (answering(WAD**2), "answer_malformed")])
-async def test_a_token_whose_index_nobody_tells_is_unread(chain, pin, user, code: str, reason: str):
+async def test_a_token_whose_index_nobody_tells_is_set_aside(chain, pin, user, code: str, reason: str):
     token, assets = staked(chain)
     chain.anvil.rpc.request("anvil_setCode", RATES, code)
     adapter = wallet.adapter(wallet.Deployment(tokens=(token,)), chain_id=chain.deployment.chain_id, assets=assets)
     reading = await adapter.read(await pin(), [user("everywhere")])
-    assert [(missing.market, missing.code) for missing in reading.unread] == [(token, reason)]
+    assert [(each.market, each.code) for each in reading.aside] == [(token, reason)]
