@@ -17,8 +17,8 @@ from riskschema.market import MarketState
 from riskschema.portfolio import Portfolio, SiloId
 from riskschema.units import Amount, Usd, Wad
 
-FINENESS = 1 << 20
-"""A change is the smallest up to this part of the largest that is thought of."""
+FINENESS = 1_000_000
+"""A change is the smallest up to a millionth of the largest that is thought of."""
 
 
 Measured = tuple[Candidate, int]

@@ -18,7 +18,7 @@ from riskschema.market import Factor, FactorQuote, MarketState
 from riskschema.portfolio import USD
 from riskschema.units import WAD, Wad
 
-FIRST_UNLISTED_STREAM = 2**32
+FIRST_UNLISTED_STREAM = 0x1_0000_0000
 """Streams of factors that are not listed lie above all that a list can number."""
 
 USUAL_PEGS: Mapping[str, PegKind] = {"btc": "wrapped_bitcoin", "stablecoin": "dollar"}

@@ -411,7 +411,7 @@ async def test_a_log_that_nobody_asked_for_or_that_is_none_is_the_endpoints_fail
         pinned = await opened.pin(PIN)
         said.results["eth_getLogs"] = [log(), log(topics=[TOPICS[0], TOPICS[2], TOPICS[4]], blockNumber="0x3")]
         assert [each.block_number for each in await pinned.logs(**ASKED)] == [3, 5]
-        said.results["eth_getLogs"] = [log(), log(**changed)]
+        said.results["eth_getLogs"] = [log(), log(logIndex="0x1", **changed)]
         with pytest.raises(TransientError, match=said_of_it) as refused:
             await pinned.logs(**ASKED)
     assert refused.value.code == "endpoint_malformed"
