@@ -242,7 +242,9 @@ def test_the_local_chains_port_can_be_chosen_and_belongs_to_it(
 
 def test_a_data_directory_that_is_a_file_is_refused(plimsoll: Plimsoll, tmp_path: Path, config: Path) -> None:
     (tmp_path / "data").write_text("")
-    assert "cannot be made a directory" in plimsoll("run", "--devnet", "--data", tmp_path / "data").refused(STARTING)
+    assert "cannot be made a directory" in plimsoll(
+        "run", "--devnet", "--nodes", "1", "--data", tmp_path / "data"
+    ).refused(STARTING)
     assert "cannot be made a directory" in plimsoll("run", "--config", config, "--data", tmp_path / "data").refused()
 
 
