@@ -245,8 +245,8 @@ _ALL = (
     Reason(
         "holders_shrank",
         "too few accounts",
-        "Far fewer accounts than in the round before: look for the cause. No setting lets it pass; max_shrink_ppm is the "
-        "same for all operators.",
+        "Far fewer accounts than in the round before: look for the cause. No setting lets it pass; max_shrink_ppm is "
+        "the same for all operators.",
     ),
     Reason(
         "holders_unproved",
