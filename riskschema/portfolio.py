@@ -100,8 +100,9 @@ class WeightedCollateral(
 
     numeraire: FactorId
     """``USD``, or the factor in which the venue's oracle quotes (Morpho: the loan asset)."""
-    numeraire_oracle: OracleKind = "market"
-    """How the venue's oracle sees the numeraire: ``fixed`` where it takes a dollar token for a dollar."""
+    numeraire_oracle: OracleKind | None = None
+    """How the venue's oracle sees the numeraire: ``fixed`` where it takes a dollar token for a dollar. Null: nothing is
+    known of it, so it is taken to follow the market."""
     terms: tuple[CollateralTerm, ...]
     close_factor: Wad = msgspec.field(default_factory=Wad.one)
     """Largest share of a debt that one liquidation repays."""

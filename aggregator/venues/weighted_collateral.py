@@ -27,7 +27,7 @@ def read(silo: Silo) -> LinearRule | None:
             gross=int(position.quantity),
             bonus_ppm=parts_per_million(term.liquidation_bonus),
             oracle=term.oracle,
-            numeraire_oracle=rule.numeraire_oracle,
+            numeraire_oracle=rule.numeraire_oracle or "market",
         )
         for position, term in zip(silo.positions, rule.terms, strict=True)
         if position.quantity < 0 or (position.quantity > 0 and term.weight > 0)

@@ -50,6 +50,16 @@ def test_collateral_that_is_not_pledged_is_no_term(lab) -> None:
     assert rule.close_factor_ppm == 500_000
 
 
+def test_a_numeraire_of_which_nothing_is_known_is_seen_at_the_market_price(lab) -> None:
+    silo = lab.lending({"ETH": 1, "USDC": -1_000}, numeraire="USDC")
+    fixed = msgspec.structs.replace(silo, rule=msgspec.structs.replace(silo.rule, numeraire_oracle="fixed"))
+    assert silo.rule.numeraire_oracle is None
+    assert [{term.numeraire_oracle for term in read_rule(each).terms} for each in (silo, fixed)] == [
+        {"market"},
+        {"fixed"},
+    ]
+
+
 def perpetual(payoff: Payoff) -> Perpetual:
     return Perpetual(venue="p:1:main", market="m", base="ETH", quote="USD", payoff=payoff, annual_funding_rate=Wad(0))
 
