@@ -45,7 +45,7 @@ FOUND_BY_FOLDER = {
     "devnet/protocols": {"settings_table"},
     "adapters/markets": {"source"},
 }
-"""What each file of a folder is expected to define."""
+"""What each file of a folder, or the ``__init__`` of each folder in it, is expected to define."""
 OUR_BASES = {"Protocol", "msgspec.Struct"}
 
 
@@ -133,9 +133,14 @@ def unused() -> list[str]:
     return [
         f"{path.relative_to(ROOT)}: {name}"
         for path, name in found
-        if not name.startswith("_")
-        and name not in known | FOUND_BY_FOLDER.get(path.parent.relative_to(ROOT).as_posix(), set())
+        if not name.startswith("_") and name not in known | FOUND_BY_FOLDER.get(folder_of(path), set())
     ]
+
+
+def folder_of(path: Path) -> str:
+    """Return the folder in which a module is found by its name; of a package, the one it lies in."""
+    place = path.parent if path.stem == "__init__" else path
+    return place.parent.relative_to(ROOT).as_posix()
 
 
 def test_every_public_name_is_used() -> None:

@@ -1,4 +1,4 @@
-"""One file per protocol; a new file here is all a new protocol needs."""
+"""One file or folder per protocol; a new one here is all a new protocol needs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from riskschema.ports import AssetFactors, ProtocolAdapter
 
 
 class ProtocolModule(Protocol):
-    """What a file of this package offers."""
+    """What a file (or the ``__init__`` of a folder) of this package offers."""
 
     PROTOCOL: str
-    """The file's own name, and the first part of its venues' names."""
+    """Its own name, and the first part of its venues' names."""
 
     @property
     def Deployment(self) -> type[Any]:  # noqa: N802 - a class

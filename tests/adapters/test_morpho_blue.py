@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from adapters.abi import ContractRefusal
 from adapters.discovery import discover
-from adapters.protocols.morpho_blue import Deployment, Totals, accrue, adapter
+from adapters.protocols.morpho_blue import Deployment, adapter
+from adapters.protocols.morpho_blue.interest import Totals, accrue
 from devnet.local_chain import Devnet
 from devnet.prices import crash
 from riskschema.instruments import Claim, Debt, Token

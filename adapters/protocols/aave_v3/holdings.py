@@ -1,0 +1,194 @@
+"""What accounts hold and owe, and the pool's own figures of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from adapters.abi import Answer, ContractRefusal, Function, Question, ask, known
+from adapters.crosschecks import AccountTotals
+from adapters.protocols.aave_v3.books import INCOME, OWED, SUPPLY, VARIABLE
+from adapters.protocols.aave_v3.emodes import price_of
+from adapters.protocols.aave_v3.market import Market, Reserve
+from adapters.scaled_balances import Scaled, read_balances
+from riskschema.holders import Units
+from riskschema.ports import PinnedReader
+from riskschema.units import ZERO_ADDRESS, Address, Wad
+
+_NO_DEBT = 2**256 - 1
+_USER_CONFIGURATION = Function("getUserConfiguration(address)", "(uint256)")
+_USER_DATA = Function("getUserAccountData(address)", "(uint256,uint256,uint256,uint256,uint256,uint256)")
+_USER_EMODE = Function("getUserEMode(address)", "(uint256)")
+_STABLE_BALANCE = Function("balanceOf(address)", "(uint256)")
+
+
+class Holdings(msgspec.Struct, kw_only=True):
+    """What was read of one account."""
+
+    configuration: int
+    supplied: dict[int, int]
+    """Base units by reserve index."""
+    totals: AccountTotals
+    """As the pool reports them."""
+    refused: dict[int, ContractRefusal] = {}
+    """Tokens that do not tell a balance which backs nothing, by reserve index."""
+    debts: dict[int, tuple[int, int]] = {}
+    """Variable and stable base units by reserve index."""
+    emode: int = 0
+
+    @property
+    def health(self) -> Wad | None:
+        """The pool's own word; None where nothing is owed."""
+        return None if self.totals.health == _NO_DEBT else Wad(self.totals.health)
+
+    def pledges(self, reserve: Reserve) -> bool:
+        """Tell whether the account uses `reserve` as collateral (``UserConfiguration.isUsingAsCollateral``)."""
+        return bool(self.configuration >> (2 * reserve.index + 1) & 1)
+
+    def borrows(self, reserve: Reserve) -> bool:
+        """Tell whether the account borrows `reserve` (``UserConfiguration.isBorrowing``)."""
+        return bool(self.configuration >> (2 * reserve.index) & 1)
+
+
+async def read_holdings(
+    reader: PinnedReader, market: Market, accounts: Sequence[Address], scaled: Mapping[Address, Scaled]
+) -> dict[Address, Holdings | ContractRefusal]:
+    """Read balances and the pool's own totals, and for accounts that pledged or borrowed also debts and e-mode.
+
+    Raises:
+        TransientError: the endpoint failed.
+    """
+    unique = list(dict.fromkeys(accounts))
+    functions = (_USER_CONFIGURATION, _USER_DATA)
+    answers = await ask(reader, [(function, market.pool, (account,)) for account in unique for function in functions])
+    tokens = [reserve.a_token for reserve in market.reserves]
+    balances = await read_balances(reader, [(token, account) for account in unique for token in tokens], scaled)
+    found = {
+        account: _supplied(market, answers[2 * at : 2 * at + 2], [balances[token, account] for token in tokens])
+        for at, account in enumerate(unique)
+    }
+    await _complete(reader, market, found, scaled)
+    return found
+
+
+async def known_balances(reader: PinnedReader, market: Market, held: Units) -> dict[Address, Scaled]:
+    """Return what is known of each token's holders, with the token's index at the pinned block."""
+    kept = [
+        (token, held[f"{kind}:{token}"], function, reserve.asset)
+        for reserve in market.reserves
+        for kind, token, function in (
+            (SUPPLY, reserve.a_token, INCOME),
+            (VARIABLE, reserve.variable_debt, OWED),
+        )
+        if f"{kind}:{token}" in held
+    ]
+    indexes = await ask(reader, [(function, market.pool, (asset,)) for _, _, function, asset in kept])
+    return {
+        token: Scaled(units, index[0])
+        for (token, units, _, _), index in zip(kept, indexes, strict=True)
+        if not isinstance(index, ContractRefusal)
+    }
+
+
+def _supplied(
+    market: Market, answers: Sequence[Answer], balances: Sequence[int | ContractRefusal]
+) -> Holdings | ContractRefusal:
+    try:
+        (configuration,), (collateral, debt, _, threshold, _, health) = (known(answer) for answer in answers)
+        held = Holdings(
+            configuration=configuration, supplied={}, totals=AccountTotals(collateral, debt, threshold, health)
+        )
+        for reserve, balance in zip(market.reserves, balances, strict=True):
+            if isinstance(balance, ContractRefusal) and not held.pledges(reserve) and not held.borrows(reserve):
+                held.refused[reserve.index] = balance
+            else:
+                held.supplied[reserve.index] = known(balance)
+    except ContractRefusal as refusal:
+        return refusal
+    return held
+
+
+def set_aside(market: Market, held: Holdings) -> list[ContractRefusal]:
+    """Take out of what an account holds that which backs no debt and whose worth nobody can tell; return why.
+
+    Anyone can send anybody interest-bearing tokens of any reserve.
+    """
+    reasons = list(held.refused.values())
+    for reserve in market.reserves:
+        if held.supplied.get(reserve.index) and not held.pledges(reserve) and not held.borrows(reserve):
+            try:
+                known(reserve.token)
+                price_of(market, reserve, None)
+            except ContractRefusal as refusal:
+                reasons.append(refusal)
+                del held.supplied[reserve.index]
+    return reasons
+
+
+async def _complete(
+    reader: PinnedReader,
+    market: Market,
+    found: dict[Address, Holdings | ContractRefusal],
+    scaled: Mapping[Address, Scaled],
+) -> None:
+    """Fill in debts and e-mode of the accounts that have any."""
+    owed = await _variable_debts(reader, market, found, scaled)
+    questions: list[Question] = []
+    spans: dict[Address, slice] = {}
+    for account, held in found.items():
+        if account in owed and isinstance(held, Holdings):
+            asked = list(_questions(market, account, held))
+            spans[account] = slice(len(questions), len(questions) + len(asked))
+            questions += asked
+    answers = await ask(reader, questions)
+    for account, span in spans.items():
+        held = found[account]
+        assert isinstance(held, Holdings)  # noqa: S101 - only those were asked about
+        try:
+            _fill(market, held, [known(answer) for answer in answers[span]], owed[account])
+        except ContractRefusal as refusal:
+            found[account] = refusal
+
+
+def _questions(market: Market, account: Address, held: Holdings) -> Iterable[Question]:
+    """Yield what to ask about one account, in the order that `_fill` reads."""
+    yield _USER_EMODE, market.pool, (account,)
+    for reserve in filter(held.borrows, market.reserves):
+        if reserve.stable_debt != ZERO_ADDRESS:  # gone since v3.2
+            yield _STABLE_BALANCE, reserve.stable_debt, (account,)
+
+
+async def _variable_debts(
+    reader: PinnedReader,
+    market: Market,
+    found: Mapping[Address, Holdings | ContractRefusal],
+    scaled: Mapping[Address, Scaled],
+) -> dict[Address, dict[int, int | ContractRefusal]]:
+    """Return the variable debt by reserve of every account that pledged or borrowed."""
+    owing = {
+        account: list(filter(held.borrows, market.reserves))
+        for account, held in found.items()
+        if isinstance(held, Holdings) and held.configuration
+    }
+    pairs = [(reserve.variable_debt, account) for account, reserves in owing.items() for reserve in reserves]
+    balances = await read_balances(reader, pairs, scaled)
+    return {
+        account: {reserve.index: balances[reserve.variable_debt, account] for reserve in reserves}
+        for account, reserves in owing.items()
+    }
+
+
+def _fill(
+    market: Market,
+    held: Holdings,
+    answers: Sequence[tuple[Any, ...]],
+    owed: Mapping[int, int | ContractRefusal],
+) -> None:
+    remaining = iter(answers)
+    held.emode = next(remaining)[0] & 0xFF
+    held.debts = {}
+    for reserve in filter(held.borrows, market.reserves):
+        variable = known(owed[reserve.index])
+        held.debts[reserve.index] = (variable, next(remaining)[0] if reserve.stable_debt != ZERO_ADDRESS else 0)

@@ -1,0 +1,72 @@
+"""The adapter of one pool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from adapters.abi import ContractRefusal, known
+from adapters.places import Place
+from adapters.protocols.aave_v3.books import fold, log_query, read_books, read_units
+from adapters.protocols.aave_v3.emodes import read_emodes
+from adapters.protocols.aave_v3.holdings import Holdings, known_balances, read_holdings, set_aside
+from adapters.protocols.aave_v3.market import read_market
+from adapters.protocols.aave_v3.silos import account_silo, check_account
+from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Units
+from riskschema.instruments import VenueId
+from riskschema.portfolio import Aside, Silo, Unread, VenueReading
+from riskschema.ports import AssetFactors, PinnedReader
+from riskschema.units import Address
+
+
+class AaveV3:
+    """The `ProtocolAdapter` of one pool."""
+
+    def __init__(self, provider: Address, *, place: Place, assets: AssetFactors) -> None:
+        self._provider = provider
+        self._place = place
+        self._assets = assets
+
+    @property
+    def venue(self) -> VenueId:
+        """The deployment's name."""
+        return self._place.venue
+
+    def log_query(self, known: Known) -> LogQuery:
+        """Ask the provider for the pool and its configurator, that for the reserves, and their tokens for transfers."""
+        return log_query(self._provider, known)
+
+    def fold(self, known: Known, logs: Sequence[Log]) -> Fold:
+        """Take tokens from what the provider and the configurator say, and holders from every transfer."""
+        return fold(self._provider, known, logs)
+
+    async def books(self, reader: PinnedReader, known: Known) -> tuple[Book, ...]:
+        """Return one book per interest-bearing and debt token; only stable debt has no total of what is held."""
+        return await read_books(reader, self._provider, known, self._assets)
+
+    async def holdings(self, reader: PinnedReader, known: Known, holders: Sequence[Holder]) -> tuple[int | None, ...]:
+        """Return scaled balances; of stable debt what was borrowed, interest up to the last change included."""
+        return await read_units(reader, holders)
+
+    async def read(
+        self, reader: PinnedReader, accounts: Sequence[Address], indexed: Units | None = None
+    ) -> VenueReading:
+        """Read one silo per account that holds or owes anything; what the contracts refuse is in `unread`."""
+        try:
+            market = await read_market(reader, self._provider, self._assets)
+        except ContractRefusal as refusal:
+            return self._place.refuse_all(refusal, accounts)
+        holdings = await read_holdings(reader, market, accounts, await known_balances(reader, market, indexed or {}))
+        used = {held.emode for held in holdings.values() if isinstance(held, Holdings)} - {0}
+        emodes = await read_emodes(reader, market, used)
+        silos: list[Silo] = []
+        missing: list[Unread] = []
+        aside: list[Aside] = []
+        for account, held in holdings.items():
+            try:
+                check_account(reader, market, account, known(held), emodes)
+                aside += [self._place.aside(reason, account) for reason in set_aside(market, known(held))]
+                if silo := account_silo(self._place, market, account, known(held), emodes):
+                    silos.append(silo)
+            except ContractRefusal as refusal:
+                missing.append(self._place.unread(refusal, account))
+        return VenueReading(venue=self.venue, silos=tuple(silos), unread=tuple(missing), aside=tuple(aside))

@@ -1,0 +1,100 @@
+"""An account as a silo: positions, and how the pool counts each."""
+
+from __future__ import annotations
+
+from adapters.abi import ContractRefusal, known
+from adapters.crosschecks import Line, account_fault, contradiction
+from adapters.places import Place
+from adapters.protocols.aave_v3.emodes import EMode, EModes, oracle_price, price_of
+from adapters.protocols.aave_v3.holdings import Holdings
+from adapters.protocols.aave_v3.market import Market, Reserve
+from adapters.tokens import known_asset
+from riskschema.instruments import Claim, Debt, VenueId
+from riskschema.portfolio import CollateralTerm, Position, Silo, WeightedCollateral
+from riskschema.ports import PinnedReader
+from riskschema.units import WAD, Address, Amount, Wad
+
+CLOSE_FACTOR = Wad(WAD // 2)
+CLOSE_FACTOR_THRESHOLD = 95 * WAD // 100
+"""``LiquidationLogic``: half of a debt may be repaid, all of it from a health factor of 0.95 down (since v3.3 also all
+of it where the pair is worth less than 2,000 USD, which is not modelled)."""
+_RAY_PER_WAD = 10**9
+_BPS_AS_WAD = 10**14
+
+
+def account_silo(place: Place, market: Market, account: Address, held: Holdings, emodes: EModes) -> Silo | None:
+    """Return the account's silo, or None if it holds and owes nothing.
+
+    Raises:
+        ContractRefusal: a part of it could not be read.
+    """
+    emode = known(emodes[held.emode]) if held.emode else None
+    pairs = [pair for reserve in market.reserves for pair in _positions(market, reserve, held, emode, place.venue)]
+    if held.health is not None and not any(position.quantity < 0 for position, _ in pairs):
+        raise ContractRefusal(f"{market.pool} reports debt of {account} but no debt token", code="answer_malformed")
+    if not pairs:
+        return None
+    positions, terms = zip(*pairs, strict=True)
+    halved = held.health is None or held.health > CLOSE_FACTOR_THRESHOLD
+    close_factor = CLOSE_FACTOR if halved else Wad(WAD)
+    rule = WeightedCollateral(numeraire=market.numeraire, terms=terms, close_factor=close_factor)
+    return place.silo(account, positions=positions, rule=rule, health=held.health)
+
+
+def _positions(
+    market: Market, reserve: Reserve, held: Holdings, emode: EMode | None, venue: VenueId
+) -> list[tuple[Position, CollateralTerm]]:
+    """Return what one account has in one reserve, each with how the pool counts it."""
+    supplied = held.supplied.get(reserve.index, 0)
+    debts = held.debts.get(reserve.index, (0, 0))
+    if not supplied and not any(debts):
+        return []
+    token = known_asset(reserve.token)
+    member = emode if emode is not None and reserve.index in emode.members else None
+    price = price_of(market, reserve, member)
+    pairs = []
+    if supplied:
+        claim = Claim(token=token, venue=venue, annual_rate=Wad(reserve.supply_rate // _RAY_PER_WAD))
+        term = _term(reserve, member, price, held.pledges(reserve))
+        pairs.append((Position(instrument=claim, quantity=Amount(supplied)), term))
+    for amount, rate in zip(debts, (reserve.variable_rate, reserve.stable_rate), strict=True):
+        if not amount:
+            continue
+        debt = Debt(token=token, venue=venue, annual_rate=Wad(rate // _RAY_PER_WAD))
+        owed = CollateralTerm(weight=Wad(WAD), price=price)
+        pairs.append((Position(instrument=debt, quantity=Amount(-amount)), owed))
+    return pairs
+
+
+def _term(reserve: Reserve, member: EMode | None, price: Wad, pledged: bool) -> CollateralTerm:
+    """Return how a supplied balance counts: at its threshold if pledged (the category's in e-mode), else not."""
+    threshold, bonus = reserve.bits(16, 16), reserve.bits(32, 16)
+    if member:
+        threshold, bonus = member.liquidation_threshold, member.liquidation_bonus
+    if threshold > 10_000:
+        raise ContractRefusal(f"threshold of {reserve.asset} is {threshold} basis points", code="answer_malformed")
+    return CollateralTerm(
+        weight=Wad(threshold * _BPS_AS_WAD if pledged else 0),
+        price=price,
+        liquidation_bonus=Wad(max(0, bonus - 10_000) * _BPS_AS_WAD),
+    )
+
+
+def check_account(reader: PinnedReader, market: Market, account: Address, held: Holdings, emodes: EModes) -> None:
+    """Hold an account's balances, prices and thresholds against what the pool makes of them."""
+    emode = known(emodes[held.emode]) if held.emode else None
+    pledged: list[Line] = []
+    owed: list[Line] = []
+    for reserve in market.reserves:
+        supplied, debts = held.supplied.get(reserve.index, 0), held.debts.get(reserve.index, (0, 0))
+        if not (supplied and held.pledges(reserve)) and not any(debts):
+            continue
+        member = emode if emode is not None and reserve.index in emode.members else None
+        unit, price = 10 ** reserve.bits(48, 8), oracle_price(market, reserve, member)
+        threshold = member.liquidation_threshold if member else reserve.bits(16, 16)
+        if supplied and held.pledges(reserve) and reserve.bits(16, 16):
+            pledged.append(Line(supplied, unit, price, threshold))
+        owed += [Line(amount, unit, price) for amount in debts if amount]
+    fault = account_fault(held.totals, pledged, owed)
+    if fault:
+        contradiction(reader, f"{market.pool} reports {fault} for {account}")
