@@ -1,15 +1,19 @@
-"""The committee as an operator's file, byte for byte the same for all."""
+"""The committee as an operator's file, byte for byte the same for all; and the parameters that one founds it with."""
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 from attest.encoding.canonical_json import decode_canonical, encode_canonical
 from attest.formats.committee import Committee, check_committee
+from attest.formats.parameters import AgreementParameters, check_parameters
 from node.settings import read_text
+from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData
 
 MAX_COMMITTEE_BYTES = 1 << 20
+MAX_AGREEMENT_BYTES = 1 << 20
 
 
 def load_committee(path: Path) -> Committee:
@@ -33,3 +37,21 @@ def load_committee(path: Path) -> Committee:
 def write_committee(path: Path, committee: Committee) -> None:
     """Write a committee file."""
     path.write_bytes(encode_canonical(committee) + b"\n")
+
+
+def load_agreement(path: Path | None) -> AgreementParameters:
+    """Read the parameters of the agreement with which a committee is to be founded; those by default without a file.
+
+    Raises:
+        InvalidData: the file cannot be read, is no TOML, or holds an unknown or wrong key (named).
+    """
+    if path is None:
+        return AgreementParameters()
+    text = read_text(path, what="agreement", limit=MAX_AGREEMENT_BYTES)
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidData(f"{path}: {error}", code="invalid_settings") from error
+    parameters = from_builtins(tree, AgreementParameters, what=str(path))
+    check_parameters(parameters)
+    return parameters

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from attest.agreement.proposals import MAX_VALUE
-from attest.agreement.rules import AgreementRules, ChainParameters
+from attest.agreement.rules import AgreementRules
+from attest.formats.parameters import ChainParameters
 from attest.wire.messages import HEADS_PER_CHAIN, FactorVote, Observation, ReportReference
 from riskschema.market import FactorQuote
 from riskschema.portfolio import BlockReference

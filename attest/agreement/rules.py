@@ -4,77 +4,42 @@ from typing import Self
 
 import msgspec
 
-from attest.encoding.abi_types import Uint32, Uint64
 from attest.encoding.keccak import keccak256
 from attest.encoding.typed_data import hash_struct
 from attest.formats.committee import Committee, config_digest
 from attest.formats.eip712 import digest_in_domain, domain_separator
+from attest.formats.parameters import AgreementParameters, ChainParameters
 from attest.formats.quorums import at_least_one_honest, available, byzantine, honest_majority
-from riskschema.errors import InvalidData
-
-
-class ChainParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the blocks of one chain are named and pinned."""
-
-    chain_id: Uint64
-    pin_stride: Uint32 = 1
-    """Observers name blocks whose number is a multiple of this, so that they name the same ones."""
-    confirmations: Uint32 = 0
-    """Observers name no block with fewer blocks above it: where one endpoint sees a head, the others know it too."""
-    max_pin_age_seconds: Uint32 = 900
-    """A chain whose best agreed block is older is out of the round: its state says nothing about now."""
-
-
-class AgreementParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Numbers of the agreement that may change without a rotation; part of the parameters hashed into each report."""
-
-    chains: tuple[ChainParameters, ...] = ()
-    """By chain id; a chain that is not here has the values that `ChainParameters` has by itself."""
-    factors: tuple[str, ...] = ()
-    """Names that are agreed on, ascending; votes on others count for nothing. Empty: whatever 2f + 1 vote on."""
-    max_value_age_seconds: Uint32 = 600
-    """How long a factor without a majority of votes keeps its last value."""
-    max_confidence_ppm: Uint32 = 500_000
-    """Bound of a confidence, as a share of the value: half the price says nothing any more."""
-    request_lifetime_rounds: Uint32 = 100
-    """How many rounds an on-demand account stays in the reports."""
-    request_capacity: Uint32 = 1_000
-    """Most on-demand accounts at a time; each operator has its n-th part of the places."""
-    proposal_grace_ppm: Uint32 = 200_000
-    """Share of the slot that a leader waits for factors to reach a majority of votes."""
-    smallest_account_usd: Uint32 = 0
-    """Accounts that hold and owe less at the venues are left out, unless they were asked for."""
-    max_shrink_ppm: Uint32 = 500_000
-    """A report with fewer accounts than its parent by more than this share is not signed."""
 
 
 class AgreementRules(msgspec.Struct, frozen=True, kw_only=True):
     """A committee and its parameters, with what follows from them."""
 
     committee: Committee
-    parameters: AgreementParameters
     config_digest: bytes
     domain_separator: bytes
     leaders: tuple[int, ...]
     """Operator indices; round r is led by entry r mod n."""
 
     @classmethod
-    def of(cls, committee: Committee, parameters: AgreementParameters | None = None) -> Self:
+    def of(cls, committee: Committee) -> Self:
         """Work out the rules of a committee.
 
         Raises:
-            InvalidData: the committee is none, or a parameter that divides is zero.
+            InvalidData: the committee is none, or a parameter makes no sense.
         """
-        chosen = parameters or AgreementParameters()
-        _check(chosen)
         digest = config_digest(committee)
         return cls(
             committee=committee,
-            parameters=chosen,
             config_digest=digest,
             domain_separator=domain_separator(committee.destinations),
             leaders=leader_order(digest, len(committee.operators)),
         )
+
+    @property
+    def parameters(self) -> AgreementParameters:
+        """The agreement's parameters."""
+        return self.committee.parameters
 
     @property
     def n(self) -> int:
@@ -145,19 +110,6 @@ class AgreementRules(msgspec.Struct, frozen=True, kw_only=True):
     def share_digest(self, report_hash: bytes) -> bytes:
         """Return the 32 bytes that an attestation key signs for a report (EIP-712)."""
         return digest_in_domain(self.domain_separator, report_hash)
-
-
-def _check(parameters: AgreementParameters) -> None:
-    chains = [each.chain_id for each in parameters.chains]
-    for name, listed in (("chains", chains), ("factors", parameters.factors)):
-        if list(listed) != sorted(set(listed)):  # type: ignore[type-var]
-            raise _invalid(f"{name} must be in increasing order, each named once")
-    if not all(each.pin_stride for each in parameters.chains):
-        raise _invalid("pin_stride must be above zero")
-
-
-def _invalid(reason: str) -> InvalidData:
-    return InvalidData(f"agreement parameters: {reason}", code="invalid_settings")
 
 
 def leader_order(digest: bytes, n: int) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from attest.encoding.keccak import keccak256
 def hash_struct(value: msgspec.Struct) -> bytes:
     """Return EIP-712's ``hashStruct(value)``.
 
-    Fields are one-word types, strings, or tuples of strings or structs.
+    Fields are one-word types, strings, structs, or tuples of strings or structs.
 
     Raises:
         InvalidData: a field is outside its type.
@@ -50,11 +50,14 @@ def _type_name(hint: Any) -> str:
     if get_origin(hint) is tuple:
         member = get_args(hint)[0]
         return "string[]" if member is str else f"{member.__name__}[]"
+    if _is_struct(hint):
+        return str(hint.__name__)
     return abi_name(hint)
 
 
 def _member_structs(kind: type[msgspec.Struct]) -> set[type[msgspec.Struct]]:
     members = {get_args(hint)[0] for _, hint in _hints(kind) if get_origin(hint) is tuple} - {str}
+    members |= {hint for _, hint in _hints(kind) if _is_struct(hint)}
     return members.union(*(_member_structs(member) for member in members))
 
 
@@ -65,7 +68,13 @@ def _field_word(value: Any, hint: Any, *, what: str) -> bytes:
         return keccak256(
             b"".join(keccak256(item.encode()) if isinstance(item, str) else hash_struct(item) for item in value)
         )
+    if _is_struct(hint):
+        return hash_struct(value)
     return encode_word(value, abi_name(hint), what=what)
+
+
+def _is_struct(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, msgspec.Struct)
 
 
 @cache

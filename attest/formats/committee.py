@@ -1,6 +1,6 @@
 """The committee as one value. Its hash, the config digest, scopes every message and every signature.
 
-Parameters and the model version are not part of it: a release is no rotation.
+The agreement's parameters are part of it, those of the model and its version are not: a release is no rotation.
 """
 
 from itertools import pairwise
@@ -10,6 +10,7 @@ import msgspec
 from attest.encoding.abi_types import AbiAddress, Bytes32, Uint32, Uint64
 from attest.encoding.typed_data import hash_struct
 from attest.formats.eip712 import Destination, encode_destinations
+from attest.formats.parameters import AgreementParameters, check_parameters
 from attest.formats.quorums import check_committee_size
 from riskschema.errors import InvalidData
 from riskschema.units import Address
@@ -71,6 +72,7 @@ class Committee(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Most accounts in one report."""
     requests_per_operator: Uint32
     """Most on-demand accounts one operator may name in a round."""
+    parameters: AgreementParameters = AgreementParameters()
 
     @property
     def signers(self) -> tuple[Address, ...]:
@@ -92,7 +94,8 @@ def check_committee(committee: Committee) -> None:
     """Refuse what could not agree or could not be told apart.
 
     Raises:
-        InvalidData: committee size, duplicate keys, unsorted lists, a zero interval or life, or too many venues.
+        InvalidData: committee size, duplicate keys, unsorted lists, a zero interval or life, too many venues, or a
+            parameter that makes no sense.
     """
     check_committee_size(len(committee.operators))
     encode_destinations(committee.destinations)
@@ -106,6 +109,9 @@ def check_committee(committee: Committee) -> None:
         raise _invalid("a venue is on a chain that is not among the chains")
     if not (committee.round_interval_seconds and committee.report_life_seconds):
         raise _invalid("round_interval_seconds and report_life_seconds must be above zero")
+    check_parameters(committee.parameters)
+    if not {each.chain_id for each in committee.parameters.chains} <= {each.chain_id for each in committee.chains}:
+        raise _invalid("parameters.chains names a chain that is not among the chains")
 
 
 def round_at(committee: Committee, timestamp: int) -> int:

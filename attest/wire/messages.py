@@ -8,12 +8,13 @@ from enum import IntEnum
 
 import msgspec
 
+from attest.formats.parameters import MAX_FACTORS
 from riskschema.instruments import FactorId
 from riskschema.portfolio import BlockReference
 from riskschema.units import Address, Wad
 
 HEADS_PER_CHAIN = 8
-MAX_VOTES = 2_000
+MAX_VOTES = MAX_FACTORS
 MAX_REQUESTS = 1_000
 PAGE_BYTES = 262_144
 """Most bytes of a state, or of rows, in one answer."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from node.cli.options import PATH, config_option, example
+from node.cli.options import PATH, agreement_option, config_option, example
 
 draft_option = click.option("--draft", type=PATH, required=True, help="What `plimsoll committee init` wrote.")
 fee_option = click.option(
@@ -34,6 +34,7 @@ def committee() -> None:
     "--ring-size", type=click.IntRange(2, 1024), default=64, show_default=True, help="Rounds the contract keeps."
 )
 @click.option("--guardian", help="Account that may pause the contract for a bounded time; nobody if left out.")
+@agreement_option
 @click.option(
     "--begins-in", type=click.IntRange(60), default=86_400, show_default=True, help="Seconds until the first round."
 )
@@ -48,6 +49,7 @@ def init(
     report_life: int,
     ring_size: int,
     guardian: str | None,
+    agreement: Path | None,
     begins_in: int,
     max_fee_gwei: int,
     confirmed: bool,
@@ -63,6 +65,7 @@ def init(
         report_life=report_life,
         ring_size=ring_size,
         guardian=guardian,
+        agreement=agreement,
         begins_in=begins_in,
         max_fee_gwei=max_fee_gwei,
         confirmed=confirmed,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from node.cli.options import config_option, example, json_option
+from node.cli.options import agreement_option, config_option, example, json_option
 
 
 @click.command(
@@ -23,6 +23,7 @@ from node.cli.options import config_option, example, json_option
     "--ring-size", type=click.IntRange(2, 1024), default=64, show_default=True, help="Rounds the contract keeps."
 )
 @click.option("--guardian", help="Account that may pause the contract for a bounded time; nobody if left out.")
+@agreement_option
 @click.option(
     "--max-fee-gwei", type=click.IntRange(1), default=100, show_default=True, help="Most that is paid per gas."
 )
@@ -36,6 +37,7 @@ def deploy(
     report_life: int,
     ring_size: int,
     guardian: str | None,
+    agreement: Path | None,
     max_fee_gwei: int,
     confirmed: bool,
     as_json: bool,
@@ -50,6 +52,7 @@ def deploy(
         report_life=report_life,
         ring_size=ring_size,
         guardian=guardian,
+        agreement=agreement,
         max_fee_gwei=max_fee_gwei,
         confirmed=confirmed,
         as_json=as_json,

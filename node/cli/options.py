@@ -13,6 +13,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 config_option = click.option(
     "--config", type=PATH, required=True, help="TOML settings: chains, venues, keys (docs/operating.md)."
 )
+agreement_option = click.option(
+    "--agreement", type=PATH, help="TOML with parameters of the agreement (docs/agreement.md); usual ones if left out."
+)
 block_option = click.option(
     "--block", type=click.IntRange(min=0), help="Read at this block. Default: the newest final one."
 )

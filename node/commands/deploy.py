@@ -15,6 +15,7 @@ from adapters.chains import Chain as OpenChain
 from attest.encoding.canonical_json import encode_canonical
 from attest.formats.committee import Committee, ObservedChain, Operator
 from attest.formats.eip712 import Destination
+from attest.formats.parameters import AgreementParameters
 from attest.hours.table import history_hash
 from attest.keys.joining import Draft
 from attest.keys.keystore import LocalSigner, open_identity, open_keystore
@@ -22,7 +23,7 @@ from contracts.calls import decode_revert
 from contracts.deployment import OracleContracts, Send, deploy_oracle, initialize_oracle
 from node.checksums import checked_address
 from node.commands.documents import require_directory_of
-from node.committee_file import write_committee
+from node.committee_file import load_agreement, write_committee
 from node.committee_fit import discovery_rules
 from node.composition import load_history
 from node.publishing.deploying import GWEI, Deployer, open_deployer
@@ -61,6 +62,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     report_life: int
     ring_size: int
     guardian: Address | None
+    agreement: AgreementParameters = AgreementParameters()
 
 
 class _Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +82,7 @@ def deploy_network(
     report_life: int,
     ring_size: int,
     guardian: str | None,
+    agreement: Path | None,
     max_fee_gwei: int,
     confirmed: bool,
     as_json: bool,
@@ -104,6 +107,7 @@ def deploy_network(
             report_life=report_life,
             ring_size=ring_size,
             guardian=None if guardian is None else checked_address(guardian, what="--guardian"),
+            agreement=load_agreement(agreement),
         ),
     )
     deployed = asyncio.run(_deploy(plan, max_fee_gwei * GWEI, confirmed=confirmed))
@@ -320,6 +324,7 @@ def _committee(plan: _Plan, oracle: Address, history: bytes, operators: tuple[Op
         report_life_seconds=plan.terms.report_life,
         account_cap=ACCOUNT_CAP,
         requests_per_operator=REQUESTS_PER_OPERATOR,
+        parameters=plan.terms.agreement,
     )
 
 

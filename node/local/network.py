@@ -15,6 +15,7 @@ import msgspec
 from adapters.history.simulator import SimulatedFactor, simulate_history
 from attest.formats.committee import Committee, ObservedChain
 from attest.formats.eip712 import Destination
+from attest.formats.parameters import AgreementParameters
 from attest.hours.table import history_hash
 from contracts.calls import encode_deployment
 from contracts.deployment import Send, deploy, deploy_oracle, initialize_oracle
@@ -156,6 +157,7 @@ def _committee(
         report_life_seconds=REPORT_LIFE_SECONDS,
         account_cap=10_000,
         requests_per_operator=8,
+        parameters=AgreementParameters(factors=tuple(sorted(factor for factor, _ in FACTORS.values()))),
     )
 
 

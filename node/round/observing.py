@@ -9,7 +9,7 @@ import structlog
 from adapters.markets import load_source
 from attest.agreement.effects import Observe
 from attest.agreement.observing import block_numbers_to_name, word_observation
-from attest.agreement.rules import ChainParameters
+from attest.formats.parameters import ChainParameters
 from attest.wire.messages import Observation
 from node.clock_check import check_clock
 from node.round.node import Node

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from functools import cache
 from hashlib import blake2b
 
-from attest.agreement.rules import AgreementParameters, AgreementRules
+from attest.agreement.rules import AgreementRules
 from attest.formats.committee import Operator
+from attest.formats.parameters import AgreementParameters
 from riskschema.units import Address
 from tests.attest.agreement import round_kit
 
@@ -34,4 +35,5 @@ def sign_share(operator: int, digest: bytes) -> bytes:
 def fast_rules(n: int, parameters: AgreementParameters | None = None) -> AgreementRules:
     """Return the rules of a committee of such keys."""
     operators = tuple(Operator(signer=signer_of(index), identity=identity_of(index)) for index in range(n))
-    return AgreementRules.of(round_kit.committee(n, operators=operators), parameters)
+    chosen = parameters or AgreementParameters()
+    return AgreementRules.of(round_kit.committee(n, operators=operators, parameters=chosen))

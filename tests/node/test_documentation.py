@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from attest.agreement.rules import AgreementParameters, ChainParameters
+from attest.formats.parameters import AgreementParameters, ChainParameters
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

@@ -15,6 +15,7 @@ from aggregator.parameters import load_parameters
 from aggregator.scenarios.factors import listing
 from attest.encoding.keccak import keccak256
 from node.checksums import checksummed
+from node.committee_file import load_agreement
 from node.round.reading import configured_venues
 from node.settings import load_settings
 from riskschema.codec import decode_json, from_builtins
@@ -63,6 +64,12 @@ def test_every_mainnet_token_has_a_price_and_every_feed_a_token() -> None:
     assert feeds <= followed
     assert followed - feeds == {"STETH / ETH", "WBTC / BTC"}
     assert feeds == settings.market.groups.keys()
+
+
+def test_the_example_of_an_agreement_names_the_factors_of_the_mainnet_feeds() -> None:
+    chosen = load_agreement(DOCS / "examples" / "agreement.toml")
+    assert chosen.factors == tuple(sorted(feed.factor for feed in mainnet_feeds()))
+    assert [each.chain_id for each in chosen.chains] == [1]
 
 
 def mainnet_feeds() -> tuple[PriceFeed, ...]:

@@ -34,8 +34,14 @@ COMMITTEE = {
     "Committee": (
         "uint64 configCount,Operator[] operators,Destination[] destinations,ObservedChain[] chains,"
         "DiscoveryRule[] venues,bytes32 historyHash,uint64 genesisTime,uint32 roundIntervalSeconds,"
-        "uint32 reportLifeSeconds,uint32 accountCap,uint32 requestsPerOperator"
+        "uint32 reportLifeSeconds,uint32 accountCap,uint32 requestsPerOperator,AgreementParameters parameters"
     ),
+    "AgreementParameters": (
+        "ChainParameters[] chains,string[] factors,uint32 maxValueAgeSeconds,uint32 maxConfidencePpm,"
+        "uint32 requestLifetimeRounds,uint32 requestCapacity,uint32 proposalGracePpm,uint32 smallestAccountUsd,"
+        "uint32 maxShrinkPpm"
+    ),
+    "ChainParameters": "uint64 chainId,uint32 pinStride,uint32 confirmations,uint32 maxPinAgeSeconds",
     "Operator": "address signer,bytes32 identity",
     "Destination": "uint64 chainId,address oracle",
     "ObservedChain": "uint64 chainId,bytes32 genesisHash",
@@ -201,6 +207,12 @@ def committee() -> dict[str, Any]:
         ],
         "historyHash": word("history"), "genesisTime": 1_750_000_000, "roundIntervalSeconds": 12,
         "reportLifeSeconds": 600, "accountCap": 10_000, "requestsPerOperator": 16,
+        "parameters": {
+            "chains": [{"chainId": 8453, "pinStride": 6, "confirmations": 2, "maxPinAgeSeconds": 300}],
+            "factors": ["BTC", "ETH"], "maxValueAgeSeconds": 601, "maxConfidencePpm": 400_000,
+            "requestLifetimeRounds": 90, "requestCapacity": 800, "proposalGracePpm": 150_000,
+            "smallestAccountUsd": 5, "maxShrinkPpm": 300_000,
+        },
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import urllib.request
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import msgspec
 from attest.agreement.rules import AgreementRules
 from attest.encoding.canonical_json import decode_canonical, encode_canonical
 from attest.formats.committee import Committee, Operator
+from attest.formats.parameters import AgreementParameters, ChainParameters
 from attest.formats.quorums import tolerated_faults
 from attest.keys.certificates import operator_certificate
 from attest.keys.joining import Draft, JoinRequest, assemble_committee, draft_hash, make_join_request
@@ -21,7 +23,7 @@ from attest.keys.keystore import open_identity, open_keystore
 from node.checksums import checked_address
 from node.commands.deploy import Terms, draft_network, initialise_network
 from node.commands.documents import read_document, require_directory_of
-from node.committee_file import load_committee, write_committee
+from node.committee_file import load_agreement, load_committee, write_committee
 from node.committee_fit import check_agreement, check_history
 from node.composition import load_history
 from node.round.reading import configured_venues
@@ -45,6 +47,7 @@ def init_committee(
     report_life: int,
     ring_size: int,
     guardian: str | None,
+    agreement: Path | None,
     begins_in: int,
     max_fee_gwei: int,
     confirmed: bool,
@@ -61,6 +64,7 @@ def init_committee(
         report_life=report_life,
         ring_size=ring_size,
         guardian=None if guardian is None else checked_address(guardian, what="--guardian"),
+        agreement=load_agreement(agreement),
     )
     draft = draft_network(
         config,
@@ -99,6 +103,7 @@ def join_committee(draft_file: Path, config: Path, output: Path) -> None:
         sign_attestation=signer.sign,
     )
     output.write_bytes(encode_canonical(request) + b"\n")
+    _say_parameters(draft.committee.parameters)
     click.echo(f"{output}: give it to every other operator; it holds no secret")
     click.echo(f"draft  {_spoken(draft_hash(draft))}")
 
@@ -157,6 +162,7 @@ def show_committee(file: Path) -> None:
         click.echo(f"{index + 1:>3}  {operator.signer}  {operator.identity.hex()}")
     for destination in committee.destinations:
         click.echo(f"contract {destination.oracle} on chain {destination.chain_id}")
+    _say_parameters(committee.parameters)
 
 
 def check_committee_of(config: Path, *, monitoring: str | None) -> None:
@@ -227,6 +233,18 @@ def _check_fit(settings: Settings, committee: Committee, directory: Path) -> Non
     venues = tuple(venue for chain in settings.chains for venue in configured_venues(chain))
     check_agreement(settings, committee, venues)
     check_history(load_history(settings.market, directory), committee)
+
+
+def _say_parameters(parameters: AgreementParameters) -> None:
+    """Print every parameter of the agreement as the file of `--agreement` would say it."""
+    for name in AgreementParameters.__struct_fields__:
+        if name not in ("chains", "factors"):
+            click.echo(f"{name} = {getattr(parameters, name)}")
+    click.echo(f"factors = {json.dumps(parameters.factors)}")
+    for chain in parameters.chains:
+        click.echo("[[chains]]")
+        for name in ChainParameters.__struct_fields__:
+            click.echo(f"{name} = {getattr(chain, name)}")
 
 
 def _draft(path: Path) -> Draft:

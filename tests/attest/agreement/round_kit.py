@@ -19,7 +19,7 @@ from attest.agreement.effects import (
 )
 from attest.agreement.machine import RoundMachine
 from attest.agreement.outcome import Outcome, pins_root, values_root
-from attest.agreement.rules import AgreementParameters, AgreementRules
+from attest.agreement.rules import AgreementRules
 from attest.agreement.state import AgreedState, genesis_state, next_state, with_sections
 from attest.agreement.state_format import state_root
 from attest.encoding.keccak import keccak256
@@ -27,6 +27,7 @@ from attest.formats.certificate import Certificate
 from attest.formats.committee import Committee, ObservedChain, Operator
 from attest.formats.eip712 import Destination, sign_digest
 from attest.formats.header import ReportHeader
+from attest.formats.parameters import AgreementParameters
 from attest.hours.table import history_hash
 from attest.keys.identity import IdentityKey
 from attest.wire.messages import GENESIS_REFERENCE, FactorVote, Observation, ReportReference
@@ -91,7 +92,7 @@ def committee(n: int, **changes: Any) -> Committee:
 
 
 def rules(n: int, parameters: AgreementParameters | None = None) -> AgreementRules:
-    return AgreementRules.of(committee(n), parameters)
+    return AgreementRules.of(committee(n, parameters=parameters or AgreementParameters()))
 
 
 def block(number: int, *, timestamp: int, fork: bytes = b"") -> BlockReference:

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from attest.agreement.observing import block_numbers_to_name, word_observation
 from attest.agreement.proposals import MAX_VALUE, check_observation
-from attest.agreement.rules import AgreementParameters, AgreementRules, ChainParameters
+from attest.agreement.rules import AgreementRules
+from attest.formats.parameters import AgreementParameters, ChainParameters
 from attest.wire.message_format import encode_body
 from attest.wire.messages import GENESIS_REFERENCE, Observation
 from riskschema.market import FactorQuote

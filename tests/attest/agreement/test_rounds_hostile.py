@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from attest.agreement.effects import CertificateNeeded, Effects, Send, StateNeeded
 from attest.agreement.machine import RoundMachine
-from attest.agreement.rules import AgreementParameters, ChainParameters
 from attest.agreement.state import genesis_state
 from attest.formats.certificate import assemble_certificate, encode_certificate
 from attest.formats.eip712 import sign_digest
 from attest.formats.header import report_hash
+from attest.formats.parameters import AgreementParameters, ChainParameters
 from attest.wire.envelope import seal
 from attest.wire.messages import Body, FactorVote, MessageKind, Observation, Proposal, ReportReference, Share
 from riskschema.errors import ProtocolViolation
@@ -185,9 +185,9 @@ def test_a_block_off_the_stride_is_refused() -> None:
     machine = RoundMachine(strict, me=ME, sign=identity(ME).sign, state=genesis_state(strict, genesis_history()))
     machine.on_tick(1_000 * NOW)
     with pytest.raises(ProtocolViolation, match="stride"):
-        machine.on_message(say(seen(), sender=PEER))
+        machine.on_message(say(seen(), sender=PEER, config_digest=strict.config_digest))
     even = seen(heads=tuple(head for head in seen().heads if not head.number % 2))
-    assert machine.on_message(say(even, sender=PEER)) == ()
+    assert machine.on_message(say(even, sender=PEER, config_digest=strict.config_digest)) == ()
 
 
 def test_a_repetition_changes_nothing() -> None:

@@ -18,10 +18,12 @@ from attest.agreement.effects import (
 )
 from attest.agreement.machine import RoundMachine
 from attest.agreement.proposals import reference_of
-from attest.agreement.rules import AgreementParameters, AgreementRules, ChainParameters, leader_order
+from attest.agreement.rules import AgreementRules, leader_order
 from attest.agreement.state import AgreedState, genesis_state
+from attest.encoding.typed_data import hash_struct
 from attest.formats.certificate import Certificate, encode_certificate, verify_certificate
 from attest.formats.eip712 import sign_digest
+from attest.formats.parameters import AgreementParameters, ChainParameters
 from attest.wire.messages import GENESIS_REFERENCE, MessageKind
 from riskschema.errors import FatalError, InvalidData, ProtocolViolation
 from tests.attest.agreement.round_kit import (
@@ -341,8 +343,9 @@ def test_all_parameters_are_hashed() -> None:
         {"chains": (ChainParameters(chain_id=1, **{name: 7}),)} for name in ChainParameters.__struct_fields__[1:]
     ]
     changes += [{}, {"chains": (ChainParameters(chain_id=7),)}, {"factors": ("A",)}, {"factors": ("A", "B")}]
-    hashes = {rules(1, AgreementParameters(**change)).parameters_hash for change in changes}
+    hashes = {hash_struct(AgreementParameters(**change)) for change in changes}
     assert len(hashes) == len(changes)
+    assert rules(1).parameters_hash == hash_struct(AgreementParameters())
 
 
 YEAR = 365 * 86_400

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attest.agreement.outcome import Outcome, pins_root, values_root
-from attest.agreement.rules import AgreementParameters, ChainParameters
 from attest.agreement.state import AgreedState, genesis_state, next_state
 from attest.agreement.voting import agree, agree_pin, agree_value, median
+from attest.formats.parameters import AgreementParameters, ChainParameters
 from attest.formats.quorums import at_least_one_honest, byzantine, honest_majority, tolerated_faults
 from attest.wire.messages import GENESIS_REFERENCE, FactorVote, Observation
 from riskschema.codec import from_builtins

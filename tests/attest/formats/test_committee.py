@@ -16,6 +16,7 @@ from attest.formats.committee import (
     round_at,
 )
 from attest.formats.eip712 import Destination
+from attest.formats.parameters import AgreementParameters, ChainParameters
 from riskschema.errors import InvalidData
 from riskschema.units import Address
 from tests.builders.reports import committee
@@ -50,6 +51,7 @@ CHANGES: dict[str, Any] = {
     "report_life_seconds": 601,
     "account_cap": 10_001,
     "requests_per_operator": 17,
+    "parameters": AgreementParameters(factors=("ETH",)),
 }
 
 
@@ -79,6 +81,8 @@ def test_the_order_of_operators_is_bound_too() -> None:
         ({"venues": tuple(replace(AAVE, venue=f"venue {index}") for index in range(65))}, "more than 64"),
         ({"round_interval_seconds": 0}, "above zero"),
         ({"report_life_seconds": 0}, "above zero"),
+        ({"parameters": AgreementParameters(chains=(ChainParameters(chain_id=2),))}, "parameters.chains"),
+        ({"parameters": AgreementParameters(request_lifetime_rounds=0)}, "request_lifetime_rounds is 0"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )

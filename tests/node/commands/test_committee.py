@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from attest.encoding.canonical_json import decode_canonical, encode_canonical
 from attest.formats.committee import config_digest
 from attest.formats.eip712 import Destination
+from attest.formats.parameters import AgreementParameters
 from attest.keys.joining import JoinRequest
 from contracts.calls import decode_result, encode_call
 from devnet.local_chain import Devnet
@@ -47,7 +49,12 @@ def test_four_operators_found_a_committee_and_the_contract_knows_it(
 ) -> None:
     draft = tmp_path / "draft.json"
     first = operators[0] / "plimsoll.toml"
-    begun = plimsoll("committee", "init", "--config", first, "--output", draft, "--round-interval", 30, "--yes")
+    agreement = tmp_path / "agreement.toml"
+    agreement.write_text('factors = ["BTC", "ETH", "USDC"]\nsmallest_account_usd = 7\nmax_shrink_ppm = 2_000_000\n')
+    init = ("committee", "init", "--config", first, "--output", draft, "--agreement", agreement, "--yes")
+    assert "max_shrink_ppm is 2,000,000" in plimsoll(*init).refused()
+    agreement.write_text(agreement.read_text().replace("2_000_000", "200_000"))
+    begun = plimsoll(*init, "--round-interval", 30)
     assert begun.status == 0, begun.messages
     joins = [tmp_path / f"join{index}.json" for index in range(OPERATORS)]
     for place, output in zip(operators, joins, strict=True):
@@ -56,6 +63,7 @@ def test_four_operators_found_a_committee_and_the_contract_knows_it(
         )
         assert joined.status == 0, joined.messages
         assert spoken(begun.output) == spoken(joined.output), "everybody joins the draft that was read out"
+        assert 'factors = ["BTC", "ETH", "USDC"]' in joined.output, "and sees what is agreed on before signing it"
 
     said = set()
     for place in operators:  # in whatever order they got the requests
@@ -74,7 +82,11 @@ def test_four_operators_found_a_committee_and_the_contract_knows_it(
     )
     assert ended.status == 0, ended.messages
     assert digest_of_contract(present, founded.destinations[0]) == config_digest(founded)
-    assert spoken(plimsoll("committee", "show", operators[1] / "committee.json").output) in said
+    chosen = AgreementParameters(factors=("BTC", "ETH", "USDC"), smallest_account_usd=7, max_shrink_ppm=200_000)
+    assert founded.parameters == chosen
+    shown = plimsoll("committee", "show", operators[1] / "committee.json").output
+    assert spoken(shown) in said
+    assert "smallest_account_usd = 7\n" in shown
     first.write_text('committee_file = "committee.json"\n' + first.read_text().replace("committee_file", "# "))
     assert plimsoll("committee", "check", "--config", first).status == 0
 
@@ -85,7 +97,7 @@ def test_four_operators_found_a_committee_and_the_contract_knows_it(
 
 def spoken(output: str) -> str:
     """The digits that were printed to be read out."""
-    return "".join(word for word in output.split() if len(word) == 4 and set(word) <= set("0123456789abcdef"))
+    return "".join(re.findall(r"\b[0-9a-f]{4}\b", "".join(re.findall(r"(?:\b[0-9a-f]{4}(?:  |\n)){8}", output))))
 
 
 def read(path: Path) -> JoinRequest:
