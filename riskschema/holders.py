@@ -20,7 +20,7 @@ PLACES = 1 << 24
 """More logs than a block can hold."""
 
 
-class Log(msgspec.Struct, frozen=True):
+class Log(msgspec.Struct, frozen=True, gc=False):
     """An event log."""
 
     address: Address

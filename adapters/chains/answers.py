@@ -18,6 +18,7 @@ A contract chooses its own revert reason, so nothing after ``execution reverted`
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -68,6 +69,25 @@ class RpcError(msgspec.Struct, frozen=True):
     code: int = 0
     message: str = ""
     data: Any = None
+
+
+class WrittenLog(msgspec.Struct, frozen=True, gc=False):
+    """A log as it is written, without what nobody needs of it; unchecked."""
+
+    address: Any = None
+    topics: Any = None
+    data: Any = None
+    blockNumber: Any = None  # noqa: N815 - names of the JSON-RPC
+    logIndex: Any = None  # noqa: N815
+    blockHash: Any = None  # noqa: N815
+
+
+class LogsAnswer(msgspec.Struct, frozen=True):
+    """An `RpcAnswer` to a query of logs."""
+
+    id: int | str | None = None
+    result: list[WrittenLog] | None = None
+    error: RpcError | None = None
 
 
 class RpcAnswer(msgspec.Struct, frozen=True):
@@ -173,37 +193,51 @@ def to_logs(value: object, where: str) -> list[Log]:
     """
     if not isinstance(value, list):
         raise malformed(where, "answered no list of logs")
-    logs = [_log(each, where) for each in value]
+    try:
+        logs = [_log(each, where) for each in msgspec.convert(value, list[WrittenLog])]
+    except msgspec.ValidationError as error:
+        raise malformed(where, "answered no log") from error
     if len({log.place for log in logs}) < len(logs):
         raise malformed(where, "answered two logs of one place")
     return logs
 
 
-def _log(value: object, where: str) -> Log:
-    if not isinstance(value, dict) or not isinstance(value.get("topics"), list) or len(value["topics"]) > 4:
+def _log(written: WrittenLog, where: str) -> Log:
+    if not isinstance(written.topics, list) or len(written.topics) > 4:
         raise malformed(where, "answered no log")
     try:
-        address = Address(value.get("address", ""))
-    except ValueError as error:
+        address = _address(written.address)
+    except (TypeError, ValueError) as error:
         raise malformed(where, "answered a log without an address") from error
-    number, index = (to_quantity(value.get(key), where) for key in ("blockNumber", "logIndex"))
+    number, index = to_quantity(written.blockNumber, where), to_quantity(written.logIndex, where)
     if number > 2**53 or index >= PLACES:
         raise malformed(where, "answered a log at an impossible height or place")
     return Log(
         address=address,
-        topics=tuple(_hash32(topic, where) for topic in value["topics"]),
-        data=to_bytes(value.get("data"), where),
+        topics=tuple([_hash32(topic, where) for topic in written.topics]),
+        data=to_bytes(written.data, where),
         block_number=number,
         index=index,
-        block_hash=_hash32(value.get("blockHash"), where),
+        block_hash=_hash32(written.blockHash, where),
     )
 
 
 def _hash32(value: object, where: str) -> Hash32:
     try:
-        return Hash32(value if isinstance(value, str) else "")
-    except ValueError as error:
+        return _known_hash(value)
+    except (TypeError, ValueError) as error:
         raise malformed(where, "answered no 32-byte hash") from error
+
+
+@lru_cache(maxsize=16_384)
+def _known_hash(value: object) -> Hash32:
+    """Return a hash; the topics and blocks of logs repeat, and one string for all of a kind takes less memory."""
+    return Hash32(value if isinstance(value, str) else "")
+
+
+@lru_cache(maxsize=1_024)
+def _address(value: object) -> Address:
+    return Address(value if isinstance(value, str) else "")
 
 
 def _is_local(error: RpcError) -> bool:

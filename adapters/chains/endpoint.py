@@ -15,8 +15,8 @@ from msgspec import Meta
 from adapters.chains.answers import RpcAnswer, to_block, to_quantity
 from adapters.chains.ballots import settled
 from adapters.chains.health import EndpointState, Fault, Health, fault_of
-from adapters.chains.provider import BoundedProvider, Request, Traffic
-from adapters.chains.transport import LOGS, Transport
+from adapters.chains.provider import LOGS, BoundedProvider, Request, Traffic
+from adapters.chains.transport import Transport
 from riskschema.errors import TransientError
 from riskschema.ports import CALL_GAS
 from riskschema.units import Hash32

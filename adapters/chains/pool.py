@@ -15,8 +15,8 @@ from adapters.chains.answers import RpcAnswer, failure, to_block
 from adapters.chains.ballots import content, digest
 from adapters.chains.endpoint import Endpoint, EndpointReport
 from adapters.chains.health import DISTRUSTED, EndpointState, Fault
-from adapters.chains.provider import Request, RetryableError
-from adapters.chains.transport import LOGS, together
+from adapters.chains.provider import LOGS, Request, RetryableError
+from adapters.chains.transport import together
 from riskschema.errors import FatalError, TransientError
 from riskschema.portfolio import BlockReference
 from riskschema.units import Hash32

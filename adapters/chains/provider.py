@@ -6,13 +6,14 @@ import asyncio
 import re
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 
-from adapters.chains.answers import RpcAnswer, RpcError, is_rate_limit, malformed, printable
+from adapters.chains.answers import LogsAnswer, RpcAnswer, RpcError, is_rate_limit, malformed, printable
 from riskschema.errors import FatalError, TransientError
 from riskschema.recursion import recursion_limit_kept
 
@@ -21,6 +22,7 @@ with warnings.catch_warnings(), recursion_limit_kept():
     from web3 import AsyncHTTPProvider
     from web3.types import RPCEndpoint
 
+LOGS = "eth_getLogs"
 Request = tuple[str, list[Any]]
 
 _RETRIED_STATUS = frozenset({408, 429, 500, 502, 503, 504})
@@ -132,10 +134,7 @@ class BoundedProvider(AsyncHTTPProvider):
         self.traffic.posts += 1
         self.traffic.calls += len(forms)
         body = await self._post(msgspec.json.encode(forms if batched else forms[0]), len(forms))
-        try:
-            decoded = msgspec.json.decode(body, type=list[RpcAnswer] | RpcAnswer)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise malformed(self.where, "answered no JSON-RPC") from error
+        decoded = self._decoded(body, of_logs=requests[0][0] == LOGS)
         if isinstance(decoded, RpcAnswer):
             if len(forms) > 1 or decoded.id != forms[0]["id"]:
                 raise self._refused_batch(self._discreet(decoded).error, len(forms))
@@ -144,6 +143,19 @@ class BoundedProvider(AsyncHTTPProvider):
         if len(by_id) != len(decoded) or by_id.keys() != {form["id"] for form in forms}:
             raise malformed(self.where, f"answered {len(decoded)} of {len(forms)} requests, or others")
         return [self._discreet(by_id[form["id"]]) for form in forms]
+
+    def _decoded(self, body: bytes, *, of_logs: bool) -> list[RpcAnswer] | RpcAnswer:
+        """Return the answers in a body; logs are queried alone, and read without their many further fields."""
+        if of_logs:
+            with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                found = msgspec.json.decode(body, type=list[LogsAnswer] | LogsAnswer)
+                if isinstance(found, list):
+                    return [RpcAnswer(each.id, each.result, each.error) for each in found]
+                return RpcAnswer(found.id, found.result, found.error)
+        try:
+            return msgspec.json.decode(body, type=list[RpcAnswer] | RpcAnswer)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise malformed(self.where, "answered no JSON-RPC") from error
 
     async def _post(self, body: bytes, size: int) -> bytes:
         """Return the body of the answer to one POST of `size` requests."""

@@ -17,12 +17,11 @@ from adapters.chains.answers import (
     is_rate_limit_in_words,
     malformed,
 )
-from adapters.chains.provider import BatchTooLarge, BoundedProvider, RateLimited, Request, RetryableError
+from adapters.chains.provider import LOGS, BatchTooLarge, BoundedProvider, RateLimited, Request, RetryableError
 from riskschema.errors import TransientError
 
 T = TypeVar("T")
 
-LOGS = "eth_getLogs"
 MAX_SPAN = 1 << 40
 _GROW_AFTER = 32
 """Requests in a row that an endpoint took at a lowered limit before twice as much is tried again."""
