@@ -13,14 +13,13 @@ from attest.agreement.machine import RoundMachine
 from attest.agreement.rules import AgreementRules
 from attest.agreement.state import AgreedState, genesis_state
 from attest.agreement.state_format import decode_state
-from attest.encoding.keccak import keccak256
 from attest.formats.certificate import Certificate, decode_certificate
 from attest.formats.committee import Committee, round_at, rounds_per_day
 from attest.keys.guard import Guard, guard_path, open_guard
 from attest.keys.identity import IdentityKey
 from attest.keys.keystore import LocalSigner, open_identity, open_keystore
-from attest.reports.report import Model
 from contracts.calls import decode_revert
+from node.agreed_settings import agreed_settings, model_of
 from node.clock import SystemClock
 from node.clock_check import check_clock, check_first_round
 from node.committee_file import load_committee
@@ -144,10 +143,7 @@ async def open_node(
             catch_up=CatchUp(),
             peers=Peers(rules.n, rules.slot_start_ms, metrics.registry),
             parameters=parameters,
-            model=Model(
-                parameters_hash=Hash32(keccak256(parameters.hash.to_bytes() + rules.parameters_hash)),
-                version=parameters.model_version,
-            ),
+            model=model_of(parameters, rules, agreed_settings(settings, venues)),
             executor=executor,
             store=store,
             guard=guard,

@@ -15,13 +15,14 @@ from msgspec import Meta
 from node.checksums import refuse_wrong_checksum
 from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData
-from riskschema.instruments import ChainId, FactorId
+from riskschema.instruments import ChainId, FactorId, MarketId
 from riskschema.market import Group
+from riskschema.portfolio import OracleKind, VenueOracle
 from riskschema.ports import IndexedAsset
-from riskschema.units import Address, Hash32
+from riskschema.units import Address, Hash32, Wad
 
 MAX_SETTINGS_BYTES = 1 << 20
-VENUE_KEYS = frozenset({"protocol", "start_block"})
+VENUE_KEYS = frozenset({"protocol", "start_block", "oracles"})
 """Keys of a venue table that are the node's; the others are the adapter's own (its ``Deployment``)."""
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -61,6 +62,26 @@ class Asset(Table, frozen=True, kw_only=True):
         return IndexedAsset(
             factor=self.factor, underlying=self.underlying, function=self.index, contract=self.index_contract
         )
+
+
+class Oracle(Table, frozen=True, kw_only=True):
+    """What a venue's oracle of one asset follows, where its contracts do not tell."""
+
+    asset: Address
+    market: MarketId = ""
+    """Only in this market of the venue; in all where nothing is said."""
+    kind: OracleKind = "market"
+    deviation: Wad | None = None
+    heartbeat: Annotated[int, Meta(ge=1, le=2**31)] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a deviation no feed has."""
+        _ = self.named
+
+    @property
+    def named(self) -> VenueOracle:
+        """Return it as rules say it."""
+        return VenueOracle(kind=self.kind, deviation=self.deviation, heartbeat=self.heartbeat)
 
 
 class Endpoint(Table, frozen=True, kw_only=True):
@@ -107,7 +128,7 @@ class Chain(Table, frozen=True, kw_only=True):
     timeout: Seconds = 10.0
     assets: tuple[Asset, ...] = ()
     venues: tuple[dict[str, Any], ...] = ()
-    """``protocol``, ``start_block``, and the addresses that the protocol's adapter asks for."""
+    """``protocol``, ``start_block``, ``oracles``, and the addresses that the protocol's adapter asks for."""
 
     def __post_init__(self) -> None:
         """Refuse an endpoint given twice or not at all, and tables that say the same thing twice."""

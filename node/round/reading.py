@@ -15,9 +15,10 @@ from adapters.chains import EndpointOptions, open_chain
 from adapters.protocols import discover_protocols
 from node.index.following import VenueHolders, VenueIndex
 from node.index.opening import IndexedVenue
+from node.named_oracles import NamedOracle, with_named_oracles
 from node.round.confirming import read_confirmed
 from node.round.parallel import in_parallel
-from node.settings import Chain, Endpoint, endpoint_url, endpoints_of
+from node.settings import Chain, Endpoint, Oracle, endpoint_url, endpoints_of
 from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData
 from riskschema.holders import Units
@@ -35,6 +36,10 @@ class ConfiguredVenue(msgspec.Struct, frozen=True, kw_only=True):
     adapter: ProtocolAdapter
     table: dict[str, Any] = {}
     """The settings that the adapter was made of."""
+    deployment: msgspec.Struct | None = None
+    """The same as the adapter took it, with its defaults."""
+    oracles: tuple[NamedOracle, ...] = ()
+    """What the settings say of its oracles."""
 
     @property
     def venue(self) -> VenueId:
@@ -53,27 +58,45 @@ def configured_venues(chain: Chain) -> tuple[ConfiguredVenue, ...]:
     venues: list[ConfiguredVenue] = []
     for index, table in enumerate(chain.venues):
         where = f"chain {chain.chain_id}: venues[{index}]"
-        protocol, start_block, deployment = _split(table, where)
+        protocol, start_block, named, own = _split(table, where)
         if protocol not in protocols:
             raise InvalidData(
                 f"{where}: unknown protocol {protocol!r}; known: {', '.join(sorted(protocols))}",
                 code="invalid_settings",
             )
         module = protocols[protocol]
+        deployment = from_builtins(own, module.Deployment, what=f"{where} ({protocol})")
         venues.append(
             ConfiguredVenue(
                 chain_id=chain.chain_id,
                 start_block=start_block,
-                adapter=module.adapter(
-                    from_builtins(deployment, module.Deployment, what=f"{where} ({protocol})"),
-                    chain_id=chain.chain_id,
-                    assets=factors,
-                ),
-                table=deployment,
+                adapter=module.adapter(deployment, chain_id=chain.chain_id, assets=factors),
+                table=own,
+                deployment=deployment,
+                oracles=_named_oracles(named, chain, deployment, where),
             )
         )
     _refuse_doubled(venues, chain.chain_id)
     return tuple(venues)
+
+
+def _named_oracles(tables: object, chain: Chain, deployment: msgspec.Struct, where: str) -> tuple[NamedOracle, ...]:
+    """Return what is said of a venue's oracles; an asset or market that nothing else names is a slip of the pen."""
+    oracles = from_builtins(tables, tuple[Oracle, ...], what=f"{where}: oracles")
+    factors = {asset.address: asset.factor for asset in chain.assets}
+    markets = getattr(deployment, "markets", ())
+    for index, each in enumerate(oracles):
+        told = f"{where}: oracles[{index}]"
+        if each.asset not in factors:
+            raise InvalidData(f"{told}: no [[chains.assets]] table maps asset {each.asset}", code="invalid_settings")
+        if each.market and each.market not in markets:
+            raise InvalidData(f"{told}: market {each.market} is none of the venue's", code="invalid_settings")
+        if any((each.asset, each.market) == (other.asset, other.market) for other in oracles[:index]):
+            raise InvalidData(f"{told}: asset {each.asset} is named before", code="invalid_settings")
+    return tuple(
+        NamedOracle(asset=each.asset, factor=factors[each.asset], market=each.market, oracle=each.named)
+        for each in oracles
+    )
 
 
 def _refuse_doubled(venues: Sequence[ConfiguredVenue], chain_id: int) -> None:
@@ -88,15 +111,17 @@ def _refuse_doubled(venues: Sequence[ConfiguredVenue], chain_id: int) -> None:
                 )
 
 
-def _split(table: dict[str, Any], where: str) -> tuple[str, int, dict[str, Any]]:
+def _split(table: dict[str, Any], where: str) -> tuple[str, int, object, dict[str, Any]]:
+    """Return a venue's protocol, start block and oracles, and what is the adapter's."""
     deployment = dict(table)
     protocol = deployment.pop("protocol", None)
     start_block = deployment.pop("start_block", 0)
+    oracles = deployment.pop("oracles", [])
     if not isinstance(protocol, str):
         raise InvalidData(f"{where}: protocol is missing", code="invalid_settings")
     if not isinstance(start_block, int) or isinstance(start_block, bool) or start_block < 0:
         raise InvalidData(f"{where}: start_block must be a block number", code="invalid_settings")
-    return protocol, start_block, deployment
+    return protocol, start_block, oracles, deployment
 
 
 def endpoint_options(endpoint: Endpoint, directory: Path) -> EndpointOptions:
@@ -233,7 +258,8 @@ async def _read_venue(
     venue: ConfiguredVenue, reader: PinnedReader | None, accounts: Sequence[Address], indexed: Units | None
 ) -> VenueReading:
     if reader is not None:
-        return await read_confirmed(venue.adapter, reader, accounts, indexed)
+        reading = await read_confirmed(venue.adapter, reader, accounts, indexed)
+        return with_named_oracles(reading, venue.oracles)
     return VenueReading(
         venue=venue.venue,
         silos=(),

@@ -17,7 +17,7 @@ from adapters.markets import load_source, source_names
 from adapters.protocols import discover_protocols
 from node.cli import plimsoll
 from node.peers import Peers
-from node.settings import Settings
+from node.settings import Oracle, Settings
 from node.status import NodeStatus
 from node.telemetry import HttpMetrics, Metrics
 from riskschema.codec import encode_json
@@ -47,6 +47,7 @@ def settings_keys(kind: Any = Settings, prefix: str = "") -> Iterator[tuple[str,
     if prefix == "chains.":
         yield "chains.venues.protocol", ""
         yield "chains.venues.start_block", "`0`"
+        yield from settings_keys(Oracle, "chains.venues.oracles.")
         for module in discover_protocols().values():
             yield from settings_keys(module.Deployment, "chains.venues.")
     if prefix == "market.":
