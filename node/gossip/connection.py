@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import aiomqtt
 import msgspec
 
+from node.gossip.careful_client import BoundedHandshake, CarefulClient
 from node.gossip.transport import LARGEST_PAYLOAD_BYTES
 from node.status import NodeStatus
 from riskschema.ports import Clock
@@ -131,8 +132,8 @@ class Connection:
 
     async def _live(self) -> None:
         """Connect, then hear and speak until either fails."""
-        context = None if self._address.tls is None else await asyncio.to_thread(_client_context, self._address.tls)
-        async with aiomqtt.Client(
+        context = None if self._address.tls is None else await asyncio.to_thread(client_context, self._address.tls)
+        async with CarefulClient(
             self._address.host,
             self._address.port,
             username=self._user,
@@ -143,7 +144,7 @@ class Connection:
             keepalive=KEEPALIVE_SECONDS,
             max_queued_incoming_messages=MAX_QUEUED,
             socket_options=NODELAY,
-            logger=_quiet_logger(),
+            logger=quiet_logger(),
         ) as client:
             await client.subscribe(self._subscriptions)
             self._outgoing = asyncio.Queue(MAX_UNSENT)  # what waited for the connection before is late
@@ -172,15 +173,21 @@ class Connection:
             await client.publish(topic, payload, qos=0, retain=retain, timeout=SEND_SECONDS)
 
 
-def _client_context(tls: Tls) -> ssl.SSLContext:
+def client_context(tls: Tls) -> ssl.SSLContext:
+    """Return how an operator proves to a broker who it is, and what it believes of the broker.
+
+    Raises:
+        OSError: a file is missing, or no key or certificate.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslsocket_class = BoundedHandshake
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_verify_locations(tls.trusted)
     context.load_cert_chain(tls.certificate, tls.key, tls.password)
     return context
 
 
-def _quiet_logger() -> logging.Logger:
+def quiet_logger() -> logging.Logger:
     """Return a logger that tells nothing but defects: the status says what is not reached."""
     logger = logging.getLogger("plimsoll.mqtt")
     logger.setLevel(logging.CRITICAL)

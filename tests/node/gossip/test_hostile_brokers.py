@@ -1,0 +1,146 @@
+"""A broker that breaks the protocol loses this node; it takes neither its memory nor its time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from attest.keys.certificates import broker_certificate
+from node.gossip import careful_client
+from node.gossip.careful_client import MAX_PACKET_BYTES
+from node.gossip.connection import BrokerAddress, Tls
+from node.gossip.transport import Channel
+from tests.builders.reports import committee, operators
+from tests.node.gossip.running_brokers import PASSWORD, connected_to, embedded, make_members
+from tests.node.gossip.test_brokers import heard
+from tests.patience import HANG_SECONDS, POLL_SECONDS
+
+CONNACK = b"\x20\x02\x00\x00"
+PING = b"\xc0\x00"
+PINGRESP = b"\xd0\x00"
+LONGEST = b"\xff\xff\xff\x7f"
+"""The length of a packet of 268,435,455 bytes."""
+
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def hostile(talk: Talk) -> AsyncIterator[tuple[str, asyncio.Queue[bytes]]]:
+    """Serve a broker that accepts a client and then does as it likes; what the client says after that is queued."""
+    said: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await read_packet(reader)
+            writer.write(CONNACK)
+            _, body = await read_packet(reader)
+            writer.write(b"\x90\x03" + body[:2] + b"\x00")
+            await talk(reader, writer)
+            said.put_nowait(await reader.read())
+        except (ConnectionError, asyncio.IncompleteReadError):
+            said.put_nowait(b"")
+        finally:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}", said
+
+
+async def read_packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    first, length, shift = (await reader.readexactly(1))[0], 0, 0
+    while (byte := (await reader.readexactly(1))[0]) & 128:
+        length, shift = length + ((byte & 127) << shift), shift + 7
+    return first, await reader.readexactly(length + (byte << shift))
+
+
+def announced(first_byte: int, size: int) -> bytes:
+    digits = bytearray()
+    while True:
+        size, digit = divmod(size, 128)
+        digits.append(digit | (128 if size else 0))
+        if not size:
+            return bytes([first_byte, *digits])
+
+
+BREAKS = {
+    "a packet of 256 MB": b"\x30" + LONGEST,
+    "one byte more than the largest": announced(0x30, MAX_PACKET_BYTES + 1),
+    "a message of QoS 1": b"\x32\x07\x00\x01a\x00\x01xy",
+    "a message of QoS 2": b"\x34\x07\x00\x01a\x00\x01xy",
+    "a ping": PING,
+    "a release of what was not sent": b"\x62\x02\x00\x01",
+    "a connection request": b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00",
+}
+
+
+@pytest.mark.parametrize("what", BREAKS)
+async def test_a_packet_that_no_broker_may_send_ends_the_connection_at_once(what: str) -> None:
+    council = committee(operators=operators([bytes([index + 1]) * 32 for index in range(4)]))
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(BREAKS[what])
+
+    async with hostile(talk) as (url, said), connected_to([BrokerAddress(url=url, password="p")], council, 0):
+        async with asyncio.timeout(HANG_SECONDS):
+            assert await said.get() == b"", "nothing is answered, and nothing is waited for: not even a ping was sent"
+
+
+async def test_a_hostile_broker_takes_nothing_from_what_is_heard_by_another(tmp_path: Path) -> None:
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(PINGRESP * 1_000)
+            await writer.drain()
+
+    async with embedded(tmp_path) as broker, hostile(flood) as (url, _):
+        bad = BrokerAddress(url=url, password="p")
+        async with (
+            connected_to([bad, broker.address(0)], broker.council, 0) as node,
+            connected_to([broker.address(1)], broker.council, 1) as other,
+        ):
+            for number in range(20):
+                other.send(Channel.MESSAGE, bytes([number]))
+                assert await heard(node) == (1, Channel.MESSAGE, bytes([number]))
+
+
+async def test_a_handshake_that_drips_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(careful_client, "HANDSHAKE_SECONDS", 1.0)
+    council, members = make_members(tmp_path, 1)
+    _, own = broker_certificate(["127.0.0.1"])
+    (tmp_path / "trusted.pem").write_bytes(own)
+    ended: asyncio.Queue[bool] = asyncio.Queue()
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\x16\x03\x03\x40\x00")  # a record of 16 KB, of which a byte comes now and then
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b"\x02")
+                await writer.drain()
+                await asyncio.sleep(POLL_SECONDS)
+        ended.put_nowait(True)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        tls = Tls(
+            trusted=tmp_path / "trusted.pem",
+            certificate=members[0].certificate,
+            key=members[0].key,
+            password=PASSWORD,
+        )
+        address = BrokerAddress(url=f"mqtts://127.0.0.1:{port}", tls=tls)
+        connecting = asyncio.ensure_future(_never_connected(address, council))
+        async with asyncio.timeout(HANG_SECONDS):
+            assert await ended.get()
+        connecting.cancel()
+        await asyncio.gather(connecting, return_exceptions=True)
+
+
+async def _never_connected(address: BrokerAddress, council) -> None:
+    async with connected_to([address], council, 0):
+        pytest.fail("it connected")
