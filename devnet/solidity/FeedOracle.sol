@@ -11,21 +11,26 @@ interface IDecimals {
 }
 
 /// @title Morpho Blue oracle over two USD feeds
-/// @dev Price of one unit of collateral in units of the loan token, scaled by 1e36 (Morpho's IOracle).
+/// @dev Price of one unit of collateral in units of the loan token, scaled by 1e36 (Morpho's IOracle). Its parts have the
+/// names of MorphoChainlinkOracleV2.
 contract FeedOracle {
-    address public immutable collateralFeed;
-    address public immutable loanFeed;
+    address public constant BASE_VAULT = address(0);
+    address public constant BASE_FEED_2 = address(0);
+    address public constant QUOTE_VAULT = address(0);
+    address public constant QUOTE_FEED_2 = address(0);
+    address public immutable BASE_FEED_1;
+    address public immutable QUOTE_FEED_1;
     uint256 private immutable scale;
 
     constructor(address collateralFeed_, address loanFeed_, address collateralToken, address loanToken) {
         require(IFeed(collateralFeed_).decimals() == IFeed(loanFeed_).decimals(), "feed decimals differ");
-        collateralFeed = collateralFeed_;
-        loanFeed = loanFeed_;
+        BASE_FEED_1 = collateralFeed_;
+        QUOTE_FEED_1 = loanFeed_;
         scale = 10 ** (36 + IDecimals(loanToken).decimals() - IDecimals(collateralToken).decimals());
     }
 
     function price() external view returns (uint256) {
-        return (_answer(collateralFeed) * scale) / _answer(loanFeed);
+        return (_answer(BASE_FEED_1) * scale) / _answer(QUOTE_FEED_1);
     }
 
     function _answer(address feed) private view returns (uint256) {

@@ -9,7 +9,7 @@ import msgspec
 from adapters.abi import Answer, ContractRefusal, Function, ask, known
 from adapters.protocols.aave_v3.market import PRICE, Market, Reserve
 from riskschema.ports import PinnedReader
-from riskschema.units import WAD, ZERO_ADDRESS, Wad
+from riskschema.units import WAD, ZERO_ADDRESS, Address, Wad
 
 _EMODE = Function("getEModeCategoryData(uint8)", "((uint16,uint16,uint16,address,string))")
 _EMODE_BITMAP = Function("getEModeCategoryCollateralBitmap(uint8)", "(uint256)")
@@ -22,6 +22,9 @@ class EMode(msgspec.Struct, frozen=True, kw_only=True):
     liquidation_threshold: int
     liquidation_bonus: int
     price: int | None
+    """In place of the oracle's price of each, where it has one (until v3.1)."""
+    source: Address
+    """What the oracle is asked for that price."""
 
 
 EModes = dict[int, EMode | ContractRefusal]
@@ -55,7 +58,13 @@ def _emode(market: Market, category: int, terms: Answer, bitmap: Answer, price: 
         members = frozenset(each.index for each in named)
     else:
         members = frozenset(each.index for each in market.reserves if bitmap[0] >> each.index & 1)
-    return EMode(members=members, liquidation_threshold=threshold, liquidation_bonus=bonus, price=own_price or None)
+    return EMode(
+        members=members,
+        liquidation_threshold=threshold,
+        liquidation_bonus=bonus,
+        price=own_price or None,
+        source=source,
+    )
 
 
 def price_of(market: Market, reserve: Reserve, member: EMode | None) -> Wad:

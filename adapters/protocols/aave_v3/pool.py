@@ -10,7 +10,9 @@ from adapters.protocols.aave_v3.books import fold, log_query, read_books, read_u
 from adapters.protocols.aave_v3.emodes import read_emodes
 from adapters.protocols.aave_v3.holdings import Holdings, known_balances, read_holdings, set_aside
 from adapters.protocols.aave_v3.market import read_market
+from adapters.protocols.aave_v3.oracles import read_oracles
 from adapters.protocols.aave_v3.silos import account_silo, check_account
+from adapters.protocols.aave_v3.terms import Terms
 from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Units
 from riskschema.instruments import VenueId
 from riskschema.portfolio import Aside, Silo, Unread, VenueReading
@@ -58,14 +60,16 @@ class AaveV3:
         holdings = await read_holdings(reader, market, accounts, await known_balances(reader, market, indexed or {}))
         used = {held.emode for held in holdings.values() if isinstance(held, Holdings)} - {0}
         emodes = await read_emodes(reader, market, used)
+        oracles = await read_oracles(reader, market, holdings.values(), emodes)
+        terms = Terms(market=market, emodes=emodes, oracles=oracles)
         silos: list[Silo] = []
         missing: list[Unread] = []
         aside: list[Aside] = []
         for account, held in holdings.items():
             try:
-                check_account(reader, market, account, known(held), emodes)
+                check_account(reader, terms, account, known(held))
                 aside += [self._place.aside(reason, account) for reason in set_aside(market, known(held))]
-                if silo := account_silo(self._place, market, account, known(held), emodes):
+                if silo := account_silo(self._place, terms, account, known(held)):
                     silos.append(silo)
             except ContractRefusal as refusal:
                 missing.append(self._place.unread(refusal, account))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from adapters.abi import ContractRefusal, known
+from adapters.abi import ContractRefusal
 from adapters.crosschecks import Line, account_fault, contradiction
 from adapters.places import Place
-from adapters.protocols.aave_v3.emodes import EMode, EModes, oracle_price, price_of
+from adapters.protocols.aave_v3.emodes import EMode, oracle_price, price_of
 from adapters.protocols.aave_v3.holdings import Holdings
-from adapters.protocols.aave_v3.market import Market, Reserve
+from adapters.protocols.aave_v3.market import Reserve
+from adapters.protocols.aave_v3.terms import Terms
 from adapters.tokens import known_asset
 from riskschema.instruments import Claim, Debt, VenueId
-from riskschema.portfolio import CollateralTerm, Position, Silo, WeightedCollateral
+from riskschema.portfolio import CollateralTerm, Position, Silo, VenueOracle, WeightedCollateral
 from riskschema.ports import PinnedReader
 from riskschema.units import WAD, Address, Amount, Wad
 
@@ -22,51 +23,51 @@ _RAY_PER_WAD = 10**9
 _BPS_AS_WAD = 10**14
 
 
-def account_silo(place: Place, market: Market, account: Address, held: Holdings, emodes: EModes) -> Silo | None:
+def account_silo(place: Place, terms: Terms, account: Address, held: Holdings) -> Silo | None:
     """Return the account's silo, or None if it holds and owes nothing.
 
     Raises:
         ContractRefusal: a part of it could not be read.
     """
-    emode = known(emodes[held.emode]) if held.emode else None
-    pairs = [pair for reserve in market.reserves for pair in _positions(market, reserve, held, emode, place.venue)]
+    market = terms.market
+    pairs = [pair for reserve in market.reserves for pair in _positions(terms, reserve, held, place.venue)]
     if held.health is not None and not any(position.quantity < 0 for position, _ in pairs):
         raise ContractRefusal(f"{market.pool} reports debt of {account} but no debt token", code="answer_malformed")
     if not pairs:
         return None
-    positions, terms = zip(*pairs, strict=True)
+    positions, counted = zip(*pairs, strict=True)
     halved = held.health is None or held.health > CLOSE_FACTOR_THRESHOLD
     close_factor = CLOSE_FACTOR if halved else Wad(WAD)
-    rule = WeightedCollateral(numeraire=market.numeraire, terms=terms, close_factor=close_factor)
+    rule = WeightedCollateral(numeraire=market.numeraire, terms=counted, close_factor=close_factor)
     return place.silo(account, positions=positions, rule=rule, health=held.health)
 
 
-def _positions(
-    market: Market, reserve: Reserve, held: Holdings, emode: EMode | None, venue: VenueId
-) -> list[tuple[Position, CollateralTerm]]:
+def _positions(terms: Terms, reserve: Reserve, held: Holdings, venue: VenueId) -> list[tuple[Position, CollateralTerm]]:
     """Return what one account has in one reserve, each with how the pool counts it."""
     supplied = held.supplied.get(reserve.index, 0)
     debts = held.debts.get(reserve.index, (0, 0))
     if not supplied and not any(debts):
         return []
     token = known_asset(reserve.token)
-    member = emode if emode is not None and reserve.index in emode.members else None
-    price = price_of(market, reserve, member)
+    member = terms.member(held, reserve)
+    price, oracle = price_of(terms.market, reserve, member), terms.oracles.of(reserve, member)
     pairs = []
     if supplied:
         claim = Claim(token=token, venue=venue, annual_rate=Wad(reserve.supply_rate // _RAY_PER_WAD))
-        term = _term(reserve, member, price, held.pledges(reserve))
+        term = _term(reserve, member, price, oracle, held.pledges(reserve))
         pairs.append((Position(instrument=claim, quantity=Amount(supplied)), term))
     for amount, rate in zip(debts, (reserve.variable_rate, reserve.stable_rate), strict=True):
         if not amount:
             continue
         debt = Debt(token=token, venue=venue, annual_rate=Wad(rate // _RAY_PER_WAD))
-        owed = CollateralTerm(weight=Wad(WAD), price=price)
+        owed = CollateralTerm(weight=Wad(WAD), price=price, oracle=oracle)
         pairs.append((Position(instrument=debt, quantity=Amount(-amount)), owed))
     return pairs
 
 
-def _term(reserve: Reserve, member: EMode | None, price: Wad, pledged: bool) -> CollateralTerm:
+def _term(
+    reserve: Reserve, member: EMode | None, price: Wad, oracle: VenueOracle | None, pledged: bool
+) -> CollateralTerm:
     """Return how a supplied balance counts: at its threshold if pledged (the category's in e-mode), else not."""
     threshold, bonus = reserve.bits(16, 16), reserve.bits(32, 16)
     if member:
@@ -77,19 +78,20 @@ def _term(reserve: Reserve, member: EMode | None, price: Wad, pledged: bool) -> 
         weight=Wad(threshold * _BPS_AS_WAD if pledged else 0),
         price=price,
         liquidation_bonus=Wad(max(0, bonus - 10_000) * _BPS_AS_WAD),
+        oracle=oracle,
     )
 
 
-def check_account(reader: PinnedReader, market: Market, account: Address, held: Holdings, emodes: EModes) -> None:
+def check_account(reader: PinnedReader, terms: Terms, account: Address, held: Holdings) -> None:
     """Hold an account's balances, prices and thresholds against what the pool makes of them."""
-    emode = known(emodes[held.emode]) if held.emode else None
+    market = terms.market
     pledged: list[Line] = []
     owed: list[Line] = []
     for reserve in market.reserves:
         supplied, debts = held.supplied.get(reserve.index, 0), held.debts.get(reserve.index, (0, 0))
         if not (supplied and held.pledges(reserve)) and not any(debts):
             continue
-        member = emode if emode is not None and reserve.index in emode.members else None
+        member = terms.member(held, reserve)
         unit, price = 10 ** reserve.bits(48, 8), oracle_price(market, reserve, member)
         threshold = member.liquidation_threshold if member else reserve.bits(16, 16)
         if supplied and held.pledges(reserve) and reserve.bits(16, 16):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ from eth_hash.auto import keccak
 
 from adapters.abi import Answer, ContractRefusal, Function, Question, ask, known
 from adapters.protocols.morpho_blue.interest import Totals, accrue
+from adapters.protocols.morpho_blue.oracles import MarketOracle, read_oracles
 from adapters.tokens import known_asset, read_tokens
 from riskschema.instruments import Asset
 from riskschema.ports import AssetFactors, PinnedReader
@@ -33,6 +34,9 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     collateral: Asset | ContractRefusal
     price: Answer
     """Loan base units per collateral base unit, times 10^36."""
+    oracle: Address
+    follows: MarketOracle = MarketOracle()
+    """What is known of the oracle: read where somebody has collateral or debt."""
     lltv: int
     rate_per_second: int
     totals: Totals
@@ -75,6 +79,24 @@ async def read_markets(
     }
 
 
+async def with_oracles(
+    reader: PinnedReader, markets: Mapping[Hash32, Market | ContractRefusal], used: Collection[Hash32]
+) -> dict[Hash32, Market | ContractRefusal]:
+    """Return markets, those in `used` with what their oracles tell of themselves.
+
+    Raises:
+        TransientError: the endpoint failed.
+    """
+    sound = {id_: market for id_, market in markets.items() if isinstance(market, Market) and id_ in used}
+    told = await read_oracles(reader, [market.oracle for market in sound.values()])
+    known_ones = {
+        id_: msgspec.structs.replace(market, follows=told[market.oracle])
+        for id_, market in sound.items()
+        if market.oracle in told
+    }
+    return {**markets, **known_ones}
+
+
 def _described(id_: Hash32, parameters: Answer, state: Answer) -> Described | ContractRefusal:
     try:
         described = Described(known(parameters), known(state))
@@ -102,7 +124,7 @@ def _market(
 ) -> Market | ContractRefusal:
     """Return a market with the answers of its oracle and rate model, interest accrued to `timestamp`."""
     price, rate = outside
-    loan, collateral, _, rate_model, lltv = described.parameters
+    loan, collateral, oracle, rate_model, lltv = described.parameters
     *totals, last_update, fee = described.state
     names = ("supply_assets", "supply_shares", "borrow_assets", "borrow_shares")
     try:
@@ -114,6 +136,7 @@ def _market(
             loan=known_asset(tokens[loan]),
             collateral=tokens[collateral],
             price=price,
+            oracle=oracle,
             lltv=lltv,
             rate_per_second=per_second,
             totals=accrue(stored, rate_per_second=per_second, elapsed=elapsed),

@@ -112,7 +112,8 @@ def _borrower(place: Place, market: Market, account: Address, collateral: int, s
         positions.append(Position(instrument=token, quantity=Amount(collateral)))
         whole = price * 10**token.decimals * WAD // (ORACLE_PRICE_SCALE * 10**market.loan.decimals)
         bonus = Wad(liquidation_bonus(market.lltv))
-        terms.append(CollateralTerm(weight=Wad(market.lltv), price=Wad(whole), liquidation_bonus=bonus))
+        seen = market.follows.of_collateral(token)
+        terms.append(CollateralTerm(weight=Wad(market.lltv), price=Wad(whole), liquidation_bonus=bonus, oracle=seen))
     if owed:
         rate = Wad(market.rate_per_second * SECONDS_PER_YEAR)
         debt = Debt(token=market.loan, venue=place.venue, market=market.id, annual_rate=rate)
@@ -121,7 +122,12 @@ def _borrower(place: Place, market: Market, account: Address, collateral: int, s
     return place.silo(
         account,
         positions=tuple(positions),
-        rule=WeightedCollateral(numeraire=market.loan.factor, terms=tuple(terms), close_factor=Wad(WAD)),
+        rule=WeightedCollateral(
+            numeraire=market.loan.factor,
+            numeraire_oracle=market.follows.of_loan(market.loan),
+            terms=tuple(terms),
+            close_factor=Wad(WAD),
+        ),
         health=Wad(max_borrow * WAD // owed) if owed else None,
     )
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adapters.abi import ContractRefusal, Function, ask, known
+from adapters.abi import Answer, ContractRefusal, Function, ask, known
 from adapters.places import Place
 from adapters.protocols.morpho_blue.books import POSITION, fold, log_query, read_books, read_units
-from adapters.protocols.morpho_blue.markets import read_markets
+from adapters.protocols.morpho_blue.markets import read_markets, with_oracles
 from adapters.protocols.morpho_blue.silos import account_silos, check_shares
 from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Units
 from riskschema.instruments import VenueId
@@ -64,6 +64,9 @@ class MorphoBlue:
             reader,
             [(POSITION, self._singleton, (id_.to_bytes(), account)) for id_ in self._markets for account in unique],
         )
+        places = [id_ for id_ in self._markets for _ in unique]
+        used = {id_ for id_, answer in zip(places, positions, strict=True) if _needs_oracle(answer)}
+        markets = await with_oracles(reader, markets, used)
         silos: list[Silo] = []
         missing: list[Unread] = []
         aside: list[Aside] = []
@@ -79,3 +82,8 @@ class MorphoBlue:
                 silos += [each for each in found if isinstance(each, Silo)]
                 aside += [each for each in found if isinstance(each, Aside)]
         return VenueReading(venue=self.venue, silos=tuple(silos), unread=tuple(missing), aside=tuple(aside))
+
+
+def _needs_oracle(position: Answer) -> bool:
+    """Tell whether a market's oracle decides about a position."""
+    return not isinstance(position, ContractRefusal) and any(position[1:])
