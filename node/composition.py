@@ -115,6 +115,7 @@ async def open_node(
             sign_from=first_round,
             parent_from=guard.parent_round(rules.config_digest),
         )
+        transport.repeat_on_connecting(machine.own_messages)
         transmitter = None
         if settings.publish is not None and destination is not None:
             publishing = _publisher(

@@ -7,6 +7,11 @@ from collections.abc import Callable, Iterable
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+OPEN_SLOTS = 2
+"""So many slots after its own a round's messages count no more."""
+
+MOST_ROUNDS = 16
+
 
 class PeerDocument(msgspec.Struct, frozen=True, kw_only=True):
     """An operator as this node sees it."""
@@ -16,10 +21,16 @@ class PeerDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The newest round that it said something valid in; 0: none."""
     lateness_ms: int
     """How long after the slot began its newest valid message came."""
+    clock_offset_ms: int
+    """Its clock less this node's when its newest observation came: as far behind as that was under way."""
     signed: int
     """Certificates that carry its signature, of those this node learned."""
     missed: int
     """Certificates without it."""
+    abstained: int
+    """Certified rounds in which it said something and signed nothing."""
+    disagreed: int
+    """Certified rounds in which it signed another report."""
     refused: int
     """Messages by it, or in its name, that were refused."""
     evidence: int
@@ -43,6 +54,13 @@ class Peers:
         self._missed = [0] * n
         self._refusals = [0] * n
         self._evidence = [0] * n
+        self._offset = [0] * n
+        self._abstained = [0] * n
+        self._disagreed = [0] * n
+        self._rounds: dict[int, dict[int, bytes | None]] = {}
+        """Report that each operator signed, None where it only said something, in rounds that are not over."""
+        self._reports: dict[int, bytes] = {}
+        """Report that was certified, in the same."""
         self._certified: set[int] = set()
         self._last_round = Gauge(
             "plimsoll_peer_round", "Newest round of each operator", ["operator"], registry=registry
@@ -68,6 +86,18 @@ class Peers:
         self._lies = Counter(
             "plimsoll_peer_evidence", "Proofs that an operator said two things", ["operator"], registry=registry
         )
+        self._offsets = Gauge(
+            "plimsoll_peer_clock_offset_seconds",
+            "Clock of each operator less this node's, when its newest observation came",
+            ["operator"],
+            registry=registry,
+        )
+        self._without_share = Counter(
+            "plimsoll_peer_unsigned",
+            "Certified rounds that each operator took part in without signing the report, by why",
+            ["operator", "because"],
+            registry=registry,
+        )
         self._disagreements = Counter(
             "plimsoll_disagreements", "Rounds of which another report was certified than this node's", registry=registry
         )
@@ -78,17 +108,42 @@ class Peers:
         self._lateness[operator] = at_ms - self._slot_start_ms(round_number)
         self._last_round.labels(str(operator)).set(self._last[operator])
         self._seconds.labels(str(operator)).set(self._lateness[operator] / 1_000)
+        self._rounds.setdefault(round_number, {}).setdefault(operator, None)
+        if len(self._rounds) > MOST_ROUNDS:  # nothing was certified for long
+            del self._rounds[min(self._rounds)]
 
-    def certified(self, round_number: int, signers: Iterable[int]) -> None:
-        """Note who signed a certified round."""
+    def observed(self, operator: int, *, clock_ms: int, at_ms: int) -> None:
+        """Note what time it is for an operator."""
+        self._offset[operator] = clock_ms - at_ms
+        self._offsets.labels(str(operator)).set(self._offset[operator] / 1_000)
+
+    def shared(self, operator: int, round_number: int, report: bytes) -> None:
+        """Note which report an operator signed."""
+        self._rounds.setdefault(round_number, {})[operator] = report
+
+    def certified(self, round_number: int, report: bytes, signers: Iterable[int]) -> None:
+        """Note who signed a certified round; shares of the one before last come no more."""
         if round_number in self._certified:
             return
-        self._certified = {each for each in self._certified if each > round_number - 16} | {round_number}
+        self._reports[round_number] = report
+        self._close_rounds(round_number - OPEN_SLOTS)
+        self._certified = {each for each in self._certified if each > round_number - MOST_ROUNDS} | {round_number}
         signed = frozenset(signers)
         for operator in range(len(self._last)):
             self._signed[operator] += operator in signed
             self._missed[operator] += operator not in signed
             self._shares.labels(str(operator), "yes" if operator in signed else "no").inc()
+
+    def _close_rounds(self, last: int) -> None:
+        for round_number in [number for number in self._rounds if number <= last]:
+            said, certified = self._rounds.pop(round_number), self._reports.pop(round_number, None)
+            for operator, report in said.items() if certified is not None else ():
+                if report is None:
+                    self._abstained[operator] += 1
+                    self._without_share.labels(str(operator), "abstained").inc()
+                elif report != certified:
+                    self._disagreed[operator] += 1
+                    self._without_share.labels(str(operator), "disagreed").inc()
 
     def refused(self, operator: int, reason: str) -> None:
         """Count a message that was refused."""
@@ -111,8 +166,11 @@ class Peers:
                 operator=operator,
                 last_round=self._last[operator],
                 lateness_ms=self._lateness[operator],
+                clock_offset_ms=self._offset[operator],
                 signed=self._signed[operator],
                 missed=self._missed[operator],
+                abstained=self._abstained[operator],
+                disagreed=self._disagreed[operator],
                 refused=self._refusals[operator],
                 evidence=self._evidence[operator],
             )

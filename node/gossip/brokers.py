@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from node.gossip.budgets import Budgets
@@ -63,6 +63,7 @@ class BrokerTransport:
         self._budgets = Budgets(interval, time.monotonic)
         self._repetition = Repetition(HEARD_SLOTS * interval, time.monotonic)
         self._retained: dict[str, bytes] = {}
+        self._said: Callable[[], Sequence[bytes]] = tuple
         self.dropped: Counter[str] = Counter()
         """Payloads that were not looked at, by the reason: ``foreign``, ``too_large``, ``budget``, ``full``."""
         self.connections = tuple(
@@ -102,9 +103,15 @@ class BrokerTransport:
         if not keeper.cancelled() and (defect := keeper.exception()) is not None:
             self._inbox.fail(defect)
 
-    def _greeting(self) -> Sequence[tuple[str, bytes]]:
-        """Return what a broker should keep of this node: one that was started anew has forgotten it."""
-        return tuple(self._retained.items())
+    def repeat_on_connecting(self, said: Callable[[], Sequence[bytes]]) -> None:
+        """Send what `said` returns to every broker that is reached from now on."""
+        self._said = said
+
+    def _greeting(self) -> Sequence[tuple[str, bytes, bool]]:
+        """Return what a broker should keep of this node, and what open rounds lack if it was away."""
+        kept = [(topic, payload, True) for topic, payload in self._retained.items()]
+        topic = self._topics.topic(Channel.MESSAGE, None)
+        return (*kept, *((topic, payload, False) for payload in self._said()))
 
     def _take(self, broker: str, topic: str, payload: bytes) -> None:
         """Drop what is not worth a look, from cheap to dear; keep the rest for the rounds."""

@@ -81,7 +81,7 @@ class Connection:
         user: MQTT user and client id.
         subscriptions: Topic filters.
         take: Called with (broker, topic, payload) for everything that comes; must not fail.
-        greet: Returns what is published, retained, whenever a connection is made.
+        greet: Returns what is published whenever a connection is made: topic, payload, whether it is retained.
         status: Learns when the broker is not reached.
         clock: For the status.
     """
@@ -93,7 +93,7 @@ class Connection:
         user: str,
         subscriptions: Sequence[str],
         take: Take,
-        greet: Callable[[], Sequence[tuple[str, bytes]]],
+        greet: Callable[[], Sequence[tuple[str, bytes, bool]]],
         status: NodeStatus,
         clock: Clock,
     ) -> None:
@@ -166,8 +166,8 @@ class Connection:
                 self._take(self.name, message.topic.value, bytes(payload))
 
     async def _speak(self, client: aiomqtt.Client) -> None:
-        for topic, payload in self._greet():
-            await client.publish(topic, payload, qos=0, retain=True, timeout=SEND_SECONDS)
+        for topic, payload, retain in self._greet():
+            await client.publish(topic, payload, qos=0, retain=retain, timeout=SEND_SECONDS)
         while True:
             topic, payload, retain = await self._outgoing.get()
             await client.publish(topic, payload, qos=0, retain=retain, timeout=SEND_SECONDS)

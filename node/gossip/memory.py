@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from node.gossip.inbox import Inbox
 from node.gossip.transport import Arrival, Channel
 
@@ -41,6 +43,9 @@ class MemoryTransport:
     def send(self, channel: Channel, payload: bytes, *, to: int | None = None) -> None:
         """Deliver at once."""
         self._hub.deliver(Arrival(sender=self._me, channel=channel, payload=payload), to)
+
+    def repeat_on_connecting(self, said: Callable[[], Sequence[bytes]]) -> None:
+        """Repeat nothing: within a process nobody is ever cut off."""
 
     async def wait(self) -> None:
         """Wait until there is something to take."""

@@ -6,6 +6,7 @@ proved by the payload alone; the sender given here is a claim, which decides who
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -63,6 +64,10 @@ class Transport(Protocol):
             payload: At most `MAX_PAYLOAD_BYTES` of its channel.
             to: The operator it is for, on a directed channel.
         """
+        ...
+
+    def repeat_on_connecting(self, said: Callable[[], Sequence[bytes]]) -> None:
+        """Send the messages that `said` returns to every broker that is reached from now on: it may have lost them."""
         ...
 
     async def wait(self) -> None:

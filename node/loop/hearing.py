@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from attest.agreement.effects import Effects
-from attest.wire.envelope import open_body, open_message, read_envelope
-from attest.wire.messages import Answer, Body, MessageKind, Request
+from attest.wire.envelope import Envelope, open_body, open_message, read_envelope
+from attest.wire.messages import Answer, Body, MessageKind, Observation, Request, Share
 from node.gossip.transport import Arrival, Channel
 from node.round.catch_up import answer_request, take_answer
 from node.round.failing import ROUND
@@ -37,7 +37,7 @@ async def _hear_message(node: Node, arrival: Arrival) -> Effects:
     """Let a message of an open round count; a proposal is kept, so that a restart can go on from it."""
     effects = node.machine.on_message(arrival.payload)
     envelope = read_envelope(arrival.payload)
-    node.peers.said(envelope.sender, envelope.round, at_ms=int(1_000 * node.clock.now()))
+    _note(node, envelope)
     if envelope.kind is MessageKind.PROPOSAL:
         message = StoredMessage(
             round=envelope.round, kind="proposal", sender=str(envelope.sender), payload=arrival.payload
@@ -47,6 +47,19 @@ async def _hear_message(node: Node, arrival: Arrival) -> Effects:
         except TransientError as error:  # only a restart would miss it; this round goes on as far as the disk lets it
             node.status.fail(ROUND, error.code, at=node.clock.now(), detail=error.message)
     return effects
+
+
+def _note(node: Node, envelope: Envelope) -> None:
+    """Note for people what an operator said, when, and what time it is there."""
+    now = int(1_000 * node.clock.now())
+    node.peers.said(envelope.sender, envelope.round, at_ms=now)
+    if envelope.kind is MessageKind.PROPOSAL:
+        return
+    body = open_body(envelope)
+    if isinstance(body, Observation):
+        node.peers.observed(envelope.sender, clock_ms=body.clock_ms, at_ms=now)
+    elif isinstance(body, Share):
+        node.peers.shared(envelope.sender, envelope.round, body.report_hash)
 
 
 async def _hear_directed(node: Node, arrival: Arrival) -> Effects:

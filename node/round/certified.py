@@ -39,7 +39,7 @@ async def keep_certified(node: Node, ready: CertificateReady) -> None:
     node.hourly_prices.keep(hours)
     node.status.certify(header.round, at=node.clock.now())
     node.metrics.reported(accounts=header.account_count, coverage_ppm=header.coverage_ppm)
-    node.peers.certified(header.round, signer_indices(certificate))
+    node.peers.certified(header.round, certificate.report_hash, signer_indices(certificate))
 
 
 async def publish(node: Node, ready: CertificateReady) -> Brought:

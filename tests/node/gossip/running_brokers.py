@@ -94,7 +94,12 @@ async def embedded_for(council: Committee, members: Sequence[Member]) -> AsyncIt
 @asynccontextmanager
 async def mosquitto(directory: Path, n: int = OPERATORS) -> AsyncIterator[RunningBroker]:
     require_mosquitto()
-    council, members = make_members(directory, n)
+    async with mosquitto_for(directory, *make_members(directory, n)) as broker:
+        yield broker
+
+
+@asynccontextmanager
+async def mosquitto_for(directory: Path, council: Committee, members: Sequence[Member]) -> AsyncIterator[RunningBroker]:
     port = free_port()
     certificates = [member.certificate.read_bytes() for member in members]
     files = mosquitto_files(

@@ -144,6 +144,26 @@ async def test_a_last_certificate_is_told_again_after_a_cut(broker: RunningBroke
         assert await heard(other) == (0, Channel.MESSAGE, b"again")
 
 
+async def test_what_open_rounds_may_have_lost_is_said_again_after_a_cut(
+    broker: RunningBroker,
+) -> None:
+    async with AsyncExitStack() as stack:
+        proxy = await stack.enter_async_context(cut_proxy(broker.url))
+        node = await stack.enter_async_context(connected(broker, 0, url=proxy.url))
+        other = await stack.enter_async_context(connected(broker, 1))
+        said: list[bytes] = []
+        node.repeat_on_connecting(lambda: said)
+        proxy.refuses = True
+        proxy.cut()
+        await eventually(lambda: is_cut(node))
+        for payload in (b"observation", b"share"):
+            node.send(Channel.MESSAGE, payload)
+            said.append(payload)
+        proxy.refuses = False
+        assert await heard(other) == (0, Channel.MESSAGE, b"observation")
+        assert await heard(other) == (0, Channel.MESSAGE, b"share")
+
+
 async def flood(broker: RunningBroker, index: int, payload: bytes) -> None:
     """Publish, and listen until the broker ends the connection."""
     async with client(broker, index) as greedy, beside(greedy.publish(topic(broker, index, "message"), payload)):
