@@ -37,6 +37,7 @@ class Listening:
         self._me = me
         self._sign = sign
         self._boot_number = boot_number
+        self._began_ms = now_ms
         self._said = 0
         self._clocks: dict[int, tuple[int, int]] = {}
         """Per peer its newest clock, and how far that is ahead of this machine's when it came."""
@@ -102,16 +103,19 @@ class Listening:
     def _hear_own(self, envelope: Envelope, now_ms: int) -> None:
         body = open_body(envelope)
         if isinstance(body, Presence):
-            elsewhere = body.boot_number != self._boot_number and abs(body.clock_ms - now_ms) <= self._window
+            # brokers keep the last presence of a start that crashed: who lives speaks again, every half slot
+            lately = self._began_ms <= body.clock_ms and abs(body.clock_ms - now_ms) <= self._window
+            elsewhere = body.boot_number != self._boot_number and lately
         else:
             elsewhere = envelope.kind in ROUND_KINDS and envelope.round > self.began
         if elsewhere:
             raise FatalError(
-                f"the key of operator {self._me} is in use on another machine: stop that one, then start again here",
+                f"the key of operator {self._me} is in use on another machine: stop that one, then start again here "
+                f"{self._window // 1_000} s later",
                 code="key_in_use",
             )
 
     @property
     def _window(self) -> int:
-        """How old a presence may be: replayed ones of an earlier start say nothing."""
+        """How far a presence may be from this machine's clock: replayed ones say nothing."""
         return SLOTS * self._rules.interval_ms

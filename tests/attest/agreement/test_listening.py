@@ -77,6 +77,14 @@ def test_what_an_earlier_start_said_is_no_other_start() -> None:
     assert start.is_over(OVER)
 
 
+def test_the_last_word_of_a_start_that_crashed_a_moment_ago_stops_nothing_but_a_word_since_does() -> None:
+    start = listening()
+    for _ in range(3):  # every broker keeps it, and every connection gets it again
+        start.on_message(clock(ME, -1), NOW + 2_000)
+    with in_use():
+        start.on_message(clock(ME, 1), NOW + 2_000)
+
+
 def test_a_forged_message_stops_nobody() -> None:
     start = listening()
     for body in (Presence(boot_number=9, clock_ms=NOW), observation(NOW // 1_000)):

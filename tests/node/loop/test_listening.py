@@ -15,10 +15,12 @@ from attest.keys.keystore import open_identity
 from node.clock import SystemClock
 from node.gossip.brokers import open_brokers
 from node.gossip.topics import topics_of
+from node.gossip.transport import Channel
 from node.loop.listening import listen
 from node.status import NodeStatus
 from riskschema.errors import FatalError
-from tests.node.gossip.running_brokers import PASSWORD, Member, RunningBroker, embedded_for, make_members
+from tests.node.gossip.running_brokers import PASSWORD, Member, RunningBroker, connected, embedded_for, make_members
+from tests.node.gossip.test_brokers import heard
 
 
 @pytest.fixture
@@ -43,6 +45,21 @@ async def test_a_whole_committee_that_starts_at_once_waits_for_nobody(
     async with embedded_for(*council) as broker:
         began = await asyncio.gather(*(taken_up(broker, rules, index) for index in range(4)))
     assert min(began) > 0
+
+
+async def test_a_crash_while_listening_keeps_nobody_from_starting_again(
+    council: tuple[Committee, Sequence[Member]],
+) -> None:
+    rules = AgreementRules.of(council[0])
+    async with embedded_for(*council) as broker:
+        crashing = asyncio.ensure_future(taken_up(broker, rules, 0))
+        async with connected(broker, 1) as other:
+            assert (await heard(other))[:2] == (0, Channel.PRESENCE)
+            crashing.cancel()
+            await asyncio.gather(crashing, return_exceptions=True)
+        async with connected(broker, 1) as later:
+            assert (await heard(later))[:2] == (0, Channel.PRESENCE), "the broker kept it"
+        assert await taken_up(broker, rules, 0) > 0
 
 
 async def test_the_same_key_on_two_machines_is_noticed_though_each_connection_ends_the_others(
