@@ -101,6 +101,7 @@ def run_anvil(
     binary: Path,
     *,
     port: int = 0,
+    host: str = "127.0.0.1",
     chain_id: int = DEFAULT_CHAIN_ID,
     genesis_timestamp: int | None = None,
     accounts: int = 64,
@@ -109,7 +110,8 @@ def run_anvil(
 
     Args:
         binary: The anvil executable.
-        port: Loopback port; 0 lets the operating system choose a free one.
+        port: 0 lets the operating system choose a free one.
+        host: Address to listen on; anyone who reaches it may do anything to the chain.
         chain_id: EIP-155 chain id.
         genesis_timestamp: Unix seconds of block 0; the wall clock when left out.
         accounts: Unlocked accounts derived from `MNEMONIC`.
@@ -119,7 +121,7 @@ def run_anvil(
     """
     with tempfile.TemporaryDirectory(prefix="plimsoll-anvil-") as folder:
         command = [
-            *(str(binary), "--host", "127.0.0.1", "--port", str(port)),
+            *(str(binary), "--host", host, "--port", str(port)),
             *("--chain-id", str(chain_id), "--accounts", str(accounts), "--mnemonic", MNEMONIC),
             *("--balance", str(ACCOUNT_BALANCE_ETHER)),
             *("--gas-limit", str(BLOCK_GAS_LIMIT), "--no-request-size-limit"),

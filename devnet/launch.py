@@ -45,6 +45,7 @@ def launch(
     *,
     cache: Path | None = None,
     port: int = 0,
+    host: str = "127.0.0.1",
     chain_id: int = DEFAULT_CHAIN_ID,
     genesis_timestamp: int | None = None,
     progress: Progress = silent,
@@ -53,7 +54,8 @@ def launch(
 
     Args:
         cache: Where packages and compiled contracts are kept; `default_cache()` when left out.
-        port: Loopback port; 0 for any free one.
+        port: 0 for any free one.
+        host: Address to listen on: loopback, unless it is for other containers.
         chain_id: EIP-155 chain id.
         genesis_timestamp: Unix seconds of block 0. The seeding ends `HISTORY_SECONDS` later. When
             left out it ends now and the chain's clock goes on with the wall clock; when given, the
@@ -68,7 +70,7 @@ def launch(
     binary = find_anvil(cache=folder, progress=progress)
     artifacts = load_artifacts(cache=folder, progress=progress)
     genesis = int(time.time()) - HISTORY_SECONDS if genesis_timestamp is None else genesis_timestamp
-    with run_anvil(binary, port=port, chain_id=chain_id, genesis_timestamp=genesis) as anvil:
+    with run_anvil(binary, port=port, host=host, chain_id=chain_id, genesis_timestamp=genesis) as anvil:
         progress("deploying Aave v3, Morpho Blue and Uniswap v3 and seeding users")
         anvil.rpc.request("evm_setAutomine", False)
         deployment = _deploy(anvil, artifacts, chain_id=chain_id, genesis=genesis)

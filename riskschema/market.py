@@ -142,6 +142,8 @@ class MarketReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     quotes: tuple[FactorQuote, ...]
     unquoted: tuple[Unquoted, ...] = ()
+    ages: dict[FactorId, int] = {}
+    """Seconds since a quote was made, where its source says when."""
 
 
 class AgreedPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

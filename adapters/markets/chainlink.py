@@ -98,12 +98,14 @@ class ChainlinkFeeds:
         answers = await reader.call(questions)
         quotes: list[FactorQuote] = []
         unquoted: list[Unquoted] = []
+        ages: dict[FactorId, int] = {}
         for feed, answer, decimals in zip(self._feeds, answers[::2], answers[1::2], strict=True):
             try:
                 quotes.append(quote_of(feed, answer, decimals, reader.block))
+                ages[feed.factor] = age_of(feed, answer, reader.block)
             except InvalidData as fault:
                 unquoted.append(Unquoted(factor=feed.factor, code=fault.code, detail=fault.message))
-        return MarketReading(quotes=tuple(quotes), unquoted=tuple(unquoted))
+        return MarketReading(quotes=tuple(quotes), unquoted=tuple(unquoted), ages=ages)
 
 
 def quote_of(feed: PriceFeed, answer: CallResult, decimals: CallResult, block: BlockReference) -> FactorQuote:
@@ -132,6 +134,16 @@ def quote_of(feed: PriceFeed, answer: CallResult, decimals: CallResult, block: B
         confidence=Wad(max(1, price * feed.deviation // WAD)),
         sources=(f"{SOURCE}:{block.chain_id}:{feed.address}",),
     )
+
+
+def age_of(feed: PriceFeed, answer: CallResult, block: BlockReference) -> int:
+    """Return the age of an answer of ``latestRoundData()`` in seconds, against the block's timestamp.
+
+    Raises:
+        InvalidData: the answer does not decode.
+    """
+    _, _, _, updated_at, _ = LATEST_ROUND_DATA.decode(answer, feed.address)
+    return max(0, block.timestamp - int(updated_at))
 
 
 def _require_recent(updated_at: int, feed: PriceFeed, block: BlockReference, what: str) -> None:

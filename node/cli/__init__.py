@@ -10,6 +10,7 @@ import click
 from node.cli.assessing import assess, explain, verify
 from node.cli.brokers import broker
 from node.cli.committee import committee
+from node.cli.doctor import doctor
 from node.cli.endings import INTERRUPTED, status_of
 from node.cli.founding import deploy
 from node.cli.index import index
@@ -58,7 +59,7 @@ def plimsoll() -> None:
 
 
 _COMMANDS = (
-    *(run, serve, positions, assess, explain, verify, keys, record),
+    *(run, serve, doctor, positions, assess, explain, verify, keys, record),
     *(index, history, backtest, parameters, deploy, committee, broker, devnet),
 )
 for _command in _COMMANDS:

@@ -26,12 +26,14 @@ NODES = 4
     "--rpc-port", type=click.IntRange(0, 65_535), help="With --devnet: the local chain's port. Default: a free one."
 )
 @click.option("--nodes", type=click.IntRange(1, 31), help="With --devnet: how many operators. Default: 4.")
+@click.option("--faulty", type=click.IntRange(0, 10), help="With --devnet: how many of them lie. Default: 0.")
 @click.option("--attached", is_flag=True, hidden=True, help="Stop when standard input ends.")
 @click.option("--json", "as_json", is_flag=True, help="Write the log as JSON, one object per line.")
 def run(
     *,
     config: Path | None,
     nodes: int | None,
+    faulty: int | None,
     attached: bool,
     on_devnet: bool,
     once: bool,
@@ -52,6 +54,10 @@ def run(
         raise click.UsageError("--nodes is about the local network: give it with --devnet")
     if nodes in (2, 3):
         raise click.UsageError("a committee has 1 or 4 to 31 operators: with 2 or 3, none may be faulty")
+    if faulty is not None and not on_devnet:
+        raise click.UsageError("--faulty is about the local network: give it with --devnet")
+    if faulty and faulty > ((nodes or NODES) - 1) // 3:
+        raise click.UsageError(f"of {nodes or NODES} operators at most {((nodes or NODES) - 1) // 3} may be faulty")
     if config is None:
         from node.local.screen import Screen  # noqa: PLC0415
 
@@ -68,6 +74,7 @@ def run(
                 port=port,
                 rpc_port=rpc_port or 0,
                 nodes=nodes or NODES,
+                faulty=faulty or 0,
                 as_json=as_json,
             )
     else:
@@ -130,9 +137,10 @@ def serve(
     show_default=True,
     help="Seconds after which the price feeds answer anew; 0 lets them grow stale.",
 )
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @json_option
-def devnet(port: int, feed_interval: int, as_json: bool) -> None:
+def devnet(port: int, feed_interval: int, host: str, as_json: bool) -> None:
     """Start a local chain with Aave v3, Morpho Blue and Uniswap v3 and seeded users, until Ctrl-C."""
     from node.commands.devnet import run_chain  # noqa: PLC0415
 
-    run_chain(port=port, feed_interval=feed_interval, as_json=as_json)
+    run_chain(port=port, host=host, feed_interval=feed_interval, as_json=as_json)

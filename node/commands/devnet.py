@@ -16,11 +16,12 @@ from node.api.server import require_free_port
 FOREVER_SECONDS = 10 * 365 * 86_400
 
 
-def run_chain(*, port: int, feed_interval: int, as_json: bool) -> None:
+def run_chain(*, port: int, host: str, feed_interval: int, as_json: bool) -> None:
     """Run the chain until Ctrl-C or SIGTERM.
 
     Args:
         port: Of the chain's RPC; 0 takes a free one.
+        host: Address to listen on.
         feed_interval: Seconds after which every feed answers its price anew; 0: never, so that they grow stale.
         as_json: Print the deployment as JSON.
 
@@ -28,15 +29,16 @@ def run_chain(*, port: int, feed_interval: int, as_json: bool) -> None:
         InvalidData: the port is taken.
         DevnetError: something the chain needs is missing or failed.
     """
-    require_free_port("127.0.0.1", port, setting="--rpc-port")
+    require_free_port(host, port, setting="--rpc-port")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with launch(port=port, progress=lambda line: click.echo(line, err=True)) as devnet:
+        with launch(port=port, host=host, progress=lambda line: click.echo(line, err=True)) as devnet:
             answer_again(devnet)  # the seeding lies two days back
             if as_json:
                 click.echo(to_json(devnet.deployment))
             else:
                 click.echo(f"chain     {devnet.url}  (chain id {devnet.deployment.chain_id})")
+                click.echo(f"genesis   {devnet.deployment.genesis_hash}")
                 _print_addresses(devnet.deployment)
             click.echo(f"{devnet.url} runs until Ctrl-C.", err=True)
             _keep_fresh(devnet, feed_interval)

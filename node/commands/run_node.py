@@ -7,7 +7,7 @@ import logging
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def run_node(
 async def _run(settings: Settings, config: Path, *, once: bool, as_json: bool, attached: bool) -> None:
     stop = StopRequest()
     if attached:
-        _stop_with_input(stop)
+        stop_with_input(stop)
     async with stop_on_signals(stop):
         await operate(
             settings,
@@ -90,7 +90,7 @@ async def _run(settings: Settings, config: Path, *, once: bool, as_json: bool, a
         )
 
 
-def _stop_with_input(stop: StopRequest) -> None:
+def stop_with_input(stop: StopRequest) -> None:
     """Ask for a stop when standard input ends: with the process that holds its other end, however that ended."""
     loop = asyncio.get_running_loop()
 
@@ -119,7 +119,13 @@ def _log_round(result: RoundResult) -> None:
         signers=len(result.certificate.signatures),
         transaction=transaction.hash if transaction else None,
         gas=transaction.gas_used if transaction else None,
+        seconds=rounded(result.seconds),
     )
+
+
+def rounded(seconds: Mapping[RoundStep, float]) -> dict[RoundStep, float]:
+    """Return times as people read them, to a tenth of a millisecond."""
+    return {step: round(each, 4) for step, each in seconds.items()}
 
 
 async def operate(
@@ -220,7 +226,7 @@ def _once_report(node: Node, result: RoundResult) -> OnceReport:
         transaction=transaction.hash if transaction else None,
         gas=transaction.gas_used if transaction else None,
         signers=len(result.certificate.signatures),
-        seconds={step: round(seconds, 4) for step, seconds in node.seconds.items()},
+        seconds=rounded(result.seconds),
         agreement={
             str(chain_id): f"{chain.agreement} of {len(chain.endpoints())}" for chain_id, chain in node.chains.items()
         },

@@ -9,22 +9,26 @@ from contextlib import suppress
 
 import click
 
+from adapters.chains.reader import majority
 from attest.agreement.rules import AgreementRules
 from attest.agreement.state_format import decode_state
 from attest.formats.certificate import decode_certificate, signer_indices
+from attest.formats.committee import config_digest
 from contracts.calls import decode_event, event_topic
 from devnet.local_chain import Devnet
 from node.commands.run_node import OnceReport
 from node.local.broker import local_broker
+from node.local.logs import step_seconds
 from node.local.network import LocalNetwork
 from node.local.processes import Nodes, node_processes
 from node.local.screen import Screen
 from node.loop.stopping import Stopping, StopRequest
 from node.round.result import RoundResult
+from node.settings import Chain, endpoints_of
 from riskschema.codec import encode_json
 from riskschema.errors import TransientError
 from riskschema.ports import PublishedTransaction
-from riskschema.rounds import StoredReport
+from riskschema.rounds import RoundStep, StoredReport
 from riskschema.units import Hash32
 from storage.store import SqlStore, open_store_to_read
 
@@ -52,6 +56,7 @@ async def run_committee(
     network: LocalNetwork,
     stop: StopRequest,
     *,
+    faulty: int,
     once: bool,
     screen: Screen,
     on_round: Callable[[SeenRound], None],
@@ -67,14 +72,17 @@ async def run_committee(
     try:
         async with local_broker(directory, network.committee, operators, port=network.broker_port) as broker:
             screen.say(f"{broker} on port {network.broker_port}; starting {len(operators)} nodes, each a process")
-            async with node_processes(operators) as nodes:
+            async with node_processes(operators, faulty=faulty) as nodes:
                 api = network.settings.api
                 on_serving(f"http://127.0.0.1:{api.port}", f"http://127.0.0.1:{network.settings.monitoring.port}")
                 rounds = _rounds(devnet, network, nodes, stop, until_landed=once)
+                named: set[tuple[int, str, str]] = set()
                 async for seen in rounds:
                     on_round(seen)
+                    for line in await _evidence(network, named):
+                        screen.write(line)
                     if once:
-                        click.echo(encode_json(_once_report(network, seen)))
+                        click.echo(encode_json(await _once_report(network, seen)))
                         return
     except Stopping:
         if once:
@@ -104,6 +112,20 @@ async def _rounds(
                     continue
                 last = report.round
                 yield _seen(rules, report, transaction)
+
+
+async def _evidence(network: LocalNetwork, named: set[tuple[int, str, str]]) -> list[str]:
+    """Return a line for each proof that the first operator holds and that is not among `named`; add it there."""
+    database = network.operators[0].directory / network.settings.database
+    async with open_store_to_read(database) as store:
+        found = await store.evidence(Hash32(config_digest(network.committee)))
+    lines = []
+    for each in found:
+        key = (each.round, each.kind, each.sender)
+        if key not in named:
+            named.add(key)
+            lines.append(f"named: operator {int(each.sender) + 1} said two things, {each.kind} of round {each.round}")
+    return lines
 
 
 async def _newest(store: SqlStore, rules: AgreementRules) -> StoredReport | None:
@@ -143,8 +165,14 @@ def accepted_transaction(devnet: Devnet, network: LocalNetwork, round_number: in
     return None
 
 
-def _once_report(network: LocalNetwork, seen: SeenRound) -> OnceReport:
-    result = seen.result
+async def _once_report(network: LocalNetwork, seen: SeenRound) -> OnceReport:
+    """Return what `--once` prints, with the times that an operator tells once its part of the round is over."""
+    result, seconds = seen.result, dict[RoundStep, float]()
+    for _ in range(int(network.committee.round_interval_seconds / LOOK_SECONDS)):
+        seconds = step_seconds(network.operators, result.round)
+        if seconds:
+            break
+        await asyncio.sleep(LOOK_SECONDS)
     transaction = result.transaction
     return OnceReport(
         round=result.round,
@@ -153,6 +181,11 @@ def _once_report(network: LocalNetwork, seen: SeenRound) -> OnceReport:
         transaction=None if transaction is None else transaction.hash,
         gas=None if transaction is None else transaction.gas_used,
         signers=len(result.certificate.signatures),
-        seconds={},
-        agreement={},
+        seconds=seconds,
+        agreement={str(chain.chain_id): _agreement(chain) for chain in network.settings.chains},
     )
+
+
+def _agreement(chain: Chain) -> str:
+    endpoints = len(endpoints_of(chain))
+    return f"{chain.agreement or majority(endpoints)} of {endpoints}"

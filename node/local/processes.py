@@ -11,18 +11,20 @@ from contextlib import asynccontextmanager
 from node.local.operators import LocalOperator
 from riskschema.errors import TransientError
 
+LIAR = "node.local.liar"
+"""The program that lies; this is the only place that names it."""
 LOG = "log"
 """In an operator's directory."""
 END_SECONDS = 60.0
 
 
 @asynccontextmanager
-async def node_processes(operators: Sequence[LocalOperator]) -> AsyncIterator[Nodes]:
-    """Run all nodes until the context is left."""
+async def node_processes(operators: Sequence[LocalOperator], *, faulty: int = 0) -> AsyncIterator[Nodes]:
+    """Run all nodes until the context is left; the last `faulty` of them lie."""
     nodes = Nodes()
     try:
-        for operator in operators:
-            await nodes.start(operator)
+        for index, operator in enumerate(operators):
+            await nodes.start(operator, lies=index >= len(operators) - faulty)
         yield nodes
     finally:
         await nodes.end()
@@ -34,12 +36,14 @@ class Nodes:
     def __init__(self) -> None:
         self._running: list[tuple[LocalOperator, Process]] = []
 
-    async def start(self, operator: LocalOperator) -> None:
+    async def start(self, operator: LocalOperator, *, lies: bool = False) -> None:
         """Start a node; it ends with this process, however that ends."""
+        config = str(operator.config_file)
+        honest = ("node.cli", "run", "--config", config, "--json", "--attached")
         with (operator.directory / LOG).open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "node.cli", "run"),
-                *("--config", str(operator.config_file), "--json", "--attached"),
+                *(sys.executable, "-P", "-m"),
+                *((LIAR, config) if lies else honest),
                 stdin=PIPE,
                 stdout=DEVNULL,
                 stderr=log,

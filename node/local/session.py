@@ -49,6 +49,7 @@ async def run_session(
     once: bool,
     port: int | None,
     nodes: int,
+    faulty: int,
     as_json: bool,
     screen: Screen,
     kernels: Awaitable[None],
@@ -61,6 +62,7 @@ async def run_session(
         once: One round, whose report is printed.
         port: HTTP port of the API; None for the default.
         nodes: How many operators; several are processes of their own.
+        faulty: How many of them lie.
         as_json: Whether the log is JSON.
         screen: Where all that happens is told.
         kernels: Ends when the numeric kernels are in the cache.
@@ -75,7 +77,9 @@ async def run_session(
     market = MovingMarket(devnet, round_seconds(nodes))
     commentary = Commentary(devnet, network, market, screen, genesis=genesis)
     if nodes > 1:
-        several = partial(run_committee, devnet, network, stop, screen=screen, on_serving=commentary.serving)
+        several = partial(
+            run_committee, devnet, network, stop, faulty=faulty, screen=screen, on_serving=commentary.serving
+        )
         async with stop_on_signals(stop):
             if once:
                 async with _beside(market.move(screen)):  # a chain that stands still believes no newer report

@@ -29,6 +29,7 @@ def run_devnet(
     port: int | None,
     rpc_port: int,
     nodes: int,
+    faulty: int,
     as_json: bool,
 ) -> None:
     """Start chain, contracts, users and node; run until Ctrl-C, or for one round.
@@ -49,7 +50,16 @@ def run_devnet(
         require_free_port("127.0.0.1", rpc_port, setting="--rpc-port")
     with _only_run_in(directory):
         asyncio.run(
-            _run(directory, once=once, port=port, rpc_port=rpc_port, nodes=nodes, as_json=as_json, screen=screen)
+            _run(
+                directory,
+                once=once,
+                port=port,
+                rpc_port=rpc_port,
+                nodes=nodes,
+                faulty=faulty,
+                as_json=as_json,
+                screen=screen,
+            )
         )
 
 
@@ -76,7 +86,15 @@ def _only_run_in(directory: Path) -> Iterator[None]:
 
 
 async def _run(
-    directory: Path, *, once: bool, port: int | None, rpc_port: int, nodes: int, as_json: bool, screen: Screen
+    directory: Path,
+    *,
+    once: bool,
+    port: int | None,
+    rpc_port: int,
+    nodes: int,
+    faulty: int,
+    as_json: bool,
+    screen: Screen,
 ) -> None:
     """Compile, fetch and deploy, and load the node, all at once: each waits for something else most of the time."""
     async with kernels_compiling(screen) as kernels:
@@ -92,6 +110,7 @@ async def _run(
                 once=once,
                 port=port,
                 nodes=nodes,
+                faulty=faulty,
                 as_json=as_json,
                 screen=screen,
                 kernels=kernels,

@@ -27,6 +27,32 @@ FOR_A_PERSON = ("budget_spent", "transmitter_unfunded")
 
 
 @asynccontextmanager
+async def open_sender(
+    *,
+    rpc_url: str,
+    chain_id: int,
+    address: Address,
+    explain: ExplainRevert,
+    genesis_hash: Hash32 | None,
+    timeout_seconds: float,
+) -> AsyncIterator[Sender]:
+    """Open one account's view of a chain, after checking that the endpoint serves it.
+
+    Raises:
+        FatalError: the endpoint serves another chain.
+        TransientError: it cannot be reached.
+    """
+    async with open_chain(
+        rpc_url=rpc_url, chain_id=chain_id, genesis_hash=genesis_hash, timeout_seconds=timeout_seconds
+    ):
+        pass
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout_seconds)) as session:
+        provider = BoundedProvider(rpc_url, session, max_answer_bytes=MAX_ANSWER_BYTES)
+        transport = Transport(provider, batch_size=100, concurrency=2, attempts=3)
+        yield Sender(transport, chain_id=chain_id, address=address, explain=explain)
+
+
+@asynccontextmanager
 async def open_publisher(
     *,
     rpc_url: str,
@@ -58,14 +84,14 @@ async def open_publisher(
         FatalError: the endpoint serves another chain.
         TransientError: it cannot be reached.
     """
-    async with open_chain(
-        rpc_url=rpc_url, chain_id=chain_id, genesis_hash=genesis_hash, timeout_seconds=timeout_seconds
-    ):
-        pass
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout_seconds)) as session:
-        provider = BoundedProvider(rpc_url, session, max_answer_bytes=MAX_ANSWER_BYTES)
-        transport = Transport(provider, batch_size=100, concurrency=2, attempts=3)
-        sender = Sender(transport, chain_id=chain_id, address=signer.address, explain=explain)
+    async with open_sender(
+        rpc_url=rpc_url,
+        chain_id=chain_id,
+        address=signer.address,
+        explain=explain,
+        genesis_hash=genesis_hash,
+        timeout_seconds=timeout_seconds,
+    ) as sender:
         outbox = Outbox(
             sender,
             chain_id=chain_id,

@@ -45,6 +45,7 @@ async def keep_certified(node: Node, ready: CertificateReady) -> None:
 async def publish(node: Node, ready: CertificateReady) -> Brought:
     """Bring the report to the contract when it is this node's turn, and make room in the store."""
     header = ready.certificate.header
+    seconds = dict(node.seconds)  # the next round may begin while this one waits for its transaction
     async with node.step(RoundStep.PUBLISH, header.round):
         await _make_room(node, header.round)
         landing = await _hand_on(node, ready.certificate)
@@ -53,6 +54,7 @@ async def publish(node: Node, ready: CertificateReady) -> Brought:
         certificate=ready.certificate,
         accounts=header.account_count,
         pins=tuple((pin.chain_id, pin.number) for pin in ready.state.pins),
+        seconds=seconds | {RoundStep.PUBLISH: node.seconds[RoundStep.PUBLISH]},
         landing=landing,
     )
     node.ended.append(result)

@@ -8,6 +8,7 @@ from attest.formats.certificate import Certificate
 from node.publishing.transmitter import Landing
 from riskschema.errors import PlimsollError
 from riskschema.ports import PublishedTransaction
+from riskschema.rounds import RoundStep
 
 
 class RoundResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,6 +19,8 @@ class RoundResult(msgspec.Struct, frozen=True, kw_only=True):
     accounts: int
     pins: tuple[tuple[int, int], ...]
     """(chain id, block number)."""
+    seconds: dict[RoundStep, float] = {}
+    """How long each step took this node."""
     landing: Landing
     """How publishing ended; None: under way still, or not this node's business."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from devnet.prices import answer_again
 from node.local.broker import local_broker
 from node.local.committee import accepted_transaction
 from node.local.network import LocalNetwork, prepare_local_network
-from node.local.processes import Nodes, node_processes
+from node.local.processes import node_processes
 from tests.node.gossip.running_brokers import require_mosquitto
 from tests.patience import eventually
 
@@ -29,7 +30,7 @@ NODES = 4
 class Running:
     """A committee at work."""
 
-    def __init__(self, devnet: Devnet, network: LocalNetwork, nodes: Nodes) -> None:
+    def __init__(self, devnet: Devnet, network: LocalNetwork, nodes: Any) -> None:
         self.devnet = devnet
         self.network = network
         self.nodes = nodes
@@ -46,16 +47,33 @@ class Running:
         except sqlite3.OperationalError:  # not made yet
             return []
 
-    async def every_node_certifies_after(self, round_number: int) -> int:
-        """Wait for a round above one that all nodes have certified; return the lowest of their newest."""
+    async def answer_again(self) -> None:
+        """Let feeds answer: a chain that stands still believes no newer report."""
+        await asyncio.to_thread(answer_again, self.devnet)
+
+    async def every_node_certifies_after(self, round_number: int, *, operators: Sequence[int] = range(NODES)) -> int:
+        """Wait for a round above one that these nodes have certified; return the lowest of their newest."""
 
         async def newest() -> int:
             self.nodes.check()
-            await asyncio.to_thread(answer_again, self.devnet)  # a chain that stands still believes no newer report
-            lowest = min(max(self.certified(operator), default=0) for operator in range(NODES))
+            await self.answer_again()
+            lowest = min(max(self.certified(operator), default=0) for operator in operators)
             return lowest if lowest > round_number else 0
 
         return await eventually(newest)
+
+    def all_know_the_same_reports(self) -> bool:
+        """Say whether all that two nodes know of one round is the same report."""
+        known: dict[int, set[bytes]] = {}
+        query = (
+            "SELECT round, report_hash FROM reports WHERE certificate IS NOT NULL "
+            "UNION SELECT round, report_hash FROM adopted_reports"
+        )
+        for operator in self.network.operators:
+            with closing(sqlite3.connect(operator.directory / "plimsoll.sqlite")) as connection:
+                for number, report in connection.execute(query):
+                    known.setdefault(number, set()).add(report)
+        return len(known) > 3 and all(len(reports) == 1 for reports in known.values())
 
     async def isaccepted_transaction(self, above: int) -> int:
         """Wait until the contract accepted a round above one, with a quorum's signatures; return it."""
@@ -69,11 +87,11 @@ class Running:
 
 
 @asynccontextmanager
-async def committee(directory: Path) -> AsyncIterator[Running]:
+async def committee(directory: Path, *, faulty: int = 0) -> AsyncIterator[Running]:
     async with start_devnet() as devnet:
         now = int(time.time()) - 8
         prepared = await asyncio.to_thread(prepare_local_network, devnet, directory, port=0, now=now, nodes=NODES)
-        async with node_processes(prepared.operators) as nodes:
+        async with node_processes(prepared.operators, faulty=faulty) as nodes:
             yield Running(devnet, prepared, nodes)
 
 
@@ -86,7 +104,7 @@ async def test_four_nodes_certify_over_mosquitto_and_get_over_a_killed_node_and_
             first = await running.every_node_certifies_after(0)
             accepted = await running.isaccepted_transaction(0)
             victim = await running.nodes.kill(2)
-            lowest = await _certified_by_the_others(running, first)
+            lowest = await running.every_node_certifies_after(first + 1, operators=(0, 1, 3))
             await running.nodes.start(victim)
             back = await running.every_node_certifies_after(lowest)
         # the broker is gone: nobody hears anybody
@@ -95,26 +113,4 @@ async def test_four_nodes_certify_over_mosquitto_and_get_over_a_killed_node_and_
             last = await running.every_node_certifies_after(back)
             assert await running.isaccepted_transaction(accepted) > accepted
     assert last > back > lowest > first
-    assert _report_hashes(running), "all that two nodes know of one round is the same report"
-
-
-async def _certified_by_the_others(running: Running, above: int) -> int:
-    async def newest() -> int:
-        await asyncio.to_thread(answer_again, running.devnet)
-        lowest = min(max(running.certified(operator)) for operator in (0, 1, 3))
-        return lowest if lowest > above + 1 else 0
-
-    return await eventually(newest)
-
-
-def _report_hashes(running: Running) -> bool:
-    known: dict[int, set[bytes]] = {}
-    query = (
-        "SELECT round, report_hash FROM reports WHERE certificate IS NOT NULL "
-        "UNION SELECT round, report_hash FROM adopted_reports"
-    )
-    for operator in running.network.operators:
-        with closing(sqlite3.connect(operator.directory / "plimsoll.sqlite")) as connection:
-            for number, report in connection.execute(query):
-                known.setdefault(number, set()).add(report)
-    return len(known) > 3 and all(len(reports) == 1 for reports in known.values())
+    assert running.all_know_the_same_reports()
