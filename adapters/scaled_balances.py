@@ -39,10 +39,20 @@ class Scaled(msgspec.Struct, frozen=True):
     units: Mapping[Address, int]
     index: int
     """Ray."""
+    roundings: Sequence[Rounding] = ()
+    """By which the contract told what its sample has; none: it told something else."""
+    told: Mapping[Address, int | ContractRefusal] = {}
+    """What it told of its sample."""
 
-    def balances(self, account: Address, roundings: Sequence[Rounding]) -> set[int]:
-        """Return what an account's balance is by each rounding."""
-        return {rounding(self.units.get(account, 0) * self.index) for rounding in roundings}
+    def balance(self, account: Address) -> int | ContractRefusal | None:
+        """Return what an account has; None where the contract is to be asked."""
+        if account in self.told:
+            return self.told[account]
+        units = self.units.get(account, 0)
+        if not units:
+            return 0 if self.roundings else None
+        balances = {rounding(units * self.index) for rounding in self.roundings}
+        return balances.pop() if len(balances) == 1 else None
 
     def sample(self, block: int) -> list[Address]:
         """Return the holders whose turn it is at a block."""
@@ -51,43 +61,47 @@ class Scaled(msgspec.Struct, frozen=True):
         return (holders + holders)[first : first + min(SAMPLE, len(holders))]
 
 
-async def read_balances(
-    reader: PinnedReader, pairs: Sequence[Pair], known: Mapping[Address, Scaled]
-) -> dict[Pair, int | ContractRefusal]:
-    """Return balances; of tokens in `known` only a sample is asked, and what the sample leaves open.
+async def sampled(reader: PinnedReader, known: Mapping[Address, Scaled]) -> dict[Address, Scaled]:
+    """Return tokens with what their contracts tell of a sample of holders, and the roundings that make it.
 
-    A token that contradicts its units under every rounding is asked for every holder.
+    A token that contradicts its units under every rounding has none: it is asked for every holder.
 
     Raises:
         TransientError: the endpoint failed.
     """
-    wanted = dict.fromkeys(pairs)
-    tokens = {token for token, _ in wanted if token in known}
-    sample = [(token, account) for token in sorted(tokens) for account in known[token].sample(reader.block.number)]
-    told = await _ask(reader, sample)
-    roundings = {token: _fitting(token, known[token], told) for token in tokens}
-    found: dict[Pair, int | ContractRefusal] = {}
-    for token, account in wanted:
-        if token in tokens and len(balances := known[token].balances(account, roundings[token])) == 1:
-            found[token, account] = balances.pop()
-    rest = await _ask(reader, [pair for pair in wanted if pair not in found and pair not in told])
-    return {pair: found[pair] if pair in found else _told(told, rest, pair) for pair in wanted}
+    tokens = sorted(known)
+    told = await _ask(
+        reader, [(token, account) for token in tokens for account in known[token].sample(reader.block.number)]
+    )
+    answers: dict[Address, dict[Address, int | ContractRefusal]] = {token: {} for token in tokens}
+    for (token, account), balance in told.items():
+        answers[token][account] = balance
+    return {token: _fitted(known[token], answers[token]) for token in tokens}
 
 
-def _told(
-    told: Mapping[Pair, int | ContractRefusal], rest: Mapping[Pair, int | ContractRefusal], pair: Pair
-) -> int | ContractRefusal:
-    return told[pair] if pair in told else rest[pair]
-
-
-def _fitting(token: Address, scaled: Scaled, told: Mapping[Pair, int | ContractRefusal]) -> tuple[Rounding, ...]:
-    """Return the roundings that make what the contract told of its sample; none where it told something else."""
-    answers = {account: balance for (of, account), balance in told.items() if of == token}
-    return tuple(
+def _fitted(scaled: Scaled, told: Mapping[Address, int | ContractRefusal]) -> Scaled:
+    roundings = tuple(
         rounding
         for rounding in ROUNDINGS
-        if all(rounding(scaled.units[account] * scaled.index) == balance for account, balance in answers.items())
+        if all(rounding(scaled.units[account] * scaled.index) == balance for account, balance in told.items())
     )
+    return msgspec.structs.replace(scaled, roundings=roundings, told=told)
+
+
+async def read_balances(
+    reader: PinnedReader, pairs: Sequence[Pair], known: Mapping[Address, Scaled]
+) -> dict[Pair, int | ContractRefusal]:
+    """Return balances; of sampled tokens only what the sample leaves open is asked.
+
+    Raises:
+        TransientError: the endpoint failed.
+    """
+    deduced = {
+        (token, account): known[token].balance(account) if token in known else None
+        for token, account in dict.fromkeys(pairs)
+    }
+    told = await _ask(reader, [pair for pair, balance in deduced.items() if balance is None])
+    return {pair: told[pair] if balance is None else balance for pair, balance in deduced.items()}
 
 
 async def _ask(reader: PinnedReader, pairs: Sequence[Pair]) -> dict[Pair, int | ContractRefusal]:

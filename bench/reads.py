@@ -1,32 +1,39 @@
 """What reading Aave accounts costs: seconds, billed calls, posts and bytes, at two latencies, beside web3.py.
 
-    python -m bench.reads [--accounts 1000] [--latencies 0 80] [--repeat 3] [--plain 100]
+    python -m bench.reads [--accounts 1000] [--reserves 0] [--latencies 0 80] [--plain 100]
 
-Ways: `single` (raw batches), `multicall` (through Multicall3), `indexed` (and balances from the proved index, as
-a round reads), and the same questions through web3.py: plain, one after the other, for `--plain` accounts; and by
-Multicall3, 500 calls at a time. Every account holds two collaterals and one debt. Bytes are those of all answers, of
-web3.py only those of what contracts return. Prints a table and, as the last line, JSON.
+Ways, through Multicall3 and by single calls: `without index`; `first` (a node that has the index and has read no
+account yet), `steady` (the next round, in which nothing changed), `changed` (one account of a hundred did), the
+index's own part of the round included; and the same questions through web3.py: plain, one after the other, for
+`--plain` accounts; and by Multicall3, 500 calls at a time. Every account holds two collaterals and one debt;
+`--reserves` lists so many more reserves. Bytes are those of all answers, of web3.py only those of what contracts
+return. Prints a table and, as the last line, JSON.
 """
 
 import argparse
 import asyncio
 import json
-import statistics
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
+import msgspec
 from web3 import AsyncHTTPProvider, AsyncWeb3
 
-from adapters.chains import Chain, PinnedChain, open_chain
+from adapters.chains import open_chain
 from adapters.chains.multicall import MULTICALL3
-from adapters.discovery import discover
 from adapters.protocols.aave_v3 import Deployment, adapter
+from bench.aave_market import change, list_reserves
 from bench.read_aave import make_accounts
 from devnet.launch import FIXED_GENESIS, launch
 from devnet.local_chain import Devnet
-from riskschema.holders import Units
+from node.index.backfill import catch_up
+from node.index.following import VenueIndex
 from riskschema.units import Address
+from storage.holder_index import open_holder_index
 from tests.adapters.hostile_endpoint import HostileEndpoint, hostile_endpoints
 
 AT_ONCE = 500
@@ -36,17 +43,18 @@ Row = dict[str, Any]
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--accounts", type=int, default=1_000)
+    arguments.add_argument("--reserves", type=int, default=0, help="reserves besides those in use")
     arguments.add_argument("--latencies", type=int, nargs="+", default=[0, 80], help="milliseconds per post")
-    arguments.add_argument("--repeat", type=int, default=3)
     arguments.add_argument("--plain", type=int, default=100, help="accounts for plain web3.py")
     options = arguments.parse_args()
     with launch(genesis_timestamp=FIXED_GENESIS) as devnet:
         accounts = make_accounts(devnet, options.accounts)
+        list_reserves(devnet, options.reserves)
         deploy_multicall(devnet)
         rows = asyncio.run(measure(devnet, accounts, options))
     for row in rows:
         print(
-            f"{row['way']:16} {row['latency_ms']:3} ms  {row['accounts']:6} accounts {row['seconds']:8.3f} s "
+            f"{row['way']:22} {row['latency_ms']:3} ms  {row['accounts']:6} accounts {row['seconds']:8.3f} s "
             f"{row['calls']:7} calls {row['posts']:5} posts {row['bytes'] / 1e6:7.2f} MB received"
         )
     print(json.dumps(rows))
@@ -67,65 +75,53 @@ async def measure(devnet: Devnet, accounts: list[Address], options: argparse.Nam
         for latency in options.latencies:
             endpoint.latency = latency / 1000
             url = devnet.url if latency == 0 else endpoint.url
-            for way, multicall in (("single", False), ("multicall", True), ("indexed", True)):
-                rows.append(
-                    await ours(devnet, url, accounts, way, multicall=multicall, latency=latency, options=options)
-                )
+            for multicall in (True, False):
+                rows += await ours(devnet, url, accounts, multicall=multicall, latency=latency)
             for way, some in (("web3 plain", accounts[: options.plain]), ("web3 Multicall3", accounts)):
                 row = await web3_row(devnet, endpoint, some, plain if way == "web3 plain" else together)
                 rows.append({"way": way, "latency_ms": latency, "accounts": len(some), **row})
     return rows
 
 
-async def ours(
-    devnet: Devnet,
-    url: str,
-    accounts: list[Address],
-    way: str,
-    *,
-    multicall: bool,
-    latency: int,
-    options: argparse.Namespace,
-) -> Row:
-    """Read all accounts some times, at a new pin each time, and check the result."""
-    chain_id = devnet.deployment.chain_id
-    aave = adapter(
-        Deployment(addresses_provider=Address(devnet.deployment.aave.addresses_provider)), chain_id=chain_id, assets={}
-    )
-    async with open_chain(rpc_url=url, chain_id=chain_id, finality="latest", multicall=multicall) as chain:
-        indexed = await units(chain, aave) if way == "indexed" else None
-        taken = []
-        for _ in range(options.repeat):
-            pinned: PinnedChain = await chain.pin(await chain.head())
-            before, started = chain.endpoints()[0].traffic, time.perf_counter()
-            reading = await aave.read(pinned, accounts, indexed)
-            taken.append(time.perf_counter() - started)
-        after = chain.endpoints()[0].traffic
-    assert len(reading.silos) == len(accounts), "an account was not read"
-    assert all(silo.health is not None and len(silo.positions) == 3 for silo in reading.silos)
-    return {
-        "way": way,
-        "latency_ms": latency,
-        "accounts": len(accounts),
-        "seconds": statistics.median(taken),
-        "calls": after.calls - before.calls,
-        "posts": after.posts - before.posts,
-        "bytes": after.bytes_received - before.bytes_received,
-    }
-
-
-async def units(chain: Chain, aave: Any) -> Units:
-    """Return what the index of a node would know."""
-    pinned = await chain.pin(await chain.head())
-    found = await discover(aave, pinned, start_block=0)
-    told = await aave.holdings(pinned, found.known, found.holders)
-    books = {
-        book.name: dict[Address, int]() for book in await aave.books(pinned, found.known) if book.total is not None
-    }
-    for holder, held in zip(found.holders, told, strict=True):
-        if held and holder.book in books:
-            books[holder.book][holder.account] = held
-    return books
+async def ours(devnet: Devnet, url: str, accounts: list[Address], *, multicall: bool, latency: int) -> list[Row]:
+    """Read all accounts in the ways of this project, and check the results."""
+    deployment = Deployment(addresses_provider=Address(devnet.deployment.aave.addresses_provider))
+    aave, fresh = (adapter(deployment, chain_id=devnet.deployment.chain_id, assets={}) for _ in range(2))
+    rows: list[Row] = []
+    async with AsyncExitStack() as stack:
+        chain = await stack.enter_async_context(
+            open_chain(rpc_url=url, chain_id=devnet.deployment.chain_id, finality="latest", multicall=multicall)
+        )
+        path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "index.sqlite"
+        file = stack.enter_context(open_holder_index(path, venue=aave.venue, start_block=0))
+        index = VenueIndex(aave, file, start_block=0)
+        await catch_up(aave, file, chain, await chain.pin(await chain.head()), start_block=0)
+        for way in ("without index", "first", "steady", "changed"):
+            if way == "changed":
+                change(devnet, accounts[::100])
+            else:
+                devnet.anvil.mine()
+            pinned = await chain.pin(await chain.head())
+            began, started = msgspec.structs.replace(chain.endpoints()[0].traffic), time.perf_counter()
+            told = None if way == "without index" else (await index.holders(chain, pinned)).told
+            indexed = time.perf_counter()
+            reading = await (fresh if told is None else aave).read(pinned, accounts, told)
+            ended, after = time.perf_counter(), chain.endpoints()[0].traffic
+            assert len(reading.silos) == len(accounts), "an account was not read"
+            assert all(silo.health is not None and len(silo.positions) == 3 for silo in reading.silos)
+            rows.append(
+                {
+                    "way": way if multicall else f"{way}, single",
+                    "latency_ms": latency,
+                    "accounts": len(accounts),
+                    "seconds": ended - started,
+                    "index_seconds": indexed - started,
+                    "calls": after.calls - began.calls,
+                    "posts": after.posts - began.posts,
+                    "bytes": after.bytes_received - began.bytes_received,
+                }
+            )
+    return rows
 
 
 Read = Callable[[Any, list[tuple[str, str]]], Awaitable[int]]
@@ -150,7 +146,7 @@ async def web3_row(devnet: Devnet, endpoint: HostileEndpoint, accounts: list[Add
 
 async def questions_of(devnet: Devnet, accounts: list[Address]) -> list[tuple[str, str]]:
     pool = devnet.deployment.aave.pool
-    reserves = devnet.call("Pool", pool, "getReservesList")[0]
+    reserves = [asset.token for asset in devnet.deployment.assets]
     data = [devnet.call("Pool", pool, "getReserveData", reserve)[0] for reserve in reserves]
     tokens = [str(each[8]) for each in data]
     debt = str(data[0][10])

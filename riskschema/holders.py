@@ -84,6 +84,8 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     owed: bool = False
     """True: its units are debt."""
+    amounts: bool = True
+    """False: its units are no amounts but settings of an account, such as a bitmap; nobody has anything there."""
     total: int | None = None
     """Units of all holders together, as the contract tells them; None: it tells none, or refuses."""
     refusal: str = ""

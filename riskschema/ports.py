@@ -193,8 +193,8 @@ class ProtocolAdapter(Protocol):
         Args:
             reader: At the pinned block.
             accounts: Any.
-            indexed: What the index says that all holders have at that block, of books whose sums equal the contracts'
-                totals: need not be asked again. The result is the same without.
+            indexed: What the index says that all holders have at that block, of books whose contracts tell it; where
+                there are totals the sums equal them. It need not be asked again, and the result is the same without.
         """
         ...
 

@@ -22,7 +22,7 @@ from riskschema.errors import FatalError, TransientError
 from riskschema.holders import PLACES, Holder, Known, Touch
 from riskschema.units import Address, Hash32
 
-FORMAT = "1"
+FORMAT = "2"
 BUSY_SECONDS = 20.0
 KEPT_CHECKPOINTS = 256
 """Newest checkpoints that are kept all."""

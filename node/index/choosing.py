@@ -98,6 +98,8 @@ def _sizes(found: VenueHolders, place: int, prices: Mapping[str, int]) -> dict[A
     """Return what everybody has at one venue."""
     sizes: dict[Address, Size] = {}
     for book in found.books:
+        if not book.amounts:
+            continue
         price = prices.get(book.factor, 0)
         for account, units in found.units[book.name].items():
             size = sizes.get(account)

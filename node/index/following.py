@@ -34,14 +34,14 @@ class VenueHolders(msgspec.Struct, frozen=True, kw_only=True):
     """Block and index of the first log that names an account."""
 
     @property
-    def proved(self) -> Units:
-        """What everybody has, of the books whose sums equal their contracts' totals."""
-        return {book.name: self.units[book.name] for book in self.books if book.total is not None}
+    def told(self) -> Units:
+        """What everybody has, of the books whose contracts told it: their sums equal the totals where there are any."""
+        return {book.name: self.units[book.name] for book in self.books if not book.refusal}
 
     @property
     def unproved(self) -> tuple[str, ...]:
         """Books of which nobody can prove that they are complete, by name."""
-        return tuple(book.name for book in self.books if book.total is None)
+        return tuple(book.name for book in self.books if book.amounts and book.total is None)
 
 
 class VenueIndex:

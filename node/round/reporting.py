@@ -78,8 +78,8 @@ async def _read(node: Node, outcome: Outcome, parent: AgreedState) -> tuple[Chos
         smallest=node.rules.parameters.smallest_account_usd,
     )
     await _refuse_shrunken(node, outcome, parent, chosen)
-    proved = {found.venue: found.proved for found in holders}
-    reading = await read_portfolios(node.venues, readers, chosen.accounts, proved)
+    told = {found.venue: found.told for found in holders}
+    reading = await read_portfolios(node.venues, readers, chosen.accounts, told)
     known = tuple(map(set_spare_aside, reading.portfolios))
     return chosen, msgspec.structs.replace(reading, portfolios=known)
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.abi import Function
+from adapters.abi import ContractRefusal, Function
 from adapters.discovery import discover
 from adapters.protocols.aave_v3 import Deployment, adapter
-from adapters.scaled_balances import RAY, SAMPLE, Scaled, read_balances
+from adapters.scaled_balances import RAY, SAMPLE, Pair, Scaled, read_balances, sampled
 from devnet.local_chain import Devnet
 from riskschema.portfolio import BlockReference
 from riskschema.ports import Call, CallResult, CallSuccess, PinnedReader
@@ -50,6 +50,13 @@ class Contract(Confirmed):
         raise AssertionError
 
 
+async def balances_of(
+    contract: Contract, pairs: Sequence[Pair], scaled: Mapping[Address, int], index: int
+) -> dict[Pair, int | ContractRefusal]:
+    """Read balances where all units are known."""
+    return await read_balances(contract, pairs, await sampled(contract, {TOKEN: Scaled(scaled, index)}))
+
+
 @given(
     units=st.lists(st.integers(1, 2**100), min_size=1, max_size=60),
     index=st.integers(RAY, 3 * RAY),
@@ -64,7 +71,7 @@ async def test_every_balance_is_the_contracts_and_few_are_asked(
     contract = Contract(balances, block)
     nobody = account(10**6)
     pairs = [(TOKEN, holder) for holder in (*scaled, nobody)]
-    found = await read_balances(contract, pairs, {TOKEN: Scaled(scaled, index)})
+    found = await balances_of(contract, pairs, scaled, index)
     assert found == {**{(TOKEN, holder): balance for holder, balance in balances.items()}, (TOKEN, nobody): 0}
     assert nobody not in contract.asked
 
@@ -74,7 +81,7 @@ async def test_the_sample_goes_round_all_holders() -> None:
     asked: set[Address] = set()
     for block in range(100, 107):
         contract = Contract({holder: ROUNDED["down"](each * RAY) for holder, each in scaled.items()}, block)
-        await read_balances(contract, [(TOKEN, holder) for holder in scaled], {TOKEN: Scaled(scaled, RAY)})
+        await balances_of(contract, [(TOKEN, holder) for holder in scaled], scaled, RAY)
         assert len(contract.asked) == SAMPLE
         asked |= set(contract.asked)
     assert asked == set(scaled)
@@ -83,9 +90,7 @@ async def test_the_sample_goes_round_all_holders() -> None:
 async def test_a_token_that_contradicts_its_units_is_asked_for_everybody() -> None:
     scaled = {account(number): 10**18 for number in range(50)}
     balances = dict.fromkeys(scaled, 2 * 10**18)
-    found = await read_balances(
-        Contract(balances), [(TOKEN, holder) for holder in scaled], {TOKEN: Scaled(scaled, RAY)}
-    )
+    found = await balances_of(Contract(balances), [(TOKEN, holder) for holder in scaled], scaled, RAY)
     assert set(found.values()) == {2 * 10**18}
 
 

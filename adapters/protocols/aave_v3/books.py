@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from adapters.abi import Answer, ContractRefusal, Function, address_topic, ask, event_topic
+from adapters.abi import Answer, ContractRefusal, Function, Question, address_topic, ask, event_topic
 from adapters.abi import known as told
 from adapters.protocols.aave_v3.market import GET_POOL, MAX_RESERVES, RESERVE_DATA, RESERVES
 from adapters.tokens import read_tokens
@@ -23,36 +23,47 @@ OWED = Function("getReserveNormalizedVariableDebt(address)", "(uint256)")
 _PROXY_EVENT = event_topic("ProxyCreated(bytes32,address,address)")
 _RESERVE_EVENT = event_topic("ReserveInitialized(address,address,address,address,address)")
 _TRANSFER_EVENT = event_topic("Transfer(address,address,uint256)")
-_TOPICS = ((_PROXY_EVENT, _RESERVE_EVENT, _TRANSFER_EVENT),)
+_PLEDGED_EVENT = event_topic("ReserveUsedAsCollateralEnabled(address,address)")
+_UNPLEDGED_EVENT = event_topic("ReserveUsedAsCollateralDisabled(address,address)")
+_EMODE_EVENT = event_topic("UserEModeSet(address,uint8)")
+_NAMING_TOPICS = ((_PROXY_EVENT, _RESERVE_EVENT),)
+_TOPICS = ((*_NAMING_TOPICS[0], _TRANSFER_EVENT, _PLEDGED_EVENT, _UNPLEDGED_EVENT, _EMODE_EVENT),)
+USER_CONFIGURATION = Function("getUserConfiguration(address)", "(uint256)")
+USER_EMODE = Function("getUserEMode(address)", "(uint256)")
 _POOL, _CONFIGURATOR = "pool", "configurator"
 _PROXIES = {
     Hash32(b"POOL".ljust(32, b"\0")): _POOL,
     Hash32(b"POOL_CONFIGURATOR".ljust(32, b"\0")): _CONFIGURATOR,
 }
-SUPPLY, VARIABLE, _STABLE = "supply", "debt", "stable_debt"
+SUPPLY, VARIABLE, STABLE = "supply", "debt", "stable_debt"
 """Kinds of books: a book is called by its kind and the token that keeps it, ``supply:0x…``."""
+CONFIGURATION, EMODE = "configuration", "emode"
+"""Books that the pool keeps of all accounts: which reserves they use, and their e-mode."""
 
 
 def log_query(provider: Address, known: Known) -> LogQuery:
     """Ask the provider for the pool and its configurator, that for the reserves, and their tokens for transfers."""
     named = [address for name, address in known.items() if name in (_POOL, _CONFIGURATOR)]
     tokens = [Address(name.partition(":")[2]) for name in known if ":" in name]
-    naming = LogQuery(tuple(dict.fromkeys([provider, *named])), _TOPICS)
+    naming = LogQuery(tuple(dict.fromkeys([provider, *named])), _NAMING_TOPICS)
     return LogQuery(tuple(dict.fromkeys([*naming.addresses, *tokens])), _TOPICS, naming)
 
 
 def fold(provider: Address, known: Known, logs: Sequence[Log]) -> Fold:
-    """Take tokens from what the provider and the configurator say, and holders from every transfer."""
+    """Take tokens from what the provider and the configurator say, and holders from every transfer.
+
+    Which reserves an account uses changes with the pool's own events and with those of debt (``UserConfiguration``).
+    """
     found, touches = dict(known), list[Touch]()
     books = {name.partition(":")[2]: name for name in found if ":" in name}
     for log in logs:
         if log.address in books:
             if log.topics[0] == _TRANSFER_EVENT and len(log.topics) == 3:
-                name = books[log.address]
-                for topic in log.topics[1:]:
-                    touches.append(Touch(name, address_topic(topic), log.block_number, log.index))
+                touches += _transferred(books[log.address], log)
         elif log.address == provider:
             found.update(_proxy(log))
+        elif log.address == found.get(_POOL):
+            touches += _set_up(log)
         elif log.address == found.get(_CONFIGURATOR) and log.topics[0] == _RESERVE_EVENT:
             tokens = _reserve_tokens(log)
             found.update(tokens)
@@ -60,21 +71,40 @@ def fold(provider: Address, known: Known, logs: Sequence[Log]) -> Fold:
     return Fold(found, touches)
 
 
+def _transferred(book: str, log: Log) -> Iterable[Touch]:
+    """Return whom a transfer touches; minting and burning debt also touches which reserves the debtor uses."""
+    for topic in log.topics[1:]:
+        account = address_topic(topic)
+        yield Touch(book, account, log.block_number, log.index)
+        if account != ZERO_ADDRESS and not book.startswith(f"{SUPPLY}:"):
+            yield Touch(CONFIGURATION, account, log.block_number, log.index)
+
+
+def _set_up(log: Log) -> Iterable[Touch]:
+    """Return whose settings an event of the pool touches."""
+    if log.topics[0] in (_PLEDGED_EVENT, _UNPLEDGED_EVENT) and len(log.topics) == 3:
+        yield Touch(CONFIGURATION, address_topic(log.topics[2]), log.block_number, log.index)
+    elif log.topics[0] == _EMODE_EVENT and len(log.topics) == 2:
+        yield Touch(EMODE, address_topic(log.topics[1]), log.block_number, log.index)
+
+
 async def read_books(reader: PinnedReader, provider: Address, known: Known, assets: AssetFactors) -> tuple[Book, ...]:
     """Return one book per interest-bearing and debt token; only stable debt has no total of what is held.
 
     Tokens of reserves that the pool lists and no log named have a book too: their holders are missing.
     """
+    settings = [Book(name=name, amounts=False) for name in (CONFIGURATION, EMODE) if _POOL in known]
     known = await _with_listed(reader, provider, known)
     pool = known.get(_POOL, ZERO_ADDRESS)
     kept = [(name, Address(name.partition(":")[2]), asset) for name, asset in sorted(known.items()) if ":" in name]
     totals = await ask(reader, [(_SCALED_TOTAL, token, ()) for _, token, _ in kept])
     indexes = await ask(reader, [(_index(name), pool, (asset,)) for name, _, asset in kept])
     tokens = await read_tokens(reader, [asset for _, _, asset in kept], assets, listed=True)
-    return tuple(
+    tokens_books = (
         _book(name, total, index, tokens[asset])
         for (name, _, asset), total, index in zip(kept, totals, indexes, strict=True)
     )
+    return *tokens_books, *settings
 
 
 async def _with_listed(reader: PinnedReader, provider: Address, known: Known) -> Known:
@@ -90,24 +120,26 @@ async def _with_listed(reader: PinnedReader, provider: Address, known: Known) ->
         return known
     found = {_POOL: told(pool)[0], **known}
     for asset, (supply, stable, variable) in tokens.items():
-        for kind, token in ((SUPPLY, supply), (_STABLE, stable), (VARIABLE, variable)):
+        for kind, token in ((SUPPLY, supply), (STABLE, stable), (VARIABLE, variable)):
             if token != ZERO_ADDRESS:
                 found[f"{kind}:{token}"] = asset
     return found
 
 
-async def read_units(reader: PinnedReader, holders: Sequence[Holder]) -> tuple[int | None, ...]:
-    """Return scaled balances; of stable debt what was borrowed, interest up to the last change included."""
-    functions = {_STABLE: _PRINCIPAL}
-    parts = [holder.book.partition(":") for holder in holders]
-    answers = await ask(
-        reader,
-        [
-            (functions.get(kind, _SCALED_BALANCE), Address(token), (holder.account,))
-            for (kind, _, token), holder in zip(parts, holders, strict=True)
-        ],
-    )
+async def read_units(reader: PinnedReader, known: Known, holders: Sequence[Holder]) -> tuple[int | None, ...]:
+    """Return scaled balances; of stable debt what was borrowed, interest up to the last change included.
+
+    Of the pool's own books: the bitmap of reserves (``UserConfigurationMap``), and the category.
+    """
+    answers = await ask(reader, [_question(known, holder) for holder in holders])
     return tuple(None if isinstance(answer, ContractRefusal) else answer[0] for answer in answers)
+
+
+def _question(known: Known, holder: Holder) -> Question:
+    kind, _, token = holder.book.partition(":")
+    if kind in (CONFIGURATION, EMODE):
+        return USER_CONFIGURATION if kind == CONFIGURATION else USER_EMODE, known[_POOL], (holder.account,)
+    return _PRINCIPAL if kind == STABLE else _SCALED_BALANCE, Address(token), (holder.account,)
 
 
 def _proxy(log: Log) -> dict[str, Address]:
@@ -123,7 +155,7 @@ def _reserve_tokens(log: Log) -> dict[str, Address]:
         return {}
     asset = address_topic(log.topics[1])
     stable, variable = (Address("0x" + log.data[at + 12 : at + 32].hex()) for at in (0, 32))
-    tokens = {SUPPLY: address_topic(log.topics[2]), VARIABLE: variable, _STABLE: stable}
+    tokens = {SUPPLY: address_topic(log.topics[2]), VARIABLE: variable, STABLE: stable}
     return {f"{kind}:{token}": asset for kind, token in tokens.items() if token != ZERO_ADDRESS}
 
 
@@ -135,7 +167,7 @@ def _book(name: str, total: Answer, index: Answer, token: Asset | ContractRefusa
     """Return a book: scaled units grow with the index of their reserve (ray)."""
     kind = name.partition(":")[0]
     book = Book(name=name, owed=kind != SUPPLY)
-    if kind != _STABLE:
+    if kind != STABLE:
         told = {"refusal": total.code} if isinstance(total, ContractRefusal) else {"total": total[0]}
         book = msgspec.structs.replace(book, **told)
     if isinstance(index, ContractRefusal) or isinstance(token, ContractRefusal):
@@ -143,6 +175,6 @@ def _book(name: str, total: Answer, index: Answer, token: Asset | ContractRefusa
     return msgspec.structs.replace(
         book,
         factor=token.factor,
-        numerator=10**27 if kind == _STABLE else index[0],
+        numerator=10**27 if kind == STABLE else index[0],
         denominator=10 ** (27 + token.decimals),
     )

@@ -9,18 +9,16 @@ import msgspec
 
 from adapters.abi import Answer, ContractRefusal, Function, Question, ask, known
 from adapters.crosschecks import AccountTotals
-from adapters.protocols.aave_v3.books import INCOME, OWED, SUPPLY, VARIABLE
+from adapters.protocols.aave_v3.books import INCOME, OWED, SUPPLY, USER_CONFIGURATION, USER_EMODE, VARIABLE
 from adapters.protocols.aave_v3.emodes import price_of
 from adapters.protocols.aave_v3.market import Market, Reserve
-from adapters.scaled_balances import Scaled, read_balances
+from adapters.scaled_balances import Scaled, read_balances, sampled
 from riskschema.holders import Units
 from riskschema.ports import PinnedReader
 from riskschema.units import ZERO_ADDRESS, Address, Wad
 
-_NO_DEBT = 2**256 - 1
-_USER_CONFIGURATION = Function("getUserConfiguration(address)", "(uint256)")
+NO_DEBT = 2**256 - 1
 _USER_DATA = Function("getUserAccountData(address)", "(uint256,uint256,uint256,uint256,uint256,uint256)")
-_USER_EMODE = Function("getUserEMode(address)", "(uint256)")
 _STABLE_BALANCE = Function("balanceOf(address)", "(uint256)")
 
 
@@ -41,7 +39,7 @@ class Holdings(msgspec.Struct, kw_only=True):
     @property
     def health(self) -> Wad | None:
         """The pool's own word; None where nothing is owed."""
-        return None if self.totals.health == _NO_DEBT else Wad(self.totals.health)
+        return None if self.totals.health == NO_DEBT else Wad(self.totals.health)
 
     def pledges(self, reserve: Reserve) -> bool:
         """Tell whether the account uses `reserve` as collateral (``UserConfiguration.isUsingAsCollateral``)."""
@@ -61,7 +59,7 @@ async def read_holdings(
         TransientError: the endpoint failed.
     """
     unique = list(dict.fromkeys(accounts))
-    functions = (_USER_CONFIGURATION, _USER_DATA)
+    functions = (USER_CONFIGURATION, _USER_DATA)
     answers = await ask(reader, [(function, market.pool, (account,)) for account in unique for function in functions])
     tokens = [reserve.a_token for reserve in market.reserves]
     balances = await read_balances(reader, [(token, account) for account in unique for token in tokens], scaled)
@@ -74,7 +72,7 @@ async def read_holdings(
 
 
 async def known_balances(reader: PinnedReader, market: Market, held: Units) -> dict[Address, Scaled]:
-    """Return what is known of each token's holders, with the token's index at the pinned block."""
+    """Return what is known of each token's holders, with its index at the pinned block, and a sample of them."""
     kept = [
         (token, held[f"{kind}:{token}"], function, reserve.asset)
         for reserve in market.reserves
@@ -85,11 +83,12 @@ async def known_balances(reader: PinnedReader, market: Market, held: Units) -> d
         if f"{kind}:{token}" in held
     ]
     indexes = await ask(reader, [(function, market.pool, (asset,)) for _, _, function, asset in kept])
-    return {
+    scaled = {
         token: Scaled(units, index[0])
         for (token, units, _, _), index in zip(kept, indexes, strict=True)
         if not isinstance(index, ContractRefusal)
     }
+    return await sampled(reader, scaled)
 
 
 def _supplied(
@@ -154,7 +153,7 @@ async def _complete(
 
 def _questions(market: Market, account: Address, held: Holdings) -> Iterable[Question]:
     """Yield what to ask about one account, in the order that `_fill` reads."""
-    yield _USER_EMODE, market.pool, (account,)
+    yield USER_EMODE, market.pool, (account,)
     for reserve in filter(held.borrows, market.reserves):
         if reserve.stable_debt != ZERO_ADDRESS:  # gone since v3.2
             yield _STABLE_BALANCE, reserve.stable_debt, (account,)

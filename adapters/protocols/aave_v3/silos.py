@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from adapters.abi import ContractRefusal
+from adapters.abi import ContractRefusal, known
 from adapters.crosschecks import Line, account_fault, contradiction
 from adapters.places import Place
-from adapters.protocols.aave_v3.emodes import EMode, oracle_price, price_of
+from adapters.protocols.aave_v3.emodes import EMode, EModes, oracle_price, price_of
 from adapters.protocols.aave_v3.holdings import Holdings
-from adapters.protocols.aave_v3.market import Reserve
+from adapters.protocols.aave_v3.market import Market, Reserve
 from adapters.protocols.aave_v3.terms import Terms
 from adapters.tokens import known_asset
 from riskschema.instruments import Claim, Debt, VenueId
@@ -84,19 +84,28 @@ def _term(
 
 def check_account(reader: PinnedReader, terms: Terms, account: Address, held: Holdings) -> None:
     """Hold an account's balances, prices and thresholds against what the pool makes of them."""
-    market = terms.market
+    fault = account_fault(held.totals, *account_lines(terms.market, held, terms.emodes))
+    if fault:
+        contradiction(reader, f"{terms.market.pool} reports {fault} for {account}")
+
+
+def account_lines(market: Market, held: Holdings, emodes: EModes) -> tuple[list[Line], list[Line]]:
+    """Return what the pool counts as collateral of an account, and what as debt.
+
+    Raises:
+        ContractRefusal: a price or the account's category could not be read.
+    """
+    emode = known(emodes[held.emode]) if held.emode else None
     pledged: list[Line] = []
     owed: list[Line] = []
     for reserve in market.reserves:
         supplied, debts = held.supplied.get(reserve.index, 0), held.debts.get(reserve.index, (0, 0))
         if not (supplied and held.pledges(reserve)) and not any(debts):
             continue
-        member = terms.member(held, reserve)
+        member = emode if emode is not None and reserve.index in emode.members else None
         unit, price = 10 ** reserve.bits(48, 8), oracle_price(market, reserve, member)
         threshold = member.liquidation_threshold if member else reserve.bits(16, 16)
         if supplied and held.pledges(reserve) and reserve.bits(16, 16):
             pledged.append(Line(supplied, unit, price, threshold))
         owed += [Line(amount, unit, price) for amount in debts if amount]
-    fault = account_fault(held.totals, pledged, owed)
-    if fault:
-        contradiction(reader, f"{market.pool} reports {fault} for {account}")
+    return pledged, owed
