@@ -31,7 +31,7 @@ from node.peers import Peers
 from node.publishing.outbox import PublishLimits
 from node.publishing.publisher import open_publisher
 from node.publishing.transmitter import PUBLISHER, open_transmitter
-from node.round.fetching import CatchUp
+from node.round.exchange.fetching import CatchUp
 from node.round.hourly_prices import HourlyPrices
 from node.round.node import Node, StepHook, no_hook, thread_executor
 from node.round.observing import market_sources

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from attest.wire.messages import FactorVote, Observation
+
 OPEN_SLOTS = 2
 """So many slots after its own a round's messages count no more."""
 
@@ -27,6 +29,8 @@ class PeerDocument(msgspec.Struct, frozen=True, kw_only=True):
     """Certificates that carry its signature, of those this node learned."""
     missed: int
     """Certificates without it."""
+    outvoted: int
+    """Its votes that were far from what was agreed: outside of both confidences."""
     abstained: int
     """Certified rounds in which it said something and signed nothing."""
     disagreed: int
@@ -55,6 +59,9 @@ class Peers:
         self._refusals = [0] * n
         self._evidence = [0] * n
         self._offset = [0] * n
+        self._outvoted = [0] * n
+        self._votes: dict[int, tuple[int, tuple[FactorVote, ...]]] = {}
+        """By operator: the round of its newest observation, and how it voted."""
         self._abstained = [0] * n
         self._disagreed = [0] * n
         self._rounds: dict[int, dict[int, bytes | None]] = {}
@@ -98,6 +105,9 @@ class Peers:
             ["operator", "because"],
             registry=registry,
         )
+        self._far_votes = Counter(
+            "plimsoll_peer_outvoted", "Votes of each operator far from what was agreed", ["operator"], registry=registry
+        )
         self._disagreements = Counter(
             "plimsoll_disagreements", "Rounds of which another report was certified than this node's", registry=registry
         )
@@ -112,10 +122,20 @@ class Peers:
         if len(self._rounds) > MOST_ROUNDS:  # nothing was certified for long
             del self._rounds[min(self._rounds)]
 
-    def observed(self, operator: int, *, clock_ms: int, at_ms: int) -> None:
-        """Note what time it is for an operator."""
-        self._offset[operator] = clock_ms - at_ms
+    def observed(self, operator: int, round_number: int, observation: Observation, *, at_ms: int) -> None:
+        """Note what time it is for an operator, and how it voted."""
+        self._votes[operator] = round_number, observation.votes
+        self._offset[operator] = observation.clock_ms - at_ms
         self._offsets.labels(str(operator)).set(self._offset[operator] / 1_000)
+
+    def votes(self, round_number: int) -> dict[int, tuple[FactorVote, ...]]:
+        """Return how operators voted whose newest observation is of a round."""
+        return {each: votes for each, (number, votes) in self._votes.items() if number == round_number}
+
+    def outvoted(self, operator: int, votes: int) -> None:
+        """Count votes of an operator that were far from what was agreed."""
+        self._outvoted[operator] += votes
+        self._far_votes.labels(str(operator)).inc(votes)
 
     def shared(self, operator: int, round_number: int, report: bytes) -> None:
         """Note which report an operator signed."""
@@ -169,6 +189,7 @@ class Peers:
                 clock_offset_ms=self._offset[operator],
                 signed=self._signed[operator],
                 missed=self._missed[operator],
+                outvoted=self._outvoted[operator],
                 abstained=self._abstained[operator],
                 disagreed=self._disagreed[operator],
                 refused=self._refusals[operator],

@@ -178,6 +178,9 @@ class Metrics:
         self._database = self._gauge(
             "plimsoll_database_bytes", "Database pages in use, and free ones that are used again", ["kind"]
         )
+        self._outvoted = self._gauge(
+            "plimsoll_outvoted", "1 per factor of which this node's vote is far from what was agreed", ["factor"]
+        )
         self._unquoted = self._gauge(
             "plimsoll_unquoted", "1 per factor that no market source has a value of", ["factor"]
         )
@@ -237,6 +240,12 @@ class Metrics:
         self._unquoted.clear()
         for factor in factors:
             self._unquoted.labels(factor).set(1)
+
+    def outvoted(self, factors: Iterable[str]) -> None:
+        """Note of which factors this node's own vote is far from what was agreed."""
+        self._outvoted.clear()
+        for factor in factors:
+            self._outvoted.labels(factor).set(1)
 
     def published(self, *, chain_id: int, gas_used: int) -> None:
         """Note a landed transaction."""

@@ -89,6 +89,8 @@ class Disagreement(msgspec.Struct, frozen=True, kw_only=True):
 
     computed: ReportHeader
     certified: ReportHeader
+    peers: tuple[int, ...] = ()
+    """Who signed the certified one, and so has its rows."""
 
 
 class Equivocation(msgspec.Struct, frozen=True, kw_only=True):

@@ -432,7 +432,8 @@ class RoundMachine:
             return ()
         abstain = () if memory.ended else (Abstain(round=memory.number, code="outvoted"),)
         memory.ended = True
-        return (*abstain, Disagreement(computed=memory.report.header, certified=certificate.header))
+        peers = self._other_signers(certificate)
+        return (*abstain, Disagreement(computed=memory.report.header, certified=certificate.header, peers=peers))
 
     def _pass_on(self) -> Effects:
         payload = self._certified.highest_certificate
@@ -454,8 +455,11 @@ class RoundMachine:
         certificate = self._certified.certificate_of(reference)
         if certificate is None:
             return ()
-        peers = tuple(index for index in signer_indices(certificate) if index != self._me)
+        peers = self._other_signers(certificate)
         return (StateNeeded(reference=reference, certificate=encode_certificate(certificate), peers=peers),)
+
+    def _other_signers(self, certificate: Certificate) -> tuple[int, ...]:
+        return tuple(index for index in signer_indices(certificate) if index != self._me)
 
     def _check_report(self, outcome: Outcome, header: ReportHeader, state: AgreedState) -> None:
         wanted = {

@@ -6,7 +6,7 @@ from attest.agreement.effects import Effects
 from attest.wire.envelope import Envelope, open_body, open_message, read_envelope
 from attest.wire.messages import Answer, Body, MessageKind, Observation, Request, Share
 from node.gossip.transport import Arrival, Channel
-from node.round.catch_up import answer_request, take_answer
+from node.round.exchange.catch_up import answer_request, take_answer
 from node.round.failing import ROUND
 from node.round.node import Node
 from riskschema.errors import InvalidData, ProtocolViolation, TransientError
@@ -57,7 +57,7 @@ def _note(node: Node, envelope: Envelope) -> None:
         return
     body = open_body(envelope)
     if isinstance(body, Observation):
-        node.peers.observed(envelope.sender, clock_ms=body.clock_ms, at_ms=now)
+        node.peers.observed(envelope.sender, envelope.round, body, at_ms=now)
     elif isinstance(body, Share):
         node.peers.shared(envelope.sender, envelope.round, body.report_hash)
 

@@ -19,11 +19,13 @@ from attest.agreement.rules import AgreementRules
 from attest.formats.eip712 import Destination
 from attest.keys.guard import Guard
 from attest.reports.report import Model
+from attest.wire.messages import FactorVote
 from node.gossip.transport import Transport
 from node.index.following import VenueIndex
 from node.peers import Peers
 from node.publishing.transmitter import Transmitter
-from node.round.fetching import CatchUp
+from node.round.exchange.explanations import Explanations
+from node.round.exchange.fetching import CatchUp
 from node.round.hourly_prices import HourlyPrices
 from node.round.reading import ConfiguredVenue
 from node.round.result import RoundEnd
@@ -84,6 +86,10 @@ class Node:
     """This node's own last value per factor: a jump widens the confidence."""
     recent_sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Where this node's own votes of the newest round came from, by factor."""
+    recent_votes: list[FactorVote] = field(default_factory=list)
+    """They themselves."""
+    outvoted: set[str] = field(default_factory=set)
+    """Factors of which this node's own vote was far from what the newest round agreed on."""
     unquoted: set[str] = field(default_factory=set)
     """Factors that no source had a value of in the newest round."""
     before_step: StepHook = no_hook
@@ -92,6 +98,8 @@ class Node:
     """How long each step of the last round took."""
     work: Work = field(default_factory=Work)
     """What goes on beside the loop."""
+    explanations: Explanations = field(default_factory=Explanations)
+    """Why other reports were certified than this node's."""
     ended: deque[RoundEnd] = field(default_factory=deque)
     """How rounds ended that nobody was told of yet."""
 

@@ -90,6 +90,7 @@ async def observe(node: Node, asked: Observe) -> Observation:
     if jumped:
         _log.warning("values jumped", factors=jumped, round=asked.round)
     node.recent_values.update({vote.factor: vote.value for vote in observation.votes})
+    node.recent_votes[:] = observation.votes
     node.recent_sources.clear()
     node.recent_sources.update({vote.factor: quoted[vote.factor].sources for vote in observation.votes})
     return observation

@@ -34,11 +34,13 @@ from attest.agreement.effects import (
 from attest.wire.envelope import read_envelope
 from attest.wire.messages import MessageKind
 from node.gossip.transport import Channel
-from node.round.catch_up import ask_for_certificate, ask_for_state
 from node.round.certified import keep_certified, publish
+from node.round.exchange.catch_up import ask_for_certificate, ask_for_state
+from node.round.exchange.explaining import note_disagreement
 from node.round.failing import ROUND, abstain, fail, guarded
 from node.round.node import Node
 from node.round.observing import observe
+from node.round.outvoted import note_outvoted
 from node.round.reporting import make_report
 from node.round.work import Brought
 from riskschema.errors import FatalError, PlimsollError
@@ -77,6 +79,7 @@ async def _observe(node: Node, asked: Observe) -> Effects:
 
 async def _report(node: Node, ready: OutcomeReady) -> Effects:
     """Read and assess, beside the loop."""
+    note_outvoted(node, ready.outcome)
 
     async def work() -> Brought:
         header, state = await make_report(node, ready)
@@ -180,11 +183,8 @@ async def _note_evidence(node: Node, found: Equivocation) -> Effects:
 
 
 async def _note_disagreement(node: Node, found: Disagreement) -> Effects:
-    """Say in which fields of the header this node's report differs from the one that was certified."""
-    names = found.computed.__struct_fields__
-    differing = [name for name in names if getattr(found.computed, name) != getattr(found.certified, name)]
-    node.peers.disagreed()
-    _log.warning("another report was certified", round=found.computed.round, fields=differing)
+    """Say where this node's report differs from the one that was certified, and ask why."""
+    await note_disagreement(node, found)
     return ()
 
 

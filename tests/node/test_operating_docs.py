@@ -23,6 +23,7 @@ from node.telemetry import HttpMetrics, Metrics
 from riskschema.codec import encode_json
 from riskschema.reasons import REASONS
 from riskschema.rounds import RoundStep, StoreSize
+from tests.attest.agreement.round_kit import observation
 
 ROOT = Path(__file__).parents[2]
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
@@ -116,12 +117,14 @@ def test_every_series_is_explained_by_its_name_on_the_wire() -> None:
     rounds.abstained("deadline")
     rounds.stored(StoreSize(used=1, free=1))
     rounds.unquoted(["ETH"])
+    rounds.outvoted(["ETH"])
     rounds.chosen(small=1, beyond_caps=1, unproved={"venue": ["book"]})
     rounds.published(chain_id=1, gas_used=1)
     rounds.watch_endpoints([OneChain()])
     peers = Peers(4, lambda _: 0, rounds.registry)
     peers.said(1, 7, at_ms=900)
-    peers.observed(1, clock_ms=800, at_ms=900)
+    peers.observed(1, 7, observation(900), at_ms=900)
+    peers.outvoted(1, 1)
     peers.certified(7, b"report", (0, 2, 3))
     peers.certified(9, b"next", (0, 2, 3))
     peers.refused(3, "forged")

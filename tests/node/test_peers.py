@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry
 
 from node.peers import MOST_ROUNDS, Peers
+from tests.attest.agreement.round_kit import observation
 
 N = 4
 START, INTERVAL = 1_000_000, 10_000
@@ -50,7 +51,7 @@ def test_a_round_that_was_not_certified_accuses_nobody_and_is_forgotten() -> Non
 
 def test_a_clock_that_is_off_is_seen() -> None:
     known = peers()
-    known.observed(3, clock_ms=START - 2_500, at_ms=START)
+    known.observed(3, 1, observation(START // 1_000), at_ms=START + 2_500)
     known.said(3, 1, at_ms=START + INTERVAL + 700)
     seen = known.documents()[3]
     assert (seen.clock_offset_ms, seen.lateness_ms, seen.last_round) == (-2_500, 700, 1)

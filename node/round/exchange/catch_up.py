@@ -10,10 +10,11 @@ from attest.agreement.catch_up import pack_items, read_hours, state_page
 from attest.agreement.effects import CertificateNeeded, Effects, StateNeeded
 from attest.agreement.state_format import decode_state
 from attest.formats.certificate import decode_certificate
-from attest.wire.envelope import seal
 from attest.wire.messages import Answer, Part, ReportReference, Request
 from node.gossip.transport import Channel
-from node.round.fetching import Fetch
+from node.round.exchange.asking import ask, sealed
+from node.round.exchange.explaining import leaves_page, portfolio_page, take_explanation
+from node.round.exchange.fetching import Fetch
 from node.round.hourly_prices import encode_hours
 from node.round.node import Node
 from riskschema.rounds import StoredReport
@@ -22,7 +23,7 @@ from riskschema.units import Hash32
 
 async def ask_for_certificate(node: Node, needed: CertificateNeeded) -> Effects:
     """Ask who names a certificate that is not known here."""
-    _ask(node, needed.peer, Part.CERTIFICATE, needed.reference, 0)
+    ask(node, needed.peer, Part.CERTIFICATE, needed.reference, 0)
     return ()
 
 
@@ -33,7 +34,7 @@ async def ask_for_state(node: Node, needed: StateNeeded) -> Effects:
         return node.machine.on_state(needed.reference, decode_state(kept.state))
     if needed.peers:
         fetch = node.catch_up.begin(decode_certificate(needed.certificate), needed.peers)
-        _ask(node, fetch.peer, Part.STATE, needed.reference, 0)
+        ask(node, fetch.peer, Part.STATE, needed.reference, 0)
     return ()
 
 
@@ -45,6 +46,9 @@ async def take_answer(node: Node, sender: int, answer: Answer) -> Effects:
     """
     if answer.part is Part.CERTIFICATE and answer.total:
         return node.machine.on_certificate(answer.data)
+    if answer.part in (Part.LEAVES, Part.PORTFOLIOS):
+        await take_explanation(node, sender, answer)
+        return ()
     fetch = node.catch_up.fetch
     if fetch is None or not fetch.awaits(sender, answer):
         return ()
@@ -67,7 +71,7 @@ async def answer_request(node: Node, sender: int, request: Request) -> None:
     answer = Answer(
         recipient=sender, part=request.part, reference=request.reference, start=request.start, total=total, data=data
     )
-    node.transport.send(Channel.ANSWER, _sealed(node, answer), to=sender)
+    node.transport.send(Channel.ANSWER, sealed(node, answer), to=sender)
 
 
 async def _go_on(node: Node, fetch: Fetch) -> Effects:
@@ -76,7 +80,7 @@ async def _go_on(node: Node, fetch: Fetch) -> Effects:
     if fetch.state is None or missing is not None:
         fetch.next_hour = missing or 0
         node.catch_up.fetch = fetch
-        _ask(node, fetch.peer, fetch.part, fetch.download.reference, fetch.start)
+        ask(node, fetch.peer, fetch.part, fetch.download.reference, fetch.start)
         return ()
     rows = node.hourly_prices.learn(fetch.state.hours, fetch.rows)
     await node.store.put_hours(node.config_digest, encode_hours(rows))
@@ -93,8 +97,12 @@ async def _page(node: Node, request: Request) -> tuple[bytes, int]:
         messages = await node.store.messages(node.config_digest, request.reference.round)
         proposal = next((message.payload for message in messages if message.kind == "proposal"), b"")
         return proposal, len(proposal)
+    if request.part is Part.LEAVES:
+        return await leaves_page(node, request.reference, request.start)
+    if request.part is Part.PORTFOLIOS:
+        return await portfolio_page(node, request.reference, request.start)
     report = await _kept(node, request.reference)
-    if report is None or request.part not in (Part.CERTIFICATE, Part.STATE):
+    if report is None:
         return b"", 0
     whole = (report.certificate or b"") if request.part is Part.CERTIFICATE else report.state
     return state_page(whole, request.start), len(whole)
@@ -102,18 +110,3 @@ async def _page(node: Node, request: Request) -> tuple[bytes, int]:
 
 async def _kept(node: Node, reference: ReportReference) -> StoredReport | None:
     return await node.store.report_of(node.config_digest, reference.round, Hash32(reference.report_hash))
-
-
-def _ask(node: Node, peer: int, part: Part, reference: ReportReference, start: int) -> None:
-    request = Request(recipient=peer, part=part, reference=reference, start=start)
-    node.transport.send(Channel.REQUEST, _sealed(node, request), to=peer)
-
-
-def _sealed(node: Node, body: Request | Answer) -> bytes:
-    return seal(
-        body,
-        config_digest=node.rules.config_digest,
-        round_number=node.machine.current_round,
-        sender=node.me,
-        sign=node.sign,
-    )

@@ -1,0 +1,1 @@
+"""What operators ask each other, and how it is answered: what was missed, and why two reports differ."""
