@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from attest.formats.committee import Committee
 from attest.keys.certificates import broker_certificate
+from node.clock import SystemClock
 from node.gossip import careful_client
+from node.gossip.brokers import BrokerTransport, open_brokers
 from node.gossip.careful_client import MAX_PACKET_BYTES
 from node.gossip.connection import BrokerAddress, Tls
+from node.gossip.topics import topics_of
 from node.gossip.transport import Channel
+from node.status import NodeStatus
 from tests.builders.reports import committee, operators
-from tests.node.gossip.running_brokers import PASSWORD, connected_to, embedded, make_members
+from tests.node.gossip.running_brokers import INTERVAL, PASSWORD, connected_to, embedded, make_members
 from tests.node.gossip.test_brokers import heard
 from tests.patience import HANG_SECONDS, POLL_SECONDS
 
@@ -67,6 +72,12 @@ def announced(first_byte: int, size: int) -> bytes:
             return bytes([first_byte, *digits])
 
 
+def reaching(address: BrokerAddress, council: Committee) -> AbstractAsyncContextManager[BrokerTransport]:
+    """Let a node try one broker, again and again."""
+    status = NodeStatus(round_interval=INTERVAL)
+    return open_brokers([address], topics_of(council, 0), interval=INTERVAL, status=status, clock=SystemClock())
+
+
 BREAKS = {
     "a packet of 256 MB": b"\x30" + LONGEST,
     "one byte more than the largest": announced(0x30, MAX_PACKET_BYTES + 1),
@@ -85,7 +96,7 @@ async def test_a_packet_that_no_broker_may_send_ends_the_connection_at_once(what
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(BREAKS[what])
 
-    async with hostile(talk) as (url, said), connected_to([BrokerAddress(url=url, password="p")], council, 0):
+    async with hostile(talk) as (url, said), reaching(BrokerAddress(url=url, password="p"), council):
         async with asyncio.timeout(HANG_SECONDS):
             assert await said.get() == b"", "nothing is answered, and nothing is waited for: not even a ping was sent"
 
@@ -134,13 +145,5 @@ async def test_a_handshake_that_drips_has_an_end(tmp_path: Path, monkeypatch: py
             password=PASSWORD,
         )
         address = BrokerAddress(url=f"mqtts://127.0.0.1:{port}", tls=tls)
-        connecting = asyncio.ensure_future(_never_connected(address, council))
-        async with asyncio.timeout(HANG_SECONDS):
+        async with reaching(address, council), asyncio.timeout(HANG_SECONDS):
             assert await ended.get()
-        connecting.cancel()
-        await asyncio.gather(connecting, return_exceptions=True)
-
-
-async def _never_connected(address: BrokerAddress, council) -> None:
-    async with connected_to([address], council, 0):
-        pytest.fail("it connected")
