@@ -8,7 +8,7 @@ import msgspec
 
 from adapters.abi import ContractRefusal
 from riskschema.instruments import ChainId, MarketId, VenueId, venue_id
-from riskschema.portfolio import Aside, LiquidationRule, Position, Silo, Unread, VenueReading
+from riskschema.portfolio import Aside, LiquidationRule, Position, Restriction, Silo, Unread, VenueReading
 from riskschema.units import Address, Wad
 
 
@@ -37,6 +37,7 @@ class Place(msgspec.Struct, frozen=True):
         rule: LiquidationRule,
         health: Wad | None,
         part: str = "",
+        restrictions: tuple[Restriction, ...] = (),
     ) -> Silo:
         """Return a silo of an account here; `part` tells several of one market apart."""
         return Silo(
@@ -48,6 +49,7 @@ class Place(msgspec.Struct, frozen=True):
             health=health,
             rule=rule,
             positions=positions,
+            restrictions=restrictions,
         )
 
     def unread(self, refusal: ContractRefusal, account: Address) -> Unread:

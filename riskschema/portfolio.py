@@ -174,6 +174,32 @@ def _per_position(rule: LiquidationRule) -> tuple[str, int] | None:
             return None
 
 
+RestrictionKind = Literal[
+    "no_liquidation",
+    "sequencer",
+    "inactive",
+    "paused",
+    "grace_period",
+    "frozen",
+    "supply_capped",
+    "borrow_capped",
+    "deficit",
+]
+"""What a venue lets nobody do now: liquidate any pair of the silo; liquidate before the chain's sequencer has been up
+for long enough, unless health is far below 1; do anything with an asset (inactive, paused); liquidate it yet; supply
+or borrow it (frozen); supply more of it; borrow more of it. A deficit: part of what its lenders hold nobody owes."""
+
+
+class Restriction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What cannot be done at the pinned block. It changes no figure, since it may end within the day."""
+
+    kind: RestrictionKind
+    asset: Address | None = None
+    """The token concerned; null: all of the silo."""
+    until: Timestamp | None = None
+    """When it ends by itself, where that is known."""
+
+
 class Silo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The positions that are liquidated together, and the venue's own word on their health."""
 
@@ -188,6 +214,8 @@ class Silo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """As the venue computes it, rounded as the venue rounds; below 1 is liquidatable; null where nothing is owed."""
     rule: LiquidationRule
     positions: tuple[Position, ...]
+    restrictions: Annotated[tuple[Restriction, ...], Meta(max_length=2048)] = ()
+    """What the venue lets nobody do with it now."""
 
     def __post_init__(self) -> None:
         """Refuse a venue of another chain, a health below zero, and a rule that does not fit the positions."""

@@ -15,7 +15,7 @@ from eth_abi.abi import decode, encode
 from eth_hash.auto import keccak
 
 from devnet.errors import DevnetError
-from devnet.toolchain.compiler import compile_contracts
+from devnet.toolchain.compiler import compile_aave_origin, compile_contracts
 from devnet.toolchain.packages import Progress, fetch_package
 
 HARDHAT_PACKAGES = ("aave-core-v3", "uniswap-v3-core", "uniswap-v3-periphery")
@@ -90,14 +90,24 @@ def load_artifacts(*, cache: Path, progress: Progress) -> dict[str, Artifact]:
         folder = fetch_package(key, cache=cache, progress=progress) / "artifacts" / "contracts"
         paths |= {p.stem: p for p in folder.rglob("*.json") if not p.name.endswith(".dbg.json")}
     artifacts = {name: _hardhat(json.loads(paths[name].read_text())) for name in NAMES}
-    for name, contract in compile_contracts(cache=cache, progress=progress).items():
-        artifacts[name] = Artifact(
-            name=name,
-            abi=tuple(contract["abi"]),
-            bytecode=contract["bytecode"],
-            link_references={},
-        )
-    return artifacts
+    return artifacts | _of_solc(compile_contracts(cache=cache, progress=progress))
+
+
+def load_aave_origin(*, cache: Path, progress: Progress) -> dict[str, Artifact]:
+    """Return the contracts of a market of Aave v3.6, by name; some are called like those of v3.0.
+
+    Raises:
+        DevnetError: A package cannot be fetched or compiled.
+    """
+    return _of_solc(compile_aave_origin(AAVE_ORIGIN, cache=cache, progress=progress))
+
+
+AAVE_ORIGIN = (
+    *("SupplyLogic", "BorrowLogic", "LiquidationLogic", "PoolLogic", "ConfiguratorLogic", "FlashLoanLogic"),
+    *("PoolAddressesProvider", "ACLManager", "PoolInstance", "PoolConfiguratorInstance", "AaveOracle"),
+    *("AaveProtocolDataProvider", "ATokenInstance", "VariableDebtTokenInstance", "PriceOracleSentinel"),
+    "DefaultReserveInterestRateStrategyV2",
+)
 
 
 NAMES = (
@@ -109,16 +119,33 @@ NAMES = (
 )
 
 
+def _of_solc(contracts: Mapping[str, Mapping[str, Any]]) -> dict[str, Artifact]:
+    return {
+        name: Artifact(
+            name=name,
+            abi=tuple(contract["abi"]),
+            bytecode=contract["bytecode"],
+            link_references=_places(contract["linkReferences"]),
+        )
+        for name, contract in contracts.items()
+    }
+
+
+def _places(references: Mapping[str, Mapping[str, list[Mapping[str, int]]]]) -> dict[str, tuple[int, ...]]:
+    """Return library name to byte offsets."""
+    return {
+        library: tuple(place["start"] for place in places)
+        for file in references.values()
+        for library, places in file.items()
+    }
+
+
 def _hardhat(artifact: Mapping[str, Any]) -> Artifact:
     return Artifact(
         name=artifact["contractName"],
         abi=tuple(artifact["abi"]),
         bytecode=artifact["bytecode"],
-        link_references={
-            library: tuple(place["start"] for place in places)
-            for file in artifact["linkReferences"].values()
-            for library, places in file.items()
-        },
+        link_references=_places(artifact["linkReferences"]),
     )
 
 

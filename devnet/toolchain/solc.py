@@ -9,7 +9,7 @@ from typing import Any
 from devnet.errors import DevnetError
 
 SCRIPT = Path(__file__).parents[1] / "solidity" / "compile.mjs"
-TIMEOUT_SECONDS = 180
+TIMEOUT_SECONDS = 1_200
 
 
 def run_solc(package: Path, request: str, *, warnings_are_errors: bool = False) -> dict[str, Any]:

@@ -53,18 +53,23 @@ def _emode(market: Market, category: int, terms: Answer, bitmap: Answer, price: 
         own_price = known(price)[0] if source != ZERO_ADDRESS else 0
     except ContractRefusal as refusal:
         return refusal
-    if isinstance(bitmap, ContractRefusal):  # before v3.2 each reserve named its category, and needed its own threshold
-        named = (each for each in market.reserves if each.bits(168, 8) == category and each.bits(16, 16))
-        members = frozenset(each.index for each in named)
-    else:
-        members = frozenset(each.index for each in market.reserves if bitmap[0] >> each.index & 1)
+    members = {each.index for each in market.reserves if _named(each, category, bitmap)}
+    if not market.counts_every_collateral:
+        members &= {each.index for each in market.reserves if each.threshold}
     return EMode(
-        members=members,
+        members=frozenset(members),
         liquidation_threshold=threshold,
         liquidation_bonus=bonus,
         price=own_price or None,
         source=source,
     )
+
+
+def _named(reserve: Reserve, category: int, bitmap: Answer) -> bool:
+    """Tell whether a category covers a reserve; before v3.2 each reserve named its category."""
+    if isinstance(bitmap, ContractRefusal):
+        return reserve.bits(168, 8) == category
+    return bool(bitmap[0] >> reserve.index & 1)
 
 
 def price_of(market: Market, reserve: Reserve, member: EMode | None) -> Wad:

@@ -41,6 +41,10 @@ class Holdings(msgspec.Struct, kw_only=True):
         """The pool's own word; None where nothing is owed."""
         return None if self.totals.health == NO_DEBT else Wad(self.totals.health)
 
+    def owed(self, reserve: Reserve) -> int:
+        """Return base units owed of a reserve, at both rates."""
+        return sum(self.debts.get(reserve.index, (0, 0)))
+
     def pledges(self, reserve: Reserve) -> bool:
         """Tell whether the account uses `reserve` as collateral (``UserConfiguration.isUsingAsCollateral``)."""
         return bool(self.configuration >> (2 * reserve.index + 1) & 1)
@@ -191,3 +195,16 @@ def _fill(
     for reserve in filter(held.borrows, market.reserves):
         variable = known(owed[reserve.index])
         held.debts[reserve.index] = (variable, next(remaining)[0] if reserve.stable_debt != ZERO_ADDRESS else 0)
+
+
+def reserves_of(found: Iterable[Holdings | ContractRefusal]) -> frozenset[int]:
+    """Return the reserves in which any of the accounts has something, by index."""
+    return frozenset(
+        index
+        for held in found
+        if isinstance(held, Holdings)
+        for index in (
+            *(index for index, balance in held.supplied.items() if balance),
+            *(index for index, debts in held.debts.items() if any(debts)),
+        )
+    )

@@ -21,10 +21,12 @@ _GET_ORACLE = Function("getPriceOracle()", "(address)")
 RESERVES = Function("getReservesList()", "(address[])")
 RESERVE_DATA = Function(
     "getReserveData(address)",
-    "(uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,address,address,address,address)",
+    "(uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,address,address,address,address,uint256)",
 )
 PRICE = Function("getAssetPrice(address)", "(uint256)")
 _BASE_CURRENCY = Function("BASE_CURRENCY()", "(address)")
+_LTV_ZERO = Function("getEModeCategoryLtvzeroBitmap(uint8)", "(uint256)")
+"""Came with v3.6."""
 _BASE_UNIT = Function("BASE_CURRENCY_UNIT()", "(uint256)")
 
 
@@ -46,6 +48,49 @@ class Reserve(msgspec.Struct, frozen=True, kw_only=True):
     stable_debt: Address
     variable_debt: Address
 
+    accrued_to_treasury: int
+    """Scaled units that the treasury will be given."""
+
+    @property
+    def threshold(self) -> int:
+        """Liquidation threshold of its own, basis points."""
+        return self.bits(16, 16)
+
+    @property
+    def bonus(self) -> int:
+        """Liquidation bonus of its own, basis points above 10,000."""
+        return self.bits(32, 16)
+
+    @property
+    def decimals(self) -> int:
+        """The token's, as the pool computes with them."""
+        return self.bits(48, 8)
+
+    @property
+    def active(self) -> bool:
+        """It can be used at all."""
+        return bool(self.bits(56, 1))
+
+    @property
+    def frozen(self) -> bool:
+        """Nothing can be supplied or borrowed."""
+        return bool(self.bits(57, 1))
+
+    @property
+    def paused(self) -> bool:
+        """Nothing can be done with it."""
+        return bool(self.bits(60, 1))
+
+    @property
+    def borrow_cap(self) -> int:
+        """Whole tokens that may be owed; 0: any number."""
+        return self.bits(80, 36)
+
+    @property
+    def supply_cap(self) -> int:
+        """Whole tokens that may be supplied; 0: any number."""
+        return self.bits(116, 36)
+
     def bits(self, first: int, count: int) -> int:
         """Return `count` bits of the configuration word from bit `first`."""
         return self.configuration >> first & ((1 << count) - 1)
@@ -59,6 +104,8 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     numeraire: str
     base_unit: int
     reserves: tuple[Reserve, ...]
+    counts_every_collateral: bool = False
+    """Since v3.6 a collateral without a threshold of its own counts too: at that of the account's category, or none."""
 
 
 async def read_market(reader: PinnedReader, provider: Address, assets: AssetFactors) -> Market:
@@ -71,7 +118,8 @@ async def read_market(reader: PinnedReader, provider: Address, assets: AssetFact
     pool, oracle = (
         known(answer)[0] for answer in await ask(reader, [(GET_POOL, provider, ()), (_GET_ORACLE, provider, ())])
     )
-    base = await ask(reader, [(RESERVES, pool, ()), (_BASE_UNIT, oracle, ()), (_BASE_CURRENCY, oracle, ())])
+    questions = [(RESERVES, pool, ()), (_BASE_UNIT, oracle, ()), (_BASE_CURRENCY, oracle, ()), (_LTV_ZERO, pool, (1,))]
+    *base, ltv_zero = await ask(reader, questions)
     (listed,), (base_unit,), (currency,) = (known(answer) for answer in base)
     if len(listed) > MAX_RESERVES or not base_unit:
         raise ContractRefusal(f"{pool} lists {len(listed)} reserves, unit {base_unit}", code="answer_malformed")
@@ -89,6 +137,7 @@ async def read_market(reader: PinnedReader, provider: Address, assets: AssetFact
             _reserve(asset, tokens[asset], known(values), price)
             for asset, values, price in zip(listed, data, prices, strict=True)
         ),
+        counts_every_collateral=not isinstance(ltv_zero, ContractRefusal),
     )
 
 
@@ -100,7 +149,9 @@ def _check_decimals(reader: PinnedReader, token: Asset | ContractRefusal, config
 
 
 def _reserve(asset: Address, token: Asset | ContractRefusal, values: tuple[Any, ...], price: Answer) -> Reserve:
-    configuration, _, supply_rate, _, variable_rate, stable_rate, _, index, a_token, stable, variable, _ = values
+    configuration, _, supply_rate, _, variable_rate, stable_rate, _, index, a_token, stable, variable, _, accrued = (
+        values
+    )
     if index >= MAX_RESERVES:
         raise ContractRefusal(f"reserve {asset} has id {index}", code="answer_malformed")
     return Reserve(
@@ -115,4 +166,5 @@ def _reserve(asset: Address, token: Asset | ContractRefusal, values: tuple[Any, 
         a_token=a_token,
         stable_debt=stable,
         variable_debt=variable,
+        accrued_to_treasury=accrued,
     )

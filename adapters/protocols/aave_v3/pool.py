@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from adapters.abi import ContractRefusal, known
 from adapters.places import Place
 from adapters.protocols.aave_v3.books import fold, log_query, read_books, read_units
+from adapters.protocols.aave_v3.conditions import read_conditions
 from adapters.protocols.aave_v3.deducing import Comparison, Setup, drawn, setups
 from adapters.protocols.aave_v3.emodes import EModes, read_emodes
-from adapters.protocols.aave_v3.holdings import Holdings, known_balances, read_holdings, set_aside
+from adapters.protocols.aave_v3.holdings import Holdings, known_balances, read_holdings, reserves_of, set_aside
 from adapters.protocols.aave_v3.market import Market, read_market
 from adapters.protocols.aave_v3.oracles import read_oracles
 from adapters.protocols.aave_v3.silos import account_silo, check_account
@@ -62,8 +63,9 @@ class AaveV3:
         except ContractRefusal as refusal:
             return self._place.refuse_all(refusal, accounts)
         holdings, emodes, asked = await self._holdings(reader, market, list(dict.fromkeys(accounts)), indexed or {})
+        conditions = await read_conditions(reader, self._provider, market, reserves_of(holdings.values()))
         oracles = await read_oracles(reader, market, holdings.values(), emodes)
-        terms = Terms(market=market, emodes=emodes, oracles=oracles)
+        terms = Terms(market=market, emodes=emodes, oracles=oracles, conditions=conditions)
         silos: list[Silo] = []
         missing: list[Unread] = []
         aside: list[Aside] = []

@@ -7,6 +7,7 @@ from adapters.crosschecks import Line, account_fault, contradiction
 from adapters.places import Place
 from adapters.protocols.aave_v3.emodes import EMode, EModes, oracle_price, price_of
 from adapters.protocols.aave_v3.holdings import Holdings
+from adapters.protocols.aave_v3.liquidations import close_factor, restrictions
 from adapters.protocols.aave_v3.market import Market, Reserve
 from adapters.protocols.aave_v3.terms import Terms
 from adapters.tokens import known_asset
@@ -15,10 +16,6 @@ from riskschema.portfolio import CollateralTerm, Position, Silo, VenueOracle, We
 from riskschema.ports import PinnedReader
 from riskschema.units import WAD, Address, Amount, Wad
 
-CLOSE_FACTOR = Wad(WAD // 2)
-CLOSE_FACTOR_THRESHOLD = 95 * WAD // 100
-"""``LiquidationLogic``: half of a debt may be repaid, all of it from a health factor of 0.95 down (since v3.3 also all
-of it where the pair is worth less than 2,000 USD, which is not modelled)."""
 _RAY_PER_WAD = 10**9
 _BPS_AS_WAD = 10**14
 
@@ -36,10 +33,10 @@ def account_silo(place: Place, terms: Terms, account: Address, held: Holdings) -
     if not pairs:
         return None
     positions, counted = zip(*pairs, strict=True)
-    halved = held.health is None or held.health > CLOSE_FACTOR_THRESHOLD
-    close_factor = CLOSE_FACTOR if halved else Wad(WAD)
-    rule = WeightedCollateral(numeraire=market.numeraire, terms=counted, close_factor=close_factor)
-    return place.silo(account, positions=positions, rule=rule, health=held.health)
+    rule = WeightedCollateral(numeraire=market.numeraire, terms=counted, close_factor=close_factor(terms, held))
+    return place.silo(
+        account, positions=positions, rule=rule, health=held.health, restrictions=restrictions(terms, held)
+    )
 
 
 def _positions(terms: Terms, reserve: Reserve, held: Holdings, venue: VenueId) -> list[tuple[Position, CollateralTerm]]:
@@ -69,7 +66,7 @@ def _term(
     reserve: Reserve, member: EMode | None, price: Wad, oracle: VenueOracle | None, pledged: bool
 ) -> CollateralTerm:
     """Return how a supplied balance counts: at its threshold if pledged (the category's in e-mode), else not."""
-    threshold, bonus = reserve.bits(16, 16), reserve.bits(32, 16)
+    threshold, bonus = reserve.threshold, reserve.bonus
     if member:
         threshold, bonus = member.liquidation_threshold, member.liquidation_bonus
     if threshold > 10_000:
@@ -103,9 +100,9 @@ def account_lines(market: Market, held: Holdings, emodes: EModes) -> tuple[list[
         if not (supplied and held.pledges(reserve)) and not any(debts):
             continue
         member = emode if emode is not None and reserve.index in emode.members else None
-        unit, price = 10 ** reserve.bits(48, 8), oracle_price(market, reserve, member)
-        threshold = member.liquidation_threshold if member else reserve.bits(16, 16)
-        if supplied and held.pledges(reserve) and reserve.bits(16, 16):
+        unit, price = 10**reserve.decimals, oracle_price(market, reserve, member)
+        threshold = member.liquidation_threshold if member else reserve.threshold
+        if supplied and held.pledges(reserve) and (reserve.threshold or market.counts_every_collateral):
             pledged.append(Line(supplied, unit, price, threshold))
         owed += [Line(amount, unit, price) for amount in debts if amount]
     return pledged, owed

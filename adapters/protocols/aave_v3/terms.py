@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from adapters.abi import known
+from adapters.protocols.aave_v3.conditions import Conditions
 from adapters.protocols.aave_v3.emodes import EMode, EModes
 from adapters.protocols.aave_v3.holdings import Holdings
 from adapters.protocols.aave_v3.market import Market, Reserve
@@ -17,6 +18,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     market: Market
     emodes: EModes
     oracles: Oracles
+    conditions: Conditions
 
     def member(self, held: Holdings, reserve: Reserve) -> EMode | None:
         """Return the category whose terms a reserve has for an account; None: its own.
