@@ -65,7 +65,9 @@ def test_margins_on_arrays_of_full_size_are_recomputed(tally: Tally) -> None:
         Comparison(batch, index, margin).check()
         touched += margin.touches > 0
     tally.seeds = str(SEED)
-    tally.count(tokens=len(batch.arrays.factors), blocks=batch.arrays.blocks, portfolios=COMPARED)
+    quoted, computed = {each.factor for each in market.quotes}, {each.factor for each in batch.arrays.factors}
+    tally.count(tokens=len(quoted), factors=len(computed), blocks=batch.arrays.blocks, portfolios=COMPARED)
     assert batch.arrays.blocks == 1_100
-    assert len(batch.arrays.factors) == 30
+    assert len(quoted) == 30
+    assert quoted < computed, "groups and pegs are factors too"
     assert touched
