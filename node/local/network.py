@@ -42,6 +42,8 @@ ROUND_SECONDS_OF_SEVERAL = 8
 SECONDS_OF_EACH = 2
 """Nodes share this machine's cores: each one more makes the slot longer."""
 REPORT_LIFE_SECONDS = 3_600
+BEHIND_THE_HEAD = 1
+"""Blocks: while anvil mines one, calls at the hash of its newest may see the new state, or the old at the new time."""
 RING_SIZE = 64
 MAX_FUTURE_SKEW = 60
 HISTORY_HOURS = 3 * 365 * 24
@@ -77,7 +79,7 @@ def round_seconds(nodes: int) -> int:
 
 
 def prepare_local_network(
-    devnet: Devnet, directory: Path, *, port: int | None, now: int, nodes: int = 1
+    devnet: Devnet, directory: Path, *, port: int | None, now: int, nodes: int = 1, confirmations: int = 0
 ) -> LocalNetwork:
     """Deploy our contracts and write settings, committee, keys and history of every operator.
 
@@ -87,6 +89,7 @@ def prepare_local_network(
         port: HTTP port of the first operator's API; None for the default.
         now: Unix time at which round 0 begins.
         nodes: How many operators.
+        confirmations: How many blocks the nodes stay behind the head.
 
     Raises:
         FatalError: keys of an earlier run cannot be opened.
@@ -103,7 +106,7 @@ def prepare_local_network(
     for index, operator in enumerate(operators):
         (operator.directory / "history.json").write_bytes(encode_json(history))
         ports = _own_ports(port, index, broker_port) if nodes > 1 else _only_ports(port)
-        operator.config_file.write_text(_settings_text(devnet, deployed.oracle, ports))
+        operator.config_file.write_text(_settings_text(devnet, deployed.oracle, ports, confirmations))
     settings = load_settings(operators[0].config_file)
     committee = _committee(devnet.deployment, settings, deployed.oracle, operators, history, now=now)
     for operator in operators:
@@ -191,7 +194,7 @@ def _own_ports(port: int | None, index: int, broker_port: int) -> list[str]:
     return [*network_lines(broker_port), "", "[monitoring]", f"port = {free_port()}", "", "[api]", serving]
 
 
-def _settings_text(devnet: Devnet, oracle: Address, ports: Sequence[str]) -> str:
+def _settings_text(devnet: Devnet, oracle: Address, ports: Sequence[str], confirmations: int) -> str:
     deployment = devnet.deployment
     lines = [
         "# Written by `plimsoll run --devnet` for the local chain it started.",
@@ -217,7 +220,7 @@ def _settings_text(devnet: Devnet, oracle: Address, ports: Sequence[str]) -> str
     for asset in deployment.assets:
         factor, _ = FACTORS[asset.symbol]
         lines += ["", "[[market.sources.feeds]]", f'factor = "{factor}"', f'address = "{Address(asset.feed)}"']
-    lines += ["", *_chain_lines(devnet)]
+    lines += ["", *_chain_lines(devnet, confirmations)]
     lines += [
         "",
         "[publish]",
@@ -230,7 +233,7 @@ def _settings_text(devnet: Devnet, oracle: Address, ports: Sequence[str]) -> str
     return "\n".join(lines) + "\n"
 
 
-def _chain_lines(devnet: Devnet) -> list[str]:
+def _chain_lines(devnet: Devnet, confirmations: int) -> list[str]:
     deployment = devnet.deployment
     lines = [
         "[[chains]]",
@@ -238,6 +241,7 @@ def _chain_lines(devnet: Devnet) -> list[str]:
         f'rpc_url = "{devnet.url}"',
         f'genesis_hash = "{deployment.genesis_hash}"',
         'finality = "latest"',
+        f"confirmations = {confirmations}",
     ]
     native = [(ZERO_ADDRESS, FACTORS["WETH"][0])]
     tokens = [(Address(asset.token), FACTORS[asset.symbol][0]) for asset in deployment.assets]

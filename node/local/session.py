@@ -19,6 +19,7 @@ from node.commands.run_node import operate
 from node.local.committee import SeenRound, run_committee
 from node.local.introductions import INTRODUCED, introduce, outlook, read_account
 from node.local.network import (
+    BEHIND_THE_HEAD,
     FACTORS,
     WEI_PER_ANSWER,
     LocalNetwork,
@@ -69,7 +70,8 @@ async def run_session(
     """
     screen.say("deploying RiskOracle, simulating three years of prices, writing keys and settings")
     genesis = int(time.time()) - round_seconds(nodes)
-    network = await asyncio.to_thread(prepare_local_network, devnet, directory, port=port, now=genesis, nodes=nodes)
+    prepare = partial(prepare_local_network, now=genesis, nodes=nodes, confirmations=BEHIND_THE_HEAD)
+    network = await asyncio.to_thread(prepare, devnet, directory, port=port)
     await kernels
     # the contract compares a report's time with the newest block's, which is as old as the compiling was long
     await asyncio.to_thread(set_prices, devnet, read_prices(devnet), arbitrage=False)

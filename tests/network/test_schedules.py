@@ -10,7 +10,9 @@ from tests.network.fake_signer import fast_signatures
 from tests.network.laws import LawBroken
 from tests.network.schedule import Schedule
 
-pytestmark = pytest.mark.no_cover  # measuring doubles the longest computation of all, and finds no line that others miss
+pytestmark = (
+    pytest.mark.no_cover
+)  # measuring doubles the longest computation of all, and finds no line that others miss
 SCHEDULES = {4: 1_500, 7: 700, 13: 250, 31: 50}
 AT_ONCE = 50
 

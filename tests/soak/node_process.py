@@ -25,7 +25,14 @@ from attest.formats.certificate import decode_certificate
 from devnet.launch import launch
 from devnet.local_chain import Devnet
 from devnet.prices import set_prices
-from node.local.network import FACTORS, WEI_PER_ANSWER, LocalNetwork, prepare_local_network, simulated_factors
+from node.local.network import (
+    BEHIND_THE_HEAD,
+    FACTORS,
+    WEI_PER_ANSWER,
+    LocalNetwork,
+    prepare_local_network,
+    simulated_factors,
+)
 from tests.node.local_node import accepted_reports, signed_reports, write_cheap_keys
 
 T = TypeVar("T")
@@ -163,7 +170,9 @@ def running_network(directory: Path, *, seed: int, round_seconds: int = ROUND_SE
     with launch() as devnet:
         genesis_time = int(time.time()) - round_seconds
         with patch("node.local.network.ROUND_SECONDS", round_seconds):
-            network = prepare_local_network(devnet, directory, port=None, now=genesis_time)
+            network = prepare_local_network(
+                devnet, directory, port=None, now=genesis_time, confirmations=BEHIND_THE_HEAD
+            )
         node = NodeProcess(devnet=devnet, network=network, genesis_time=genesis_time, round_seconds=round_seconds)
         with moving_prices(devnet, seed):
             try:

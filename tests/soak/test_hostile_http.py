@@ -30,11 +30,16 @@ from tests.soak.test_node_endurance import MOST_MORE_FILES, PROC, open_files
 pytestmark = [pytest.mark.soak, pytest.mark.chain, pytest.mark.timeout(3_600), pytest.mark.xdist_group("node")]
 
 SEED = 22
+ROUND_SECONDS = 3
+"""Long enough that a busy machine alone makes no node late."""
 WITHIN_THE_LIMIT_SECONDS = 45
 BEYOND_THE_LIMIT_SECONDS = 20
 USUAL_OPEN_FILES = 1_024
 """Soft limit of a process on most systems: neither the database nor an endpoint may go without."""
-PATIENCE = 5.0
+PATIENCE = 60.0
+"""Seconds that a well-meant client waits for an answer: a busy machine is slow, silence is something else."""
+PATIENCE_BEYOND_THE_LIMIT = 5.0
+"""Less where no answer is expected."""
 
 
 @contextmanager
@@ -48,33 +53,33 @@ def many_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def probe(url: str, seconds: float, pause: float = 0.5) -> list[int]:
+async def probe(url: str, seconds: float, patience: float = PATIENCE) -> list[int]:
     """Ask whether the node is ready, on a new connection each time; 0 stands for no answer in time."""
     answers = []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        timeout = aiohttp.ClientTimeout(total=PATIENCE)
+        timeout = aiohttp.ClientTimeout(total=patience)
         try:
             async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"{url}/readyz") as response:
                 answers.append(response.status)
         except (aiohttp.ClientError, TimeoutError, OSError):
             answers.append(0)
-        await asyncio.sleep(pause)
+        await asyncio.sleep(0.5)
     return answers
 
 
-async def attacked(node: NodeProcess, crowd: Crowd, url: str, seconds: float) -> tuple[list[int], float]:
-    """Return the answers to a well-meant client, and the landed reports per second."""
+async def attacked(node: NodeProcess, url: str, seconds: float, patience: float = PATIENCE) -> tuple[list[int], float]:
+    """Return the answers to a well-meant client, and the landed reports per round."""
     before, begin = len(node.landed()), time.monotonic()
-    answers = await probe(url, seconds)
+    answers = await probe(url, seconds, patience)
     assert node.running, node.tell()
-    return answers, (len(node.landed()) - before) / (time.monotonic() - begin)
+    return answers, ROUND_SECONDS * (len(node.landed()) - before) / (time.monotonic() - begin)
 
 
 async def test_rounds_go_on_and_the_node_stays_ready_while_it_is_attacked(
     tmp_path: Path, scale: float, tally: Tally
 ) -> None:
-    with running_network(tmp_path, seed=SEED) as node, many_files():
+    with running_network(tmp_path, seed=SEED, round_seconds=ROUND_SECONDS) as node, many_files():
         node.start(open_files=USUAL_OPEN_FILES)
         url = node.url()
         node.wait_for_landed(3, seconds=60)
@@ -85,18 +90,19 @@ async def test_rounds_go_on_and_the_node_stays_ready_while_it_is_attacked(
             crowd.send(attack, clients)
         for attack, clients in ((babble, 15), (knock_and_run, 5), (hammer, 5)):
             crowd.send(attack, clients)
-        within, rate_within = await attacked(node, crowd, url, max(WITHIN_THE_LIMIT_SECONDS * scale, 15))
+        within, rate_within = await attacked(node, url, max(WITHIN_THE_LIMIT_SECONDS * scale, 15))
         crowd.send(say_nothing, 1_500)
-        beyond, rate_beyond = await attacked(node, crowd, url, max(BEYOND_THE_LIMIT_SECONDS * scale, 15))
+        seconds = max(BEYOND_THE_LIMIT_SECONDS * scale, 15)
+        beyond, rate_beyond = await attacked(node, url, seconds, PATIENCE_BEYOND_THE_LIMIT)
         await crowd.go_home()
         after = await probe(url, 10)
         if PROC.exists():  # a connection that was kept open for another request goes after half a minute
             wait_for(lambda: open_files(node.pid) <= quiet + MOST_MORE_FILES or None, 60, node.tell)
-        node.wait_for_landed(3, seconds=30)
+        node.wait_for_landed(3, seconds=60)
         node.stop()
     tally.seeds = str(SEED)
     tally.count(attacks=sum(crowd.done.values()), ready_probes=len(within) + len(beyond) + len(after))
-    tally.count(landed_per_second=f"{rate_within:.2f}, beyond the limit {rate_beyond:.2f}")
+    tally.count(landed_per_round=f"{rate_within:.2f}, beyond the limit {rate_beyond:.2f}")
     tally.count(answered_beyond_the_limit=f"{sum(each == 200 for each in beyond)} of {len(beyond)}")
     assert set(within) == {200}, within
     assert set(beyond) <= {0, 200}, beyond
