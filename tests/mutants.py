@@ -92,7 +92,9 @@ def changed(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
 
 
 def is_setting(node: ast.AST) -> bool:
-    """Tell whether a node is a number with a name: tuning, whose next value is as good."""
+    """Tell whether a node is a number with a name, or a field's default: tuning, whose next value is as good."""
+    if isinstance(node, ast.AnnAssign):
+        return isinstance(node.value, ast.Constant) and not isinstance(node.value.value, bool)
     return (
         isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).isupper() and isinstance(node.value, ast.Constant)
     )

@@ -181,6 +181,7 @@ async def test_two_endpoints_that_contradict_each_other_are_both_named_and_neith
         with pytest.raises(TransientError, match="contradict") as refused:
             await read(chain)
         assert all(each.url in str(refused.value) for each in fleet[:2])
+        assert CALLS[0].data.hex() in str(refused.value), "the first call that they answer differently is named"
         fleet[1].lie = None
         assert await read(chain) == RIGHT
 
@@ -461,6 +462,7 @@ def test_pauses_double_up_to_a_limit_and_are_forgotten_in_time() -> None:
     assert pauses[:4] == [0.25, 0.5, 1.0, 2.0]
     assert pauses[-1] == 60.0
     assert health.recover()
+    assert not health.recover(), "it was back already: that is no news"
     now[0] += 3_600
     health.fail(down)
     assert health.pause == 0.25
