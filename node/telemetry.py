@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from node.endpoint_series import EndpointSeries, WatchedChain
 from node.status import NodeStatus
 from riskschema.errors import PlimsollError
-from riskschema.rounds import RoundStep, StoreSize
+from riskschema.rounds import RoundReading, RoundStep, StoreSize
 
 REDACTED = "[redacted]"
 
@@ -171,6 +171,9 @@ class Metrics:
         self._left_out = self._gauge(
             "plimsoll_accounts_left_out", "Accounts of the venues that the last report has no room for", ["why"]
         )
+        self._aside = self._gauge(
+            "plimsoll_holdings_aside", "Holdings in the last report whose worth nobody can tell and that back no debt"
+        )
         self._unproved = self._gauge(
             "plimsoll_unproved_books", "Lists of holders of a venue that nobody can prove complete", ["venue"]
         )
@@ -222,13 +225,14 @@ class Metrics:
         self._accounts.set(accounts)
         self._coverage.set(coverage_ppm)
 
-    def chosen(self, *, small: int, beyond_caps: int, unproved: Mapping[str, Sequence[str]]) -> None:
-        """Note whom the newest report leaves out, and which venues' completeness is unproved."""
-        self._left_out.labels("small").set(small)
-        self._left_out.labels("beyond_caps").set(beyond_caps)
+    def left_out(self, reading: RoundReading) -> None:
+        """Note whom and what the newest report leaves out, and which venues' completeness is unproved."""
+        self._left_out.labels("small").set(reading.small)
+        self._left_out.labels("beyond_caps").set(reading.beyond_caps)
+        self._aside.set(reading.aside)
         self._unproved.clear()
-        for venue, books in unproved.items():
-            self._unproved.labels(venue).set(len(books))
+        for unproved in reading.unproved:
+            self._unproved.labels(unproved.venue).set(len(unproved.books))
 
     def stored(self, size: StoreSize) -> None:
         """Note what the database takes."""

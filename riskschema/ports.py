@@ -285,7 +285,11 @@ class Store(Protocol):
         ...
 
     async def put_report(
-        self, report: StoredReport, accounts: Sequence[StoredAccount], market: bytes | None = None
+        self,
+        report: StoredReport,
+        accounts: Sequence[StoredAccount],
+        market: bytes | None = None,
+        reading: bytes | None = None,
     ) -> None:
         """Keep a report with its accounts and the agreed market, all or nothing; the same report again changes nothing.
 
@@ -293,6 +297,7 @@ class Store(Protocol):
             report: The report.
             accounts: In any order, one per subject.
             market: JSON of the `AgreedMarket`.
+            reading: JSON of the `RoundReading`.
 
         Raises:
             FatalError: another report of the same round is kept already.
@@ -335,6 +340,10 @@ class Store(Protocol):
 
     async def market(self, config_digest: Hash32, round_number: int) -> bytes | None:
         """Return the JSON of a round's `AgreedMarket`; None: no such round, or its version did not store it."""
+        ...
+
+    async def reading(self, config_digest: Hash32, round_number: int) -> bytes | None:
+        """Return the JSON of a round's `RoundReading`; None: no such round, or its version did not store it."""
         ...
 
     async def account(self, config_digest: Hash32, round_number: int, subject: Address) -> StoredAccount | None:

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from riskschema.instruments import ChainId, VenueId
 from riskschema.units import Address, Hash32
 
 
@@ -67,6 +68,39 @@ class StoredReport(msgspec.Struct, frozen=True, kw_only=True):
     """The state after the round, canonical encoding: the parent state of the next."""
     certificate: bytes | None
     """Canonical encoding, once a quorum signed."""
+
+
+class UnprovedBooks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Lists of holders of one venue that nobody can prove complete: no contract tells their total."""
+
+    venue: VenueId
+    """The protocol deployment."""
+    books: tuple[str, ...]
+    """By name."""
+
+
+class ChainWitnesses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many endpoints gave each answer about a chain alike."""
+
+    chain_id: ChainId
+    """The chain."""
+    witnesses: int
+    """1: the word of one endpoint at a time, which nobody confirms."""
+
+
+class RoundReading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a report leaves out, and whose word it is; not signed."""
+
+    small: int
+    """Accounts that hold and owe less than the smallest size."""
+    beyond_caps: int
+    """Accounts for which the caps leave no room."""
+    aside: int
+    """Holdings, of all accounts together, whose worth nobody can tell and that back no debt."""
+    unproved: tuple[UnprovedBooks, ...]
+    """By venue."""
+    chains: tuple[ChainWitnesses, ...]
+    """This node's endpoints; other operators have others."""
 
 
 class StoredHour(msgspec.Struct, frozen=True, kw_only=True):

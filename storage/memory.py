@@ -32,6 +32,7 @@ class MemoryStore:
         self._evidence: dict[Hash32, dict[tuple[int, str, str], StoredEvidence]] = {}
         self._accounts: dict[RoundKey, dict[Address, StoredAccount]] = {}
         self._markets: dict[RoundKey, bytes | None] = {}
+        self._readings: dict[RoundKey, bytes | None] = {}
         self._hours: dict[Hash32, dict[int, StoredHour]] = {}
         self._transactions: dict[tuple[Hash32, int, Address, int], StoredTransaction] = {}
 
@@ -45,9 +46,13 @@ class MemoryStore:
         return tuple(self._messages.get((config_digest, round_number), {}).values())
 
     async def put_report(
-        self, report: StoredReport, accounts: Sequence[StoredAccount], market: bytes | None = None
+        self,
+        report: StoredReport,
+        accounts: Sequence[StoredAccount],
+        market: bytes | None = None,
+        reading: bytes | None = None,
     ) -> None:
-        """Keep a report with its accounts and the agreed market; the same report again changes nothing.
+        """Keep a report with all that belongs to it; the same report again changes nothing.
 
         Raises:
             FatalError: another report of the same round is kept already.
@@ -58,6 +63,7 @@ class MemoryStore:
             self._reports[key] = report
             self._accounts[key] = {account.subject: account for account in accounts}
             self._markets[key] = market
+            self._readings[key] = reading
         elif (kept.report_hash, kept.header, kept.state) != (report.report_hash, report.header, report.state):
             raise FatalError(f"round {report.round} has the report {kept.report_hash} already", code="store_conflict")
 
@@ -111,6 +117,10 @@ class MemoryStore:
     async def market(self, config_digest: Hash32, round_number: int) -> bytes | None:
         """Return the JSON of a round's `AgreedMarket`; None: no such round, or it was kept without."""
         return self._markets.get((config_digest, round_number))
+
+    async def reading(self, config_digest: Hash32, round_number: int) -> bytes | None:
+        """Return the JSON of a round's `RoundReading`; None: no such round, or it was kept without."""
+        return self._readings.get((config_digest, round_number))
 
     async def account(self, config_digest: Hash32, round_number: int, subject: Address) -> StoredAccount | None:
         """Return one account of a report."""
@@ -195,6 +205,7 @@ class MemoryStore:
             self._adopted.pop(key, None)
             self._accounts.pop(key, None)
             self._markets.pop(key, None)
+            self._readings.pop(key, None)
         self._transactions = {
             key: transaction
             for key, transaction in self._transactions.items()

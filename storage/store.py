@@ -99,9 +99,13 @@ class SqlStore:
             return tuple(rows.message(row) for row in await connection.execute(query))
 
     async def put_report(
-        self, report: StoredReport, accounts: Sequence[StoredAccount], market: bytes | None = None
+        self,
+        report: StoredReport,
+        accounts: Sequence[StoredAccount],
+        market: bytes | None = None,
+        reading: bytes | None = None,
     ) -> None:
-        """Keep a report with its accounts and the agreed market; the same report again changes nothing.
+        """Keep a report with all that belongs to it; the same report again changes nothing.
 
         Raises:
             FatalError: another report of the same round is kept already.
@@ -112,7 +116,9 @@ class SqlStore:
             if kept is not None:
                 require_same_report(kept, report)
                 return
-            await connection.execute(insert(REPORTS).values({**rows.report_values(report), "market": market}))
+            await connection.execute(
+                insert(REPORTS).values({**rows.report_values(report), "market": market, "reading": reading})
+            )
             await insert_accounts(connection, (report.config_digest, report.round), packed)
 
     async def certify(self, report: StoredReport) -> None:
@@ -173,7 +179,14 @@ class SqlStore:
 
     async def market(self, config_digest: Hash32, round_number: int) -> bytes | None:
         """Return the JSON of a round's `AgreedMarket`; None: no such round, or its version did not store it."""
-        query = select(REPORTS.c.market).where(_of_round(REPORTS, config_digest, round_number))
+        return await self._kept(REPORTS.c.market, config_digest, round_number)
+
+    async def reading(self, config_digest: Hash32, round_number: int) -> bytes | None:
+        """Return the JSON of a round's `RoundReading`; None: no such round, or its version did not store it."""
+        return await self._kept(REPORTS.c.reading, config_digest, round_number)
+
+    async def _kept(self, column: ColumnElement[bytes], config_digest: Hash32, round_number: int) -> bytes | None:
+        query = select(column).where(_of_round(REPORTS, config_digest, round_number))
         async with self._database.read() as connection:
             found = (await connection.execute(query)).scalar_one_or_none()
         return None if found is None else bytes(found)

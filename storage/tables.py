@@ -51,6 +51,7 @@ REPORTS = Table(
     Column("state", LargeBinary, nullable=False),
     Column("certificate", LargeBinary, nullable=True),
     Column("market", LargeBinary, nullable=True),
+    Column("reading", LargeBinary, nullable=True),
     PrimaryKeyConstraint("config_digest", "round"),
 )
 

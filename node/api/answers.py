@@ -12,7 +12,13 @@ import msgspec
 
 from attest.formats.committee import Committee, config_digest
 from attest.reports.attestation import CertifiedReport, attestation_document, certified_report
-from node.api.documents import account_document, accounts_document, market_document, round_document
+from node.api.documents import (
+    account_document,
+    accounts_document,
+    market_document,
+    round_document,
+    venues_document,
+)
 from node.api.problems import Problem
 from node.status import CertifiedRound, NodeStatus
 from riskschema.codec import encode_json
@@ -195,10 +201,25 @@ class Answers:
             transactions = [transaction for transaction in found if transaction is not None]
             settled = len(transactions) == len(chains) and all(each.status == "final" for each in transactions)
             expires = None if settled else self._clock.now() + LATEST_SECONDS
-            answer = self._keep(
-                key, round_document(certified, transactions, self._committee), certified, expires=expires
-            )
+            document = round_document(certified, transactions, await self._reading(certified), self._committee)
+            answer = self._keep(key, document, certified, expires=expires)
         return answer
+
+    async def venues(self) -> bytes:
+        """Return what the committee reads, with what the latest round says of it; without that where it cannot be read.
+
+        Raises:
+            PlimsollError: the store failed.
+        """
+        try:
+            certified = await self._latest_certified()
+        except Problem:
+            return encode_json(venues_document(self._committee, None))
+        key = ("venues", certified.report.round)
+        answer = self._cache.get(key, 0.0)
+        if answer is None:
+            answer = self._keep(key, venues_document(self._committee, await self._reading(certified)), certified)
+        return answer.body
 
     async def _certified(self, round_number: int | None) -> CertifiedReport:
         if round_number is None:
@@ -254,6 +275,9 @@ class Answers:
 
     def _market(self, certified: CertifiedReport) -> Awaitable[bytes | None]:
         return self._read(self._store.market(self._network, certified.report.round))
+
+    def _reading(self, certified: CertifiedReport) -> Awaitable[bytes | None]:
+        return self._read(self._store.reading(self._network, certified.report.round))
 
     def _transaction(self, chain_id: int, round_number: int) -> Awaitable[Any]:
         return self._store.round_transaction(self._network, chain_id, round_number)

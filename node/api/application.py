@@ -18,7 +18,6 @@ from aiohttp.typedefs import Handler, Middleware
 from attest.formats.committee import Committee
 from node.api.addresses import AddressLimits, TooMany
 from node.api.answers import Answers
-from node.api.documents import venues_document
 from node.api.kept import Kept
 from node.api.openapi import openapi_document
 from node.api.problems import Problem
@@ -26,7 +25,6 @@ from node.api.routes import ROUTES, STATE, ApiState
 from node.api.server import PROTECTION, Listening, listen, open_listener
 from node.status import NodeStatus
 from node.telemetry import HttpMetrics
-from riskschema.codec import encode_json
 from riskschema.errors import PlimsollError
 from riskschema.ports import Clock, Store
 from riskschema.reasons import REASONS
@@ -76,7 +74,6 @@ def create_app(
         exposition=Kept(metrics.exposition, clock),
         clock=clock,
         addresses=addresses,
-        venues=encode_json(venues_document(committee)),
         openapi=openapi_document([operation for operation, _ in ROUTES]),
     )
     for operation, handler in ROUTES:

@@ -28,8 +28,8 @@ from riskschema.assessment import Assessment, Grade, Score
 from riskschema.codec import decode_json
 from riskschema.instruments import ChainId, Timestamp, VenueId, protocol_of
 from riskschema.market import AgreedMarket
-from riskschema.portfolio import Portfolio
-from riskschema.rounds import StoredAccount, StoredTransaction
+from riskschema.portfolio import Aside, Portfolio
+from riskschema.rounds import RoundReading, StoredAccount, StoredTransaction
 from riskschema.units import Address, Hash32, Probability, Usd, Wad
 
 
@@ -78,6 +78,8 @@ class AccountDocument(Document, frozen=True, kw_only=True, tag_field="format", t
     """The leaf in units that people read, with its explanation."""
     coverage: tuple[CoverageDocument, ...]
     """Every venue of the committee, in the order of the bits."""
+    aside: tuple[Aside, ...] | None
+    """What is held besides, whose worth nobody can tell and that backs no debt: counted nowhere. Null likewise."""
     positions: tuple[PositionDocument, ...] | None
     """What the account holds and owes. Null: the round was kept by a version that did not store positions."""
     prices: tuple[PriceDocument, ...] | None
@@ -154,6 +156,8 @@ class VenueDocument(Document, frozen=True, kw_only=True):
     """Accounts are those that an event of this block or a later one names."""
     account_cap: int
     """Most accounts that this venue contributes."""
+    unproved: tuple[str, ...] | None
+    """Lists of its holders that nobody can prove complete, in the latest certified round. Null: not known."""
 
 
 class VenuesDocument(Document, frozen=True, kw_only=True):
@@ -184,6 +188,8 @@ class RoundDocument(Document, frozen=True, kw_only=True):
     """Share of (account, venue) reads that succeeded."""
     signers: tuple[Address, ...]
     """Attestation addresses of the operators that signed."""
+    reading: RoundReading | None
+    """What the report leaves out, and whose word it is. Null: the round was kept by a version that did not store it."""
     transactions: tuple[TransactionDocument, ...]
     """Those that published it, one per chain at most."""
     certificate: SignedHeader
@@ -223,6 +229,7 @@ def account_document(
             CoverageDocument(venue=rule.venue, bit=bit, read=bool(leaf.venue_coverage >> bit & 1))
             for bit, rule in enumerate(committee.venues)
         ),
+        aside=None if portfolio is None else portfolio.aside,
         positions=None if portfolio is None else position_documents(portfolio, assessment, agreed),
         prices=None if portfolio is None or agreed is None else price_documents(agreed, held_factors(portfolio)),
         attestation=attestation_document(certified, account, committee),
@@ -262,8 +269,10 @@ def market_document(certified: CertifiedReport, market: bytes) -> MarketDocument
     )
 
 
-def venues_document(committee: Committee) -> VenuesDocument:
-    """Put together what the committee reads."""
+def venues_document(committee: Committee, reading: bytes | None) -> VenuesDocument:
+    """Put together what the committee reads, and what is known of it since the latest round."""
+    kept = None if reading is None else decode_json(reading, RoundReading, what="reading")
+    unproved = {} if kept is None else {each.venue: each.books for each in kept.unproved}
     return VenuesDocument(
         config_digest=Hash32(config_digest(committee)),
         venues=tuple(
@@ -274,6 +283,7 @@ def venues_document(committee: Committee) -> VenuesDocument:
                 chain_id=rule.chain_id,
                 start_block=rule.start_block,
                 account_cap=rule.account_cap,
+                unproved=None if kept is None else unproved.get(rule.venue, ()),
             )
             for bit, rule in enumerate(committee.venues)
         ),
@@ -281,9 +291,16 @@ def venues_document(committee: Committee) -> VenuesDocument:
 
 
 def round_document(
-    certified: CertifiedReport, transactions: Sequence[StoredTransaction], committee: Committee
+    certified: CertifiedReport,
+    transactions: Sequence[StoredTransaction],
+    reading: bytes | None,
+    committee: Committee,
 ) -> RoundDocument:
-    """Put together what is known of a certified round."""
+    """Put together what is known of a certified round.
+
+    Raises:
+        InvalidData: what is kept does not decode.
+    """
     header = certified.certificate.header
     return RoundDocument(
         round=certified.report.round,
@@ -293,6 +310,7 @@ def round_document(
         accounts=header.account_count,
         feeds=header.feed_count,
         coverage=Probability(header.coverage_ppm),
+        reading=None if reading is None else decode_json(reading, RoundReading, what="reading"),
         signers=tuple(committee.signers[index] for index in signer_indices(certified.certificate)),
         transactions=tuple(_transaction(transaction) for transaction in transactions),
         certificate=certified.signed_header,

@@ -69,7 +69,6 @@ class ApiState(msgspec.Struct, frozen=True, kw_only=True):
     exposition: Kept
     clock: Clock
     addresses: AddressLimits | None
-    venues: bytes
     openapi: bytes
 
 
@@ -139,7 +138,7 @@ async def numbered_market(request: web.Request) -> web.Response:
 
 async def venues(request: web.Request) -> web.Response:
     """Answer with what the committee reads."""
-    return _live(request.app[STATE].venues, cache_control="public, max-age=300")
+    return _live(await request.app[STATE].answers.venues(), cache_control="public, max-age=60")
 
 
 async def latest_round(request: web.Request) -> web.Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -23,8 +23,9 @@ from node.round.parallel import in_parallel
 from node.round.reading import Reading, read_portfolios, venue_holders
 from riskschema.codec import encode_json
 from riskschema.errors import TransientError
-from riskschema.portfolio import BlockReference
-from riskschema.rounds import RoundStep, StoredReport
+from riskschema.portfolio import BlockReference, Portfolio
+from riskschema.ports import PinnedReader
+from riskschema.rounds import ChainWitnesses, RoundReading, RoundStep, StoredReport, UnprovedBooks
 from riskschema.units import Hash32
 
 
@@ -46,13 +47,13 @@ async def make_report(node: Node, ready: OutcomeReady) -> tuple[ReportHeader, Ag
     header = await _kept_report(node, outcome.round)
     if header is None:
         async with node.step(RoundStep.READ, outcome.round):
-            chosen, reading = await _read(node, outcome, ready.parent_state)
-            node.metrics.chosen(small=chosen.small, beyond_caps=chosen.beyond_caps, unproved=chosen.unproved)
+            left_out, reading = await _read(node, outcome, ready.parent_state)
+            node.metrics.left_out(left_out)
         async with node.step(RoundStep.ASSESS, outcome.round):
             market = market_state(outcome, history, node.groups)
             assessed = await assess_round(node, reading, market, stressed=memory.stressed)
         async with node.step(RoundStep.REPORT, outcome.round):
-            header = await _report(node, outcome, state, reading, assessed)
+            header = await _report(node, outcome, state, (left_out, reading), assessed)
     node.hourly_prices.expect(state.hours, hours)
     return header, state
 
@@ -63,7 +64,7 @@ async def _kept_report(node: Node, round_number: int) -> ReportHeader | None:
     return None if kept is None else decode_header(kept.header)
 
 
-async def _read(node: Node, outcome: Outcome, parent: AgreedState) -> tuple[Chosen, Reading]:
+async def _read(node: Node, outcome: Outcome, parent: AgreedState) -> tuple[RoundReading, Reading]:
     if not outcome.pins:
         raise TransientError("no chain has a block recent enough to be pinned", code="chain_out")
     pinned = await in_parallel(node.chains[pin.chain_id].pin(pin) for pin in outcome.pins)
@@ -81,7 +82,21 @@ async def _read(node: Node, outcome: Outcome, parent: AgreedState) -> tuple[Chos
     told = {found.venue: found.told for found in holders}
     reading = await read_portfolios(node.venues, readers, chosen.accounts, told)
     known = tuple(map(set_spare_aside, reading.portfolios))
-    return chosen, msgspec.structs.replace(reading, portfolios=known)
+    return _left_out(chosen, known, readers), msgspec.structs.replace(reading, portfolios=known)
+
+
+def _left_out(chosen: Chosen, portfolios: Iterable[Portfolio], readers: Mapping[int, PinnedReader]) -> RoundReading:
+    """Return what a report leaves out, and whose word it is."""
+    return RoundReading(
+        small=chosen.small,
+        beyond_caps=chosen.beyond_caps,
+        aside=sum(len(portfolio.aside) for portfolio in portfolios),
+        unproved=tuple(UnprovedBooks(venue=venue, books=books) for venue, books in sorted(chosen.unproved.items())),
+        chains=tuple(
+            ChainWitnesses(chain_id=chain_id, witnesses=reader.witnesses)
+            for chain_id, reader in sorted(readers.items())
+        ),
+    )
 
 
 async def _refuse_shrunken(node: Node, outcome: Outcome, parent: AgreedState, chosen: Chosen) -> None:
@@ -111,9 +126,14 @@ def _is_of_chains(header: ReportHeader, last_pins: Sequence[BlockReference], pin
 
 
 async def _report(
-    node: Node, outcome: Outcome, state: AgreedState, reading: Reading, assessed: AssessedRound
+    node: Node,
+    outcome: Outcome,
+    state: AgreedState,
+    read: tuple[RoundReading, Reading],
+    assessed: AssessedRound,
 ) -> ReportHeader:
     """Build the report and store it, before anything of it is signed."""
+    left_out, reading = read
     build = partial(
         build_report,
         config_digest=node.rules.config_digest,
@@ -137,5 +157,5 @@ async def _report(
         certificate=None,
     )
     market = agreed_market(outcome, node.groups, node.recent_sources)
-    await node.store.put_report(stored, report.accounts, encode_json(market))
+    await node.store.put_report(stored, report.accounts, encode_json(market), encode_json(left_out))
     return report.header

@@ -22,7 +22,7 @@ from node.status import NodeStatus
 from node.telemetry import HttpMetrics, Metrics
 from riskschema.codec import encode_json
 from riskschema.reasons import REASONS
-from riskschema.rounds import RoundStep, StoreSize
+from riskschema.rounds import RoundReading, RoundStep, StoreSize, UnprovedBooks
 from tests.attest.agreement.round_kit import observation
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +118,8 @@ def test_every_series_is_explained_by_its_name_on_the_wire() -> None:
     rounds.stored(StoreSize(used=1, free=1))
     rounds.unquoted(["ETH"])
     rounds.outvoted(["ETH"])
-    rounds.chosen(small=1, beyond_caps=1, unproved={"venue": ["book"]})
+    unproved = (UnprovedBooks(venue="venue", books=("book",)),)
+    rounds.left_out(RoundReading(small=1, beyond_caps=1, aside=1, unproved=unproved, chains=()))
     rounds.published(chain_id=1, gas_used=1)
     rounds.watch_endpoints([OneChain()])
     peers = Peers(4, lambda _: 0, rounds.registry)

@@ -135,6 +135,11 @@ class StoreContract:
         assert await store.market(NETWORK, 1) == b'{"prices":[]}'
         assert await store.market(OTHER_NETWORK, 1) is None
 
+    async def test_what_a_report_leaves_out_comes_back(self, store: Store) -> None:
+        await store.put_report(report(), [account(1)], None, b'{"small":1}')
+        assert await store.reading(NETWORK, 1) == b'{"small":1}'
+        assert await store.reading(OTHER_NETWORK, 1) is None
+
     async def test_what_was_kept_without_positions_and_market_has_none_rather_than_empty_ones(
         self, store: Store
     ) -> None:

@@ -22,7 +22,7 @@ from riskschema.instruments import Claim, Debt, Token, UniswapV3Liquidity
 from riskschema.market import AgreedMarket, AgreedPrice
 from riskschema.portfolio import CollateralTerm, NoLiquidation, Portfolio, Position, Silo, WeightedCollateral
 from riskschema.ports import Store
-from riskschema.rounds import StoredAccount, StoredReport, StoredTransaction
+from riskschema.rounds import RoundReading, StoredAccount, StoredReport, StoredTransaction
 from riskschema.units import Address, Amount, Hash32, Probability, Usd, Wad
 from storage.memory import MemoryStore
 from tests.builders import reports
@@ -58,6 +58,7 @@ class World:
         self.digest = config_digest(self.committee)
         self.config_digest = Hash32(self.digest)
         self.market: AgreedMarket | None = None
+        self.reading: RoundReading | None = None
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[aiohttp.ClientSession]:
@@ -107,7 +108,8 @@ class World:
             state=b"state",
             certificate=None,
         )
-        await self.store.put_report(kept, stored, None if self.market is None else encode_json(self.market))
+        market = None if self.market is None else encode_json(self.market)
+        await self.store.put_report(kept, stored, market, None if self.reading is None else encode_json(self.reading))
         return header
 
     async def transact(self, round_number: int, status: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from riskschema.rounds import ChainWitnesses, RoundReading, UnprovedBooks
 from riskschema.units import Hash32
 
 
@@ -101,3 +102,33 @@ async def test_many_old_rounds_can_be_read_one_after_another(world, alice):
     async with world.client() as client:
         rounds = [(await fetch(client, f"/v1/rounds/{number}"))[1]["round"] for number in range(1, 100)]
     assert rounds == list(range(1, 100))
+
+
+async def test_a_round_tells_what_it_leaves_out_and_whose_word_it_is_and_so_do_its_venues(world, alice):
+    venue = world.committee.venues[0].venue
+    world.reading = RoundReading(
+        small=3,
+        beyond_caps=4,
+        aside=5,
+        unproved=(UnprovedBooks(venue=venue, books=("stable_debt:0x01",)),),
+        chains=(ChainWitnesses(chain_id=31337, witnesses=1),),
+    )
+    async with world.client() as client:
+        before = (await fetch(client, "/v1/venues"))[1]
+        await world.certify(7, alice)
+        world.clock.time += 1
+        told = (await fetch(client, "/v1/rounds/7"))[1]["reading"]
+        venues = (await fetch(client, "/v1/venues"))[1]["venues"]
+
+    assert {each["unproved"] for each in before["venues"]} == {None}
+    assert (told["small"], told["beyond_caps"], told["aside"]) == (3, 4, 5)
+    assert told["unproved"] == [{"venue": venue, "books": ["stable_debt:0x01"]}]
+    assert told["chains"] == [{"chain_id": 31337, "witnesses": 1}]
+    assert [each["unproved"] for each in venues] == [["stable_debt:0x01"], *([] for _ in venues[1:])]
+
+
+async def test_a_round_of_an_earlier_version_does_not_say_what_it_leaves_out(world, alice):
+    await world.certify(7, alice)
+    async with world.client() as client:
+        assert (await fetch(client, "/v1/rounds/7"))[1]["reading"] is None
+        assert {each["unproved"] for each in (await fetch(client, "/v1/venues"))[1]["venues"]} == {None}

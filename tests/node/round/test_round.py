@@ -33,7 +33,7 @@ from riskschema.instruments import protocol_of
 from riskschema.market import AgreedMarket
 from riskschema.portfolio import Portfolio
 from riskschema.ports import PublishedTransaction
-from riskschema.rounds import RoundStep, StoredAccount
+from riskschema.rounds import RoundReading, RoundStep, StoredAccount
 from riskschema.units import WAD, Address, Usd
 from tests.node.local_node import LocalNode, certified_rounds
 
@@ -68,6 +68,17 @@ async def test_a_round_is_certified_and_accepted_by_the_contract(local: LocalNod
     assert {users[missing] for missing in users.keys() - leaves.keys()} == {"holder"}
     assert result.accounts == len(leaves)
     assert result.certificate.header.coverage_ppm == 1_000_000
+
+
+async def test_what_a_round_leaves_out_is_stored_with_it(local: LocalNode) -> None:
+    async with local.open() as node:
+        (result,) = await certified_rounds(node, 1)
+        stored = await node.store.reading(node.config_digest, result.round)
+    reading = decode_json(stored or b"", RoundReading, what="reading")
+    assert (reading.small, reading.beyond_caps, reading.aside) == (0, 0, 0)
+    kinds = {book.partition(":")[0] for unproved in reading.unproved for book in unproved.books}
+    assert kinds == {"stable_debt", "collateral"}
+    assert [each.witnesses for each in reading.chains] == [1]
 
 
 async def test_what_was_read_and_agreed_is_stored_as_the_report_commits_to_it(local: LocalNode) -> None:
