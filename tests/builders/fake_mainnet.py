@@ -7,6 +7,7 @@ everybody has. Run as a program it serves until it is killed (``python -m tests.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,10 @@ class FakeMainnet:
     accounts: int = 200_000
     range_limit: int = 10**9
     log_limit: int = 10**9
+    latency: float = 0.0
+    """Seconds before each answer."""
+    lying: bool = False
+    """It leaves out logs and doubles what accounts have."""
     fork: int = 10**18
     """From this block on it is another branch."""
     requests: dict[str, int] = field(default_factory=dict)
@@ -80,6 +85,8 @@ class FakeMainnet:
             return None
         parts = []
         for nft in range(self.minted(first - 1) + 1, self.minted(last) + 1):
+            if self.lying and nft % 7 == 0:
+                continue
             number = nft * self.spacing
             parts.append(
                 f'{{"address":"{NFTS}","topics":["{TRANSFER}","0x{"0" * 64}",'
@@ -124,7 +131,8 @@ class FakeMainnet:
         if data[2:10] == TOTAL:
             return f"0x{self.minted(number):064x}"
         if data[2:10] == BALANCE:
-            return f"0x{self.held(int(data[10:], 16) - FIRST_ACCOUNT, number):064x}"
+            held = self.held(int(data[10:], 16) - FIRST_ACCOUNT, number)
+            return f"0x{held * (1 + self.lying):064x}"
         return "0x" + "0" * 64
 
     async def serve(self, request: web.Request) -> web.Response:
@@ -133,6 +141,7 @@ class FakeMainnet:
             told, self.requests = self.requests, {}
             return web.json_response(told)
         forms = json.loads(await request.read())
+        await asyncio.sleep(self.latency)
         body = self.answer(forms) if isinstance(forms, dict) else b"[%s]" % b",".join(map(self.answer, forms))
         return web.Response(body=body, content_type="application/json")
 

@@ -5,6 +5,7 @@ The full length is measured by ``python -m bench.index``.
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from riskschema.units import Address
 from storage.holder_index import HolderIndex, open_holder_index
 from tests.builders.fake_mainnet import CHAIN_ID, FIRST_ACCOUNT, NFTS, FakeMainnet
 from tests.builders.token_chain import account
+from tests.node.index.mainnet_fleet import filled_however_often_killed, limited, serving
 
 VENUE = adapter(Deployment(position_manager=Address(NFTS)), chain_id=CHAIN_ID, assets={})
 BLOCKS, LOGS, ACCOUNTS = 60_000, 15_000, 3_000
@@ -69,3 +71,16 @@ async def test_a_long_chain_is_indexed_through_limits_then_followed_with_one_log
     }
     assert dict(found.units["nfts"]) == expected
     assert sum(expected.values()) == mainnet.minted(mainnet.blocks)
+
+
+async def test_through_limits_lies_latency_a_reorganisation_and_deaths_everybody_is_found(tmp_path: Path) -> None:
+    chains = limited(blocks=BLOCKS // 2, logs=LOGS // 2, accounts=ACCOUNTS, latency=0.08)
+    async with serving(chains) as fleet:
+        found = await filled_however_often_killed(fleet, tmp_path / "index.sqlite", kills=2, rng=random.Random(1))
+    truth = chains[0]
+    expected = {
+        account(FIRST_ACCOUNT + each): held for each in range(ACCOUNTS) if (held := truth.held(each, truth.blocks))
+    }
+    assert found == expected
+    assert sum(expected.values()) == truth.minted(truth.blocks)
+    assert chains[2].requests.get("eth_getLogs", 0) < 1_000, "an endpoint of ten blocks was asked to fill the index"
