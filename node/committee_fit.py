@@ -90,7 +90,7 @@ def destination_of(settings: Settings, committee: Committee) -> Destination | No
     """Return the contract that this node publishes to; None where it does not publish.
 
     Raises:
-        InvalidData: the committee's signatures do not count there.
+        InvalidData: the committee's signatures do not count there, or reports would expire before the next one.
     """
     if settings.publish is None:
         return None
@@ -98,6 +98,12 @@ def destination_of(settings: Settings, committee: Committee) -> Destination | No
     if wanted not in committee.destinations:
         raise InvalidData(
             f"publish: {wanted.oracle} on chain {wanted.chain_id} is no destination of the committee",
+            code="invalid_settings",
+        )
+    if 2 * settings.publish.heartbeat > committee.report_life_seconds:
+        raise InvalidData(
+            f"publish.heartbeat: {settings.publish.heartbeat} s are more than half of the reports' life, "
+            f"{committee.report_life_seconds} s: the contract would have none that is valid",
             code="invalid_settings",
         )
     return wanted

@@ -30,6 +30,7 @@ from node.loop.listening import listen
 from node.peers import Peers
 from node.publishing.outbox import PublishLimits
 from node.publishing.publisher import open_publisher
+from node.publishing.rules import PublishingRule
 from node.publishing.transmitter import PUBLISHER, open_transmitter
 from node.round.exchange.fetching import CatchUp
 from node.round.hourly_prices import HourlyPrices
@@ -151,6 +152,10 @@ async def open_node(
             signer=signer,
             destination=destination,
             transmitter=transmitter,
+            rule=PublishingRule(heartbeat=settings.publish.heartbeat, deviation_ppm=settings.publish.deviation_ppm)
+            if settings.publish is not None
+            else PublishingRule(heartbeat=0, deviation_ppm=0),
+            stage_seconds=0.0 if settings.publish is None else settings.publish.stage,
             retention=retention(
                 rounds=settings.keep_rounds,
                 days=settings.keep_days,

@@ -181,6 +181,12 @@ class Publish(Table, frozen=True, kw_only=True):
     """How much of it may be priority fee, whatever the endpoint suggests."""
     daily_budget_gwei: Annotated[int, Meta(ge=1, le=10**15)] = 10**9
     """What the transactions signed for the rounds of a day can cost at most."""
+    heartbeat: Annotated[int, Meta(ge=0, le=7 * 86_400)] = 0
+    """Seconds after which the next report is published, though nothing moved; 0: every report is published."""
+    deviation_ppm: Annotated[int, Meta(ge=0, le=1_000_000)] = 5_000
+    """With a heartbeat: a move of any agreed price that makes the next report due before it; 0: any move."""
+    stage: Seconds = 30.0
+    """How long each operator, in the order of the leaders, has to itself before the next one tries."""
     deadline: Seconds = 60.0
     """How long one round waits for its transaction."""
     poll: Seconds = 1.0

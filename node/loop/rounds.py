@@ -16,10 +16,12 @@ import structlog
 
 from attest.agreement.effects import Effects
 from attest.agreement.machine import STEP_BACK_SLOTS
+from attest.agreement.state_format import decode_state
 from attest.formats.certificate import decode_certificate
 from attest.formats.committee import round_at
 from node.loop.hearing import hear
 from node.loop.stopping import Stopping, StopRequest
+from node.round.certified import hand_on
 from node.round.failing import fail
 from node.round.node import Node
 from node.round.result import RoundEnd, RoundResult
@@ -172,5 +174,5 @@ async def _send_last_report(node: Node) -> None:
         return
     certificate = decode_certificate(last.certificate)
     node.status.certify(last.round, at=certificate.header.observed_at)
-    if node.transmitter is not None and certificate.header.valid_until > node.clock.now():
-        await node.transmitter.send(certificate, patience=0.0)
+    if certificate.header.valid_until > node.clock.now():
+        await hand_on(node, certificate, decode_state(last.state), patience=0.0)

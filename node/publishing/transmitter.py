@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 import msgspec
@@ -19,9 +19,6 @@ from riskschema.ports import Clock, PublishedTransaction, Publisher
 PUBLISHER = "publisher"
 ORACLE = "RiskOracle"
 
-STAGE_SECONDS = 2.0
-"""How long each operator waits for those before it to bring a report to the contract."""
-
 
 class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
     """The contract has this report, or a newer one, from another operator."""
@@ -30,8 +27,18 @@ class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
     """The newest that the contract has."""
 
 
-Landing = PublishedTransaction | Elsewhere | PlimsollError | None
-"""The transaction; that another's was there first; why there is none; None: a newer report took its place."""
+class NotDue(msgspec.Struct, frozen=True, kw_only=True):
+    """What the contract has is recent enough, and nothing moved since."""
+
+    round: int
+    """The newest that the contract has."""
+
+
+IsDue = Callable[[int], Awaitable[bool]]
+"""Says whether a report is to be published, given the newest round of the contract (0: none)."""
+Landing = PublishedTransaction | Elsewhere | NotDue | PlimsollError | None
+"""The transaction; that another's was there first; that none is due; why there is none; None: a newer report took its
+place."""
 
 
 @asynccontextmanager
@@ -69,13 +76,16 @@ class Transmitter:
         self._newest = 0
         self._tasks: set[asyncio.Task[Landing]] = set()
 
-    async def send(self, certificate: Certificate, *, patience: float | None, stage: int = 0) -> Landing:
+    async def send(
+        self, certificate: Certificate, *, patience: float | None, wait: float = 0.0, is_due: IsDue | None = None
+    ) -> Landing:
         """Begin to publish a certified report, and wait a while for it to land.
 
         Args:
             certificate: Of the report.
             patience: Seconds to wait; None: until the publisher gives up.
-            stage: How many operators try before this one.
+            wait: Seconds that belong to those who try before this operator.
+            is_due: The rule, where not every report is published.
 
         Returns:
             How it ended; None also where it is still under way: that goes on beside the next rounds.
@@ -84,7 +94,7 @@ class Transmitter:
             self._tasks.discard(task)
             task.result()  # a bug that ended an earlier one stops the node here
         self._newest = max(self._newest, certificate.header.round)
-        sending = asyncio.create_task(self._publish_in_turn(certificate, stage))
+        sending = asyncio.create_task(self._publish_in_turn(certificate, wait, is_due))
         self._tasks.add(sending)
         await asyncio.wait({sending}, timeout=patience)
         return sending.result() if sending.done() else None
@@ -95,18 +105,22 @@ class Transmitter:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _publish_in_turn(self, certificate: Certificate, stage: int) -> Landing:
-        await asyncio.sleep(stage * STAGE_SECONDS)
+    async def _publish_in_turn(self, certificate: Certificate, wait: float, is_due: IsDue | None) -> Landing:
+        await asyncio.sleep(wait)
         async with self._turn:
             if certificate.header.round < self._newest:
                 return None
-            return await self._publish(certificate, alone=stage == 0)
+            return await self._publish(certificate, first=wait == 0, is_due=is_due)
 
-    async def _publish(self, certificate: Certificate, *, alone: bool) -> Landing:
+    async def _publish(self, certificate: Certificate, *, first: bool, is_due: IsDue | None) -> Landing:
         """Publish, unless another operator was quicker; that is no failure, whenever it is noticed."""
         try:
-            if not alone and (there := await self._there(certificate)):
+            if not first and (there := await self._there(certificate)):
                 return there
+            if is_due is not None:
+                newest = await self._newest_there()
+                if newest < certificate.header.round and not await is_due(newest):
+                    return NotDue(round=newest)
             published = await self._publisher.publish(
                 round_number=certificate.header.round, to=self._destination.oracle, data=publish_call(certificate)
             )
@@ -122,9 +136,12 @@ class Transmitter:
 
     async def _there(self, certificate: Certificate) -> Elsewhere | None:
         """Return the newest round of the contract, if that is this report's or a later one."""
-        answer = await self._publisher.read(self._destination.oracle, encode_call(ORACLE, "latestRound"))
-        newest = int(decode_result(ORACLE, "latestRound", answer)[0])
+        newest = await self._newest_there()
         if newest < certificate.header.round:
             return None
         self._status.recover(PUBLISHER, at=self._clock.now())
         return Elsewhere(round=newest)
+
+    async def _newest_there(self) -> int:
+        answer = await self._publisher.read(self._destination.oracle, encode_call(ORACLE, "latestRound"))
+        return int(decode_result(ORACLE, "latestRound", answer)[0])

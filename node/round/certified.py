@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from attest.agreement.effects import CertificateReady
-from attest.agreement.state_format import encode_state
+from attest.agreement.rules import AgreementRules
+from attest.agreement.state import AgreedState
+from attest.agreement.state_format import decode_state, encode_state
 from attest.formats.certificate import Certificate, encode_certificate, signer_indices
-from attest.formats.header import encode_header
+from attest.formats.header import ReportHeader, decode_header, encode_header
+from node.publishing.rules import Published, is_due
 from node.publishing.transmitter import Landing
 from node.round.hourly_prices import encode_hours
 from node.round.node import Node
@@ -48,7 +53,8 @@ async def publish(node: Node, ready: CertificateReady) -> Brought:
     seconds = dict(node.seconds)  # the next round may begin while this one waits for its transaction
     async with node.step(RoundStep.PUBLISH, header.round):
         await _make_room(node, header.round)
-        landing = await _hand_on(node, ready.certificate)
+        patience = _patience(node, header.round)
+        landing = await hand_on(node, ready.certificate, ready.state, patience=patience)
     result = RoundResult(
         round=header.round,
         certificate=ready.certificate,
@@ -61,20 +67,45 @@ async def publish(node: Node, ready: CertificateReady) -> Brought:
     return nothing
 
 
-async def _hand_on(node: Node, certificate: Certificate) -> Landing:
+async def hand_on(node: Node, certificate: Certificate, state: AgreedState, *, patience: float | None) -> Landing:
+    """Publish a certified report where it is due, once those had their turn who come before this operator.
+
+    Args:
+        node: Which may have no transmitter.
+        certificate: Of the report.
+        state: After it.
+        patience: Seconds to wait for its transaction; None: until it lands.
+    """
     if node.transmitter is None:
         return None
-    round_number = certificate.header.round
-    interval = float(node.rules.committee.round_interval_seconds)  # a clock that went back must not hold up the rounds
+    wait = stage(node.rules, node.me, certificate.header.round) * node.stage_seconds
+    rule = None if node.rule.publishes_all else partial(_is_due, node, _published(certificate.header, state))
+    return await node.transmitter.send(certificate, patience=patience, wait=wait, is_due=rule)
+
+
+def stage(rules: AgreementRules, me: int, round_number: int) -> int:
+    """Return how many operators try before one to bring a round's report to the contract: its leader is first."""
+    return (rules.leaders.index(me) - round_number) % rules.n
+
+
+def _patience(node: Node, round_number: int) -> float | None:
+    """Return the seconds until the next slot; a clock that went back must not hold up the rounds."""
+    interval = float(node.rules.committee.round_interval_seconds)
     remaining = min(max(0.0, node.rules.slot_start(round_number + 1) - node.clock.now()), interval)
-    patience = None if node.work.until_landed else remaining
-    return await node.transmitter.send(certificate, patience=patience, stage=stage(node, round_number))
+    return None if node.work.until_landed else remaining
 
 
-def stage(node: Node, round_number: int) -> int:
-    """Return how many operators try before this one to bring a round's report to the contract: its leader is first."""
-    order = node.rules.leaders
-    return (order.index(node.me) - round_number) % node.rules.n
+async def _is_due(node: Node, report: Published, landed: int) -> bool:
+    """Say whether a report is to be published; where this node does not know what the contract has, it is."""
+    kept = await node.store.report(node.config_digest, landed) if landed else None
+    before = None
+    if kept is not None and kept.certificate is not None:
+        before = _published(decode_header(kept.header), decode_state(kept.state))
+    return is_due(node.rule, report, before)
+
+
+def _published(header: ReportHeader, state: AgreedState) -> Published:
+    return Published(observed_at=header.observed_at, values={each.factor: each.value for each in state.values})
 
 
 async def _make_room(node: Node, round_number: int) -> None:

@@ -23,6 +23,7 @@ from attest.wire.messages import FactorVote
 from node.gossip.transport import Transport
 from node.index.following import VenueIndex
 from node.peers import Peers
+from node.publishing.rules import PublishingRule
 from node.publishing.transmitter import Transmitter
 from node.round.exchange.explanations import Explanations
 from node.round.exchange.fetching import CatchUp
@@ -78,6 +79,10 @@ class Node:
     destination: Destination | None
     transmitter: Transmitter | None
     """None where this node does not publish."""
+    rule: PublishingRule
+    """Which reports are published."""
+    stage_seconds: float
+    """How long each operator has to itself before the next one publishes."""
     retention: Retention
     """Which rounds stay in the store."""
     status: NodeStatus

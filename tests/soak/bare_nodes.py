@@ -41,6 +41,7 @@ from node.gossip.transport import Channel
 from node.loop.rounds import run_rounds
 from node.loop.stopping import StopRequest
 from node.peers import Peers
+from node.publishing.rules import PublishingRule
 from node.round.exchange.fetching import CatchUp
 from node.round.hourly_prices import HourlyPrices, completed_hours
 from node.round.node import Node, thread_executor
@@ -172,6 +173,8 @@ async def bare_node(folder: Path, broker: RunningBroker, index: int) -> AsyncIte
             signer=signer,
             destination=None,
             transmitter=None,
+            rule=PublishingRule(heartbeat=0, deviation_ppm=0),
+            stage_seconds=0.0,
             retention=retention(rounds=1_000, days=None, megabytes=1_000, interval_seconds=int(interval)),
             status=status,
             metrics=metrics,

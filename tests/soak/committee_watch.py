@@ -20,7 +20,7 @@ ALLOWANCE, FACTOR = 1.0, 1.3
 """The bound of a round: FACTOR times the processor's time of all nodes, shared by the cores, and ALLOWANCE seconds."""
 ROUNDS_A_LINE = 10
 LOOK_SECONDS = 1.0
-STALLED_SECONDS = 180.0
+STALLED_SECONDS = 400.0
 
 
 def processor_seconds(pids: Iterable[int]) -> float:

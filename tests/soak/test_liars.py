@@ -11,6 +11,8 @@ from random import Random
 
 import pytest
 
+from aggregator.parameters import load_parameters
+from aggregator.warm_up import enter_every_kernel
 from attest.agreement.rules import AgreementRules
 from attest.agreement.state_format import decode_state
 from attest.keys.keystore import open_identity, open_keystore
@@ -44,7 +46,7 @@ pytestmark = [
 
 SEED = 7
 NODES, LYING = 7, (1, 4)
-ROUNDS, SLOT_SECONDS = 200, 6
+ROUNDS, SLOT_SECONDS = 200, 5
 
 
 @pytest.mark.parametrize("broker", ["mosquitto", "embedded"])
@@ -58,6 +60,7 @@ async def test_every_round_that_a_correct_operator_leads_is_certified_and_none_i
     monkeypatch.setattr("node.local.network.ROUND_SECONDS_OF_SEVERAL", SLOT_SECONDS)
     await asyncio.to_thread(tmp_path.chmod, 0o700)
     wanted = max(round(ROUNDS * scale), 2 * len(KINDS))
+    await asyncio.to_thread(enter_every_kernel, load_parameters())  # compiled once for all nodes
     async with start_devnet() as devnet:
         now = int(time.time()) + SLOT_SECONDS
         network = await asyncio.to_thread(prepare_local_network, devnet, tmp_path, port=0, now=now, nodes=NODES)

@@ -11,7 +11,7 @@ import pytest
 from attest.formats.certificate import Certificate
 from attest.formats.eip712 import Destination
 from contracts.calls import encode_call
-from node.publishing.transmitter import PUBLISHER, Transmitter, open_transmitter
+from node.publishing.transmitter import PUBLISHER, Elsewhere, NotDue, Transmitter, open_transmitter
 from node.status import NodeStatus
 from node.telemetry import Metrics
 from riskschema.errors import InvalidData, PlimsollError, TransientError
@@ -19,6 +19,7 @@ from riskschema.ports import PublishedTransaction
 from riskschema.units import Address, Hash32
 from tests.builders.reports import header
 from tests.node.local_node import ManualClock
+from tests.patience import eventually
 
 ORACLE = Address("0x" + "0f" * 20)
 LATE = TransientError("it has not landed", code="publish_late")
@@ -160,3 +161,57 @@ async def test_giving_up_a_round_does_not_give_up_its_transaction() -> None:
         round_under_way.cancel()
         await settled()
         assert not world.chain.answers[1].cancelled()
+
+
+async def test_a_report_landed_by_another_is_a_success_that_costs_nothing() -> None:
+    world = World()
+    world.status.fail(PUBLISHER, "publish_late", at=0.0, detail="before")
+    async with world.transmitter() as transmitter:
+        world.chain.newest = 7
+        assert await transmitter.send(certificate(7), patience=None, wait=0.01) == Elsewhere(round=7)
+    assert not world.chain.asked
+    assert world.failing() == []
+
+
+async def test_who_is_second_publishes_where_the_first_did_not() -> None:
+    world = World()
+    async with world.transmitter() as transmitter:
+        world.chain.newest = 6
+        sending = asyncio.create_task(transmitter.send(certificate(7), patience=None, wait=0.01))
+        await eventually(lambda: asked(world, 7))
+        world.chain.land(7)
+        assert await sending == landed(7)
+
+
+async def test_one_that_another_landed_while_it_was_sent_is_a_success_too() -> None:
+    world = World()
+    async with world.transmitter() as transmitter:
+        sending = asyncio.create_task(transmitter.send(certificate(7), patience=None))
+        await settled()
+        world.chain.newest = 7
+        world.chain.answers[7].set_exception(InvalidData("RoundNotNewer", code="publish_refused"))
+        assert await sending == Elsewhere(round=7)
+    assert world.failing() == []
+
+
+async def test_a_report_that_is_not_due_is_left_out_and_the_rule_knows_what_the_contract_has() -> None:
+    world, seen = World(), list[int]()
+
+    async def is_due(newest: int) -> bool:
+        seen.append(newest)
+        return newest < 5
+
+    async with world.transmitter() as transmitter:
+        world.chain.newest = 5
+        assert await transmitter.send(certificate(7), patience=None, is_due=is_due) == NotDue(round=5)
+        assert not world.chain.asked
+        world.chain.newest = 4
+        sending = asyncio.create_task(transmitter.send(certificate(8), patience=None, is_due=is_due))
+        await settled()
+        world.chain.land(8)
+        assert await sending == landed(8)
+    assert seen == [5, 4]
+
+
+async def asked(world: World, round_number: int) -> bool:
+    return round_number in world.chain.asked
