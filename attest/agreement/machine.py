@@ -18,44 +18,38 @@ messages of the open rounds (`on_restart`), and the machine goes on where it was
 
 from collections.abc import Callable, Iterable
 
-from attest.agreement.certified import CertifiedReports
+from attest.agreement.certified import CertifiedReports, Following, check_report, check_state
 from attest.agreement.effects import (
     Abstain,
-    CertificateLearned,
-    CertificateReady,
-    Disagreement,
     Effects,
     Observe,
     OutcomeReady,
     Resend,
     Send,
     SignShare,
-    StateNeeded,
 )
 from attest.agreement.open_rounds import OpenRounds
-from attest.agreement.outcome import Outcome, pins_root
+from attest.agreement.outcome import Outcome
 from attest.agreement.proposals import (
     check_certificate,
     check_observation,
     lacks_votes,
     needed_parent_round,
     read_certificate,
-    reference_of,
 )
 from attest.agreement.round_memory import OwnReport, RoundMemory
 from attest.agreement.rules import AgreementRules
 from attest.agreement.spreading import Spreading
 from attest.agreement.state import AgreedState
-from attest.agreement.state_format import state_root
 from attest.agreement.voting import agree
-from attest.formats.certificate import Certificate, assemble_certificate, encode_certificate, signer_indices
+from attest.formats.certificate import Certificate
 from attest.formats.committee import round_at
 from attest.formats.header import ReportHeader
 from attest.keys.identity import verify_identity
 from attest.wire.envelope import read_envelope, seal
 from attest.wire.message_format import kind_of
 from attest.wire.messages import Body, MessageKind, Observation, Proposal, ReportReference, Share
-from riskschema.errors import FatalError, InvalidData, ProtocolViolation
+from riskschema.errors import FatalError, ProtocolViolation
 
 STEP_BACK_SLOTS = 2
 """A clock that goes back by no more is being adjusted: the round goes on. Beyond, an earlier reading was wrong."""
@@ -103,9 +97,8 @@ class RoundMachine:
         self._parent_from = parent_from
         self._certified = CertifiedReports(state, certificate)
         self._open = OpenRounds(rules, me, certified=self._certified)
+        self._following = Following(rules, me, self._certified, self._open)
         self._spreading = Spreading(rules, me)
-        self._assessing: Outcome | None = None
-        """What the driver reads and assesses now; nothing else is observed or begun meanwhile."""
         self._freed = False
         """That ended just now: the next tick goes on with what waited for it."""
         self._repeated = 0
@@ -135,7 +128,7 @@ class RoundMachine:
         current = self._open.current
         if self._freed or self._may_observe():
             return self._now
-        moments = [self._rules.slot_start_ms(current + 1), self._half_slot(current)]
+        moments = [self._rules.slot_start_ms(current + 1), self._rules.half_slot_ms(current)]
         if self._waits_for_votes(self._open.get(current)):
             moments.append(self._rules.proposal_deadline_ms(current))
         return min(moment for moment in moments if moment > self._now)
@@ -194,7 +187,7 @@ class RoundMachine:
         """
         check_observation(self._rules, observation, round_number)
         spread = self._spreading.is_spread(self._certified.highest)
-        return (*(() if spread else self._pass_on()), *self._seal(round_number, observation))
+        return (*(() if spread else self._following.pass_on()), *self._seal(round_number, observation))
 
     def on_message(self, payload: bytes) -> Effects:
         """Take an observation, a proposal or a share of a peer, or this node's own from the store.
@@ -218,18 +211,18 @@ class RoundMachine:
         Raises:
             InvalidData: the header does not say what the round agreed on.
         """
-        outcome = self._assessing
+        outcome = self._following.assessing
         if outcome is None or outcome.round != header.round:
             return ()
-        self._check_report(outcome, header, state)
+        check_report(self._rules, outcome, header, state)
         self._end_assessment()
         reference = self._certified.add_report(header, state)
         memory = self._open.get(header.round)
         if memory is None:
             late = self._certified.certificate_of(reference)
-            return self._complete(late) if late else self._catch_up()
+            return self._following.complete(late) if late else self._following.catch_up()
         memory.report = OwnReport(header, state)
-        return (*self._vote(memory, outcome), *self._certify(memory))
+        return (*self._vote(memory, outcome), *self._following.certify(memory))
 
     def on_failed(self, round_number: int, code: str) -> Effects:
         """Take note that this node could not observe, assess or sign; the next round is free.
@@ -238,14 +231,14 @@ class RoundMachine:
             round_number: The round.
             code: Why, a key of `riskschema.reasons.REASONS`.
         """
-        if self._assessing is not None and self._assessing.round == round_number:
+        if self._following.assessing is not None and self._following.assessing.round == round_number:
             self._end_assessment()
         memory = self._open.get(round_number)
         abstain: Effects = ()
         if memory is not None and memory.open_ended:
             memory.ended = True
             abstain = (Abstain(round=round_number, code=code),)
-        return (*abstain, *self._catch_up())
+        return (*abstain, *self._following.catch_up())
 
     def on_signature(self, round_number: int, signature: bytes) -> Effects:
         """Seal the share over this node's report; `()` when the round is over."""
@@ -268,7 +261,7 @@ class RoundMachine:
         if round_number <= self._certified.highest.round:
             return ()
         certificate = check_certificate(self._rules, payload)
-        return (*(self._learn(certificate) if certificate else ()), *self._advance_all())
+        return (*(self._following.learn(certificate) if certificate else ()), *self._advance_all())
 
     def on_state(self, reference: ReportReference, state: AgreedState) -> Effects:
         """Take the state after a certified report, from the store or a peer.
@@ -279,13 +272,12 @@ class RoundMachine:
         certificate = self._certified.certificate_of(reference)
         if certificate is None or self._certified.state_after(reference) is not None:
             return ()
-        if _root(state) != certificate.header.state_root:
-            raise ProtocolViolation("refused: the state is not the one that the report commits to", code="forged")
+        check_state(certificate.header, state)
         self._certified.add_report(certificate.header, state)
-        return (*self._complete(certificate), *self._advance_all())
+        return (*self._following.complete(certificate), *self._advance_all())
 
     def _end_assessment(self) -> None:
-        self._assessing = None
+        self._following.assessing = None
         self._freed = True
 
     def _turn_to(self, slot: int) -> Effects:
@@ -293,13 +285,13 @@ class RoundMachine:
         ended = self._open.turn_to(slot)
         for memory in self._open.in_order():
             memory.state_asked = False
-        return (*ended, *self._catch_up())
+        return (*ended, *self._following.catch_up())
 
     def _may_observe(self) -> bool:
         """A node that still assesses observes nothing: what it sees now would belong to another chain of reports."""
         slot = self._open.current
         memory = self._open.get(slot)
-        free = self._assessing is None or self._assessing.round == slot
+        free = self._following.assessing is None or self._following.assessing.round == slot
         return free and slot > self._certified.highest.round and not (memory is not None and memory.observed)
 
     def _observe(self, memory: RoundMemory) -> Effects:
@@ -310,7 +302,7 @@ class RoundMachine:
 
     def _repeat(self, memory: RoundMemory) -> Effects:
         """Say at half of an open round again what was said: nobody knows what the brokers did with it."""
-        if self._repeated == memory.number or self._now < self._half_slot(memory.number):
+        if self._repeated == memory.number or self._now < self._rules.half_slot_ms(memory.number):
             return ()
         self._repeated = memory.number
         payloads = self.own_messages()
@@ -331,7 +323,7 @@ class RoundMachine:
 
     def _advance(self, memory: RoundMemory) -> Effects:
         """Do all that the messages of a round allow."""
-        return (*self._propose(memory), *self._settle(memory), *self._certify(memory))
+        return (*self._propose(memory), *self._settle(memory), *self._following.certify(memory))
 
     def _propose(self, memory: RoundMemory) -> Effects:
         """Lead: put the observations and the parent before all, once there are enough of them."""
@@ -364,13 +356,13 @@ class RoundMachine:
         if self._certified.is_settled(memory.number):
             return ()
         certificate, parent = memory.proposal.certificate, memory.proposal.parent
-        learned = self._learn(certificate) if certificate else ()
-        if self._assessing is not None:
+        learned = self._following.learn(certificate) if certificate else ()
+        if self._following.assessing is not None:
             return learned
         state = self._certified.state_after(parent)
         if state is None:
-            return (*learned, *self._ask_for_parent(memory))
-        memory.outcome = self._assessing = agree(
+            return (*learned, *self._following.ask_for_parent(memory))
+        memory.outcome = self._following.assessing = agree(
             self._rules,
             round_number=memory.number,
             observations=memory.proposal.observations,
@@ -383,7 +375,7 @@ class RoundMachine:
         """Sign the report, unless it is certified without this node, or the guard's marks forbid it."""
         report = memory.report
         if report is None or memory.certificate is not None:
-            return self._complete(memory.certificate) if memory.certificate else ()
+            return self._following.complete(memory.certificate) if memory.certificate else ()
         parent_round = outcome.parent.round
         if memory.number < self._sign_from or parent_round < self._parent_from:
             memory.ended = True
@@ -391,91 +383,6 @@ class RoundMachine:
             return (Abstain(round=memory.number, code=code),)
         digest = self._rules.share_digest(report.hash)
         return (SignShare(header=report.header, report_hash=report.hash, digest=digest, parent_round=parent_round),)
-
-    def _certify(self, memory: RoundMemory) -> Effects:
-        """Make the certificate once a quorum signed this node's report; give up once it signed another."""
-        if memory.certificate is not None or memory.report is None:
-            return ()
-        signatures = memory.signatures_for(memory.report.hash)
-        if len(signatures) >= self._rules.certifying:
-            return self._learn(assemble_certificate(memory.report.header, signatures))
-        if not memory.ended and memory.most_shared() >= self._rules.certifying:
-            memory.ended = True
-            return (Abstain(round=memory.number, code="outvoted"),)
-        return ()
-
-    def _learn(self, certificate: Certificate) -> Effects:
-        """Take a verified certificate; one that is higher than all before is passed on at once."""
-        known = reference_of(certificate) in self._certified
-        higher = self._certified.add_certificate(certificate)
-        memory = self._open.get(certificate.header.round)
-        if memory is not None:
-            memory.certificate = memory.certificate or certificate
-        completed = () if known else self._complete(certificate)
-        return (*completed, *(self._pass_on() if higher else ()))
-
-    def _complete(self, certificate: Certificate) -> Effects:
-        """Go on from a certified report: its state is at hand, or being worked out, or somebody has it."""
-        reference = reference_of(certificate)
-        memory = self._open.get(reference.round)
-        state = self._certified.state_after(reference)
-        if state is not None:
-            if memory is not None:
-                memory.settled = True
-            return (CertificateReady(certificate=certificate, state=state),)
-        if self._assessing is not None and self._assessing.round == reference.round:
-            return ()
-        return (*self._outvoted(memory, certificate), *self._catch_up())
-
-    def _outvoted(self, memory: RoundMemory | None, certificate: Certificate) -> Effects:
-        if memory is None or memory.report is None:
-            return ()
-        abstain = () if memory.ended else (Abstain(round=memory.number, code="outvoted"),)
-        memory.ended = True
-        peers = self._other_signers(certificate)
-        return (*abstain, Disagreement(computed=memory.report.header, certified=certificate.header, peers=peers))
-
-    def _pass_on(self) -> Effects:
-        payload = self._certified.highest_certificate
-        return (CertificateLearned(reference=self._certified.highest, payload=payload),) if payload else ()
-
-    def _catch_up(self) -> Effects:
-        """Ask for the state after the highest certified report, unless the driver is about to bring it."""
-        highest = self._certified.highest
-        assessed = self._assessing is not None and self._assessing.round == highest.round
-        return self._state_needed(highest) if self._certified.is_behind and not assessed else ()
-
-    def _ask_for_parent(self, memory: RoundMemory) -> Effects:
-        """Ask for the state of a proposal's parent, once a slot; that of the highest is asked for anyway."""
-        asked, memory.state_asked = memory.state_asked, True
-        parent = memory.proposal.parent if memory.proposal else self._certified.highest
-        return () if asked or parent == self._certified.highest else self._state_needed(parent)
-
-    def _state_needed(self, reference: ReportReference) -> Effects:
-        certificate = self._certified.certificate_of(reference)
-        if certificate is None:
-            return ()
-        peers = self._other_signers(certificate)
-        return (StateNeeded(reference=reference, certificate=encode_certificate(certificate), peers=peers),)
-
-    def _other_signers(self, certificate: Certificate) -> tuple[int, ...]:
-        return tuple(index for index in signer_indices(certificate) if index != self._me)
-
-    def _check_report(self, outcome: Outcome, header: ReportHeader, state: AgreedState) -> None:
-        wanted = {
-            "config_digest": self._rules.config_digest,
-            "parent": outcome.parent.report_hash,
-            "observed_at": outcome.observed_at,
-            "valid_until": outcome.valid_until,
-            "pins_root": pins_root(outcome.pins),
-            "state_root": state_root(state),
-        }
-        wrong = [field for field, value in wanted.items() if getattr(header, field) != value]
-        if wrong:
-            raise InvalidData(
-                f"report of round {header.round}: {', '.join(wrong)} differ from what was agreed",
-                code="invalid_document",
-            )
 
     def _seal(self, round_number: int, body: Body) -> Effects:
         if self._open.get(round_number) is None:
@@ -491,13 +398,3 @@ class RoundMachine:
 
     def _slot_at(self, now_ms: int) -> int:
         return round_at(self._rules.committee, now_ms // 1_000)
-
-    def _half_slot(self, round_number: int) -> int:
-        return self._rules.slot_start_ms(round_number) + self._rules.interval_ms // 2
-
-
-def _root(state: AgreedState) -> bytes:
-    try:
-        return state_root(state)
-    except InvalidData as error:
-        raise ProtocolViolation(f"refused: {error.message}", code="malformed") from error

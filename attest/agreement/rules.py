@@ -93,6 +93,10 @@ class AgreementRules(msgspec.Struct, frozen=True, kw_only=True):
         """Return the Unix time at which a round's slot begins, in milliseconds."""
         return 1_000 * self.slot_start(round_number)
 
+    def half_slot_ms(self, round_number: int) -> int:
+        """Return the Unix milliseconds of the middle of a round's slot."""
+        return self.slot_start_ms(round_number) + self.interval_ms // 2
+
     def proposal_deadline_ms(self, round_number: int) -> int:
         """Return the Unix milliseconds from which a leader proposes although some factors lack votes."""
         grace = self.interval_ms * self.parameters.proposal_grace_ppm // 1_000_000

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -21,6 +21,17 @@ MAX_CERTIFICATE_BYTES = 4_096
 NOT_BEFORE = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 NOT_AFTER = datetime.datetime(2120, 1, 1, tzinfo=datetime.UTC)
 """As long as the key: who stops trusting it leaves the certificate out."""
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library says of bytes that are no certificate, or one of another kind."""
 
 
 def operator_certificate(identity: IdentityKey) -> bytes:
@@ -53,7 +64,7 @@ def check_operator_certificate(pem: bytes, identity: bytes) -> None:
         public = certificate.public_key()
         certificate.verify_directly_issued_by(certificate)
         name = certificate.subject
-    except (ValueError, TypeError, x509.ExtensionNotFound, x509.DuplicateExtension, InvalidSignature) as error:
+    except UNREADABLE as error:
         raise _refused(str(error) or type(error).__name__) from error
     if not isinstance(public, Ed25519PublicKey) or public.public_bytes_raw() != identity:
         raise _refused("its key is not the operator's identity")

@@ -47,7 +47,7 @@ def fast_signatures() -> Iterator[None]:
         ("read_envelope", read, (machine, proposals, correct_operator, liars)),
         ("decode_certificate", decoded, (proposals,)),
         ("report_hash", report, (certificate, certified, round_memory, liars)),
-        ("state_root", roots, (machine,)),
+        ("state_root", roots, (certified,)),
     ]
     with ExitStack() as stack:
         for name, replacement, modules in replaced:
