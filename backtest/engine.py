@@ -36,6 +36,8 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     """Per silo: what the base would be without stress and floors, so that all of it follows the forecast."""
     unified: Floats
     """Per portfolio: the unified base requirement."""
+    net: Floats
+    """Per portfolio: the base requirement if all silos shared their collateral."""
     probability: Floats
     """Per portfolio: of a liquidation within 24 hours, before the published floor."""
     static: Floats
@@ -57,6 +59,7 @@ def forecast(portfolios: Sequence[Portfolio], market: MarketState, parameters: P
         base=margins.silo_base.astype(np.float64) * np.repeat(unit, np.diff(silos)),
         following=following.astype(np.float64) * np.repeat(unit, np.diff(silos)),
         unified=margins.unified.astype(np.float64) * unit,
+        net=margins.net.astype(np.float64) * unit,
         probability=np.array([probability_of_score(found.score) for found in batch.assessments]),
         static=np.array([int(found.static_margin) / 1e8 for found in batch.assessments]),
     )

@@ -1,11 +1,15 @@
-"""Quantiles and tails of sampled losses, their convention stated once."""
+"""Quantiles and tails of sampled losses, and the scores of forecasts, their conventions stated once."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+SMALLEST = 1e-6
+"""Probabilities are kept this far from 0 and 1 where their logarithm is taken."""
 
 
 def value_at_risk(losses: Floats, level: float) -> Floats:
@@ -50,3 +54,42 @@ def quantile_loss(realised: Floats, forecast: Floats, level: float) -> Floats:
     """
     excess = realised - forecast
     return np.asarray(np.maximum(level * excess, (level - 1.0) * excess))
+
+
+def log_loss(probability: Floats, happened: Floats) -> Floats:
+    """Return -log of the probability given to what happened, element by element."""
+    chance = np.clip(probability, SMALLEST, 1.0 - SMALLEST)
+    return np.asarray(-np.where(happened > 0.5, np.log(chance), np.log1p(-chance)))
+
+
+def brier(probability: Floats, happened: Floats) -> Floats:
+    """Return the squared error of a probability, element by element (Brier, 1950)."""
+    return np.asarray((probability - happened) ** 2)
+
+
+def area_under_curve(probability: Floats, happened: Floats) -> float | None:
+    """Return the chance that what happened was given a higher probability than what did not, equal ones half.
+
+    The area under the receiver operating characteristic (Hanley, McNeil, 1982); None where all or none happened.
+    """
+    order = np.argsort(probability, kind="stable")
+    values, hits = probability[order], happened[order] > 0.5
+    first = np.flatnonzero(np.concatenate([[True], values[1:] > values[:-1]]))
+    last = np.append(first[1:], values.size)
+    ranks = np.repeat((first + last - 1) / 2.0 + 1.0, last - first)
+    count = int(hits.sum())
+    others = hits.size - count
+    return float((ranks[hits].sum() - count * (count + 1) / 2.0) / (count * others)) if count and others else None
+
+
+def calibration_error(probability: Floats, happened: Floats, bins: Sequence[float]) -> float:
+    """Return the mean distance of predicted and observed shares over bins, each by its number of predictions.
+
+    Args:
+        probability: Predicted.
+        happened: 0 or 1.
+        bins: Upper edges of all bins but the last; an edge belongs to the bin below it.
+    """
+    places = np.searchsorted(np.asarray(bins), probability, side="left")
+    gaps = np.bincount(places, weights=probability - happened)
+    return float(np.abs(gaps).sum() / probability.size)

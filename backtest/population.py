@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from riskschema.errors import InvalidData
 from riskschema.instruments import Claim, Debt, Token
 from riskschema.market import Group
-from riskschema.portfolio import CollateralTerm, NoLiquidation, Portfolio, Position, Silo, WeightedCollateral
+from riskschema.portfolio import (
+    CollateralTerm,
+    NoLiquidation,
+    Portfolio,
+    Position,
+    Silo,
+    VenueOracle,
+    WeightedCollateral,
+)
 from riskschema.units import WAD, Address, Amount, Wad
 
 DOLLAR = "USD"
@@ -27,6 +35,8 @@ LARGE = ("BNB", "SOL", "XRP", "ADA", "DOGE", "LINK", "LTC", "DOT", "MATIC", "UNI
 CHAIN = 1
 VENUE = f"backtest:{CHAIN}:main"
 """Of all silos: none of them shares its collateral with another."""
+ORACLE = VenueOracle(kind="market", deviation=Wad(0))
+"""Answers at every move: what is observed is a low or high of the hours, not what a feed makes of it."""
 
 
 class Pledge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,7 +124,7 @@ def with_tokens(population: Population, factors: tuple[str, ...]) -> tuple[Accou
 
 
 def portfolio(place: int, account: Account, population: Population, prices: Mapping[str, Wad]) -> Portfolio:
-    """Return an account as the engine reads it: lending silos whose oracle answers the market's price.
+    """Return an account as the engine reads it: lending silos whose oracle answers the market's price, at every move.
 
     Args:
         place: Makes its address.
@@ -146,7 +156,9 @@ def _silo(
 ) -> Silo:
     owes = any(not held for _, _, held in sides)
     terms = tuple(
-        CollateralTerm(weight=Wad(round(threshold * WAD)) if held else Wad(WAD), price=_price(token, prices))
+        CollateralTerm(
+            weight=Wad(round(threshold * WAD)) if held else Wad(WAD), price=_price(token, prices), oracle=ORACLE
+        )
         for token, _, held in sides
     )
     return Silo(

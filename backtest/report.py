@@ -33,7 +33,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The result of one backtest."""
 
-    kind: Literal["var", "score", "margin"]
+    kind: Literal["var", "score", "margin", "loops", "young"]
     parameters_hash: str
     first_day: str
     last_day: str

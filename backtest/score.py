@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.parameters import Parameters
+from backtest.losses import area_under_curve, brier, calibration_error, log_loss
 from backtest.report import Bar, Cell, Report, Table, date
 from backtest.resampling import mean_interval
 from backtest.walk import SINGLE, Walk
@@ -17,8 +18,6 @@ EDGES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 """Of the bins: half decades, as the score has them."""
 LEAST_DAYS_WITH_A_HIT = 60
 LEAST_DAYS_OF_A_REGIME = 100
-SMALLEST = 1e-6
-"""Probabilities are kept this far from 0 and 1 where their logarithm is taken."""
 CRISES = (
     ("2022-05-05", "2022-05-13"),
     ("2022-06-10", "2022-06-19"),
@@ -60,12 +59,6 @@ def bin_of(probability: Floats) -> NDArray[np.int64]:
     return np.asarray(np.searchsorted(np.array(EDGES[1:-1]), probability, side="left"))
 
 
-def log_loss(probability: Floats, happened: Floats) -> Floats:
-    """Return -log of the probability given to what happened, element by element."""
-    chance = np.clip(probability, SMALLEST, 1.0 - SMALLEST)
-    return np.asarray(-np.where(happened > 0.5, np.log(chance), np.log1p(-chance)))
-
-
 def _sums(values: Floats, chosen: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """Return per day the sum and the number of the chosen values."""
     return np.where(chosen, values, 0.0).sum(axis=1), chosen.sum(axis=1).astype(np.float64)
@@ -78,7 +71,7 @@ def _mean(values: Floats, chosen: NDArray[np.bool_]) -> tuple[float, float, floa
 def _reliability(walk: Walk, places: NDArray[np.int64], bars: list[Bar]) -> Table:
     predicted, happened = walk.probability[:, places], walk.joint[:, places]
     known = np.isfinite(predicted)
-    bins, rows, gap = bin_of(predicted), [], 0.0
+    bins, rows = bin_of(predicted), []
     for number, (low, high) in enumerate(pairwise(EDGES)):
         chosen = known & (bins == number)
         if not chosen.any():
@@ -87,11 +80,11 @@ def _reliability(walk: Walk, places: NDArray[np.int64], bars: list[Bar]) -> Tabl
         _, least, most = _mean(happened, chosen)
         days = int((np.where(chosen, happened, 0.0).sum(axis=1) > 0).sum())
         ratio, count = seen / said, int(chosen.sum())
-        gap += abs(said - seen) * count / int(known.sum())
         rows.append((f"{low:g} to {high:g}", count, days, said, seen, least, most, ratio))
         if days >= LEAST_DAYS_WITH_A_HIT:
             name = f"observed over predicted, single factor, from {low:g} to {high:g}"
             bars.append(Bar(name=name, measured=ratio, bar="between .67 and 1.5", holds=0.67 <= ratio <= 1.5))
+    gap = calibration_error(predicted[known], happened[known], EDGES[1:-1])
     bars.append(Bar(name="expected calibration error, single factor", measured=gap, bar="≤ .01", holds=gap <= 0.01))
     return Table(
         title="Accounts with one factor, by predicted probability; interval of the observed share by blocks of days",
@@ -103,11 +96,17 @@ def _reliability(walk: Walk, places: NDArray[np.int64], bars: list[Bar]) -> Tabl
 def _log_loss(walk: Walk, places: NDArray[np.int64], bars: list[Bar]) -> Table:
     happened = walk.joint[:, places]
     own = log_loss(walk.probability[:, places], happened)
-    rows: list[tuple[Cell, ...]] = [("engine", float(np.nanmean(own)), None, None, None)]
+    known = np.isfinite(own)
+
+    def others(forecast: Floats) -> tuple[Cell, Cell]:
+        said, seen = forecast[:, places][known], happened[known]
+        return float(brier(said, seen).mean()), area_under_curve(said, seen)
+
+    rows: list[tuple[Cell, ...]] = [("engine", float(own[known].mean()), None, None, None, *others(walk.probability))]
     for name, other in (("touch formula", walk.formula), ("climate", walk.climate)):
         losses = log_loss(other[:, places], happened)
-        mean, low, high = _mean(own - losses, np.isfinite(own))
-        rows.append((name, float(losses[np.isfinite(own)].mean()), mean, low, high))
+        mean, low, high = _mean(own - losses, known)
+        rows.append((name, float(losses[known].mean()), mean, low, high, *others(other)))
         bars.append(
             Bar(
                 name=f"log loss less that of the {name}, single factor",
@@ -117,8 +116,11 @@ def _log_loss(walk: Walk, places: NDArray[np.int64], bars: list[Bar]) -> Table:
             )
         )
     return Table(
-        title="Log loss of accounts with one factor; the engine's less that of the other, with interval",
-        columns=("forecast", "log loss", "difference", "2.5 %", "97.5 %"),
+        title=(
+            "Accounts with one factor: log loss, the engine's less that of the other, with interval; mean squared "
+            "error (Brier); chance that who was touched had the higher probability (AUC)"
+        ),
+        columns=("forecast", "log loss", "difference", "2.5 %", "97.5 %", "Brier", "AUC"),
         rows=tuple(rows),
     )
 

@@ -47,6 +47,8 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True):
     """Quantile of the exponential average's filtered historical simulation."""
     unified: Floats
     """Unified base requirement."""
+    net: Floats
+    """Base requirement if all silos shared their collateral."""
     static: Floats
     """Fixed percentages of gross."""
     probability: Floats
@@ -217,6 +219,7 @@ def _day(setting: _Setting, hour: int, touches: _Touches) -> dict[str, object]:
         "historical": value_at_risk(plain.historical, LEVEL),
         "filtered": value_at_risk(plain.filtered, LEVEL),
         "unified": found.unified,
+        "net": found.net,
         "static": found.static,
         "probability": found.probability,
         **_touch_columns(setting, chosen, hour),

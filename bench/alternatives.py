@@ -1,9 +1,10 @@
-"""Measure what was tried and not taken: a fitted hazard in place of the power law, and several scales per path.
+"""Measure what was tried and not taken: a fitted hazard for the power law, several scales per path, more netting.
 
 Run: python bench/alternatives.py DATA_DIRECTORY WALK_FILE
 WALK_FILE is what `bench/validation.py --keep` wrote. A hazard is a monotone recalibration of the probability, with and
 without the regime, fitted on one half of the days and compared on the other. Scales multiply every block by each of
-three factors of mean square 1, as if the forecast were one of three.
+three factors of mean square 1, as if the forecast were one of three. Netting: what the quantile loss would be if more
+of what silos hedge in each other were credited, and if a silo that is liquidated stopped hedging in the label as well.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from scipy.optimize import minimize
 from adapters.history.matrices import read_matrices
 from aggregator.parameters import load_parameters
 from aggregator.scenarios.volatility import forecast_series
-from backtest.losses import quantile_loss, value_at_risk
+from backtest.losses import log_loss, quantile_loss, value_at_risk
+from backtest.margin import ACROSS_SILOS, scale_to_rate
+from backtest.outcomes import ratios, touched
 from backtest.plain_models import PlainModels
-from backtest.population import group_of
+from backtest.population import DOLLAR, Population, debt_value, exposures, group_of
 from backtest.prices import HOUR, join
 from backtest.resampling import mean_interval
-from backtest.score import log_loss
 from backtest.walk import SINGLE, Walk
+from riskschema.codec import decode_json
 
 Floats = NDArray[np.float64]
 LEVEL = 0.99
@@ -96,12 +99,61 @@ def scales(folder: Path, days: Sequence[int]) -> None:
         print(f"scales {factors}: quantile loss {ratio - 1:+.3%} ({low:+.3%} to {high:+.3%})")
 
 
+def netting(folder: Path, walk: Walk) -> None:
+    kinds = np.array([account.kind for account in walk.accounts])
+    places = np.flatnonzero((kinds != "token") & np.isfinite(walk.loss).all(axis=0))
+    across = kinds[places] == ACROSS_SILOS
+    owners = [walk.silo_account == place for place in places]
+    alone, shortfalls = (
+        np.stack([values[:, owner].sum(axis=1) for owner in owners], axis=1)
+        for values in (walk.silo_base, walk.silo_shortfall)
+    )
+    joint = walk.shortfall[:, places]
+    named = {"unified base": walk.unified[:, places], "sum of silo bases": alone, "net base": walk.net[:, places]}
+    named |= {
+        f"shortfall, {credit:.0%} of netting credited": shortfalls - credit * (shortfalls - joint)
+        for credit in (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    }
+    constant = np.broadcast_to(walk.historical[0, places], joint.shape)
+    standing = walk.loss[:, places]
+    closed = closed_where_liquidated(folder, walk, places, across)
+    for label, loss in (("hedges stand", standing), ("liquidated silos are closed", closed)):
+        least = quantile_loss(loss, constant * scale_to_rate(loss, constant, 1 - LEVEL), LEVEL)
+        for name, requirement in named.items():
+            own = quantile_loss(loss, requirement * scale_to_rate(loss, requirement, 1 - LEVEL), LEVEL)
+            parts = [own[:, part].mean() / least[:, part].mean() for part in (across | ~across, ~across, across)]
+            print(f"{label}; {name}: over constant's {parts[0]:.3f}; others {parts[1]:.3f}; hedged {parts[2]:.3f}")
+
+
+def closed_where_liquidated(folder: Path, walk: Walk, places: NDArray[np.int64], across: NDArray[np.bool_]) -> Floats:
+    """Losses if silos that hedge each other are gone from where their venue liquidates them, without a bonus."""
+    prices, loss = join(read_matrices(folder)), walk.loss[:, places].copy()
+    file = folder / "populations" / "accounts.json"
+    population = decode_json(file.read_bytes(), Population, what=str(file))
+    for day, hour in enumerate(prices.hour(time) for time in walk.days):
+        moved = ratios(prices, hour)
+        for column in np.flatnonzero(across):
+            total = 0.0
+            for silo in walk.accounts[places[column]].silos:
+                exposure = exposures(silo, population, prices.factors)
+                long = set(silo.debt) == {DOLLAR}
+                if touched(silo, population, moved, prices.factors).joint:
+                    worth = population.collateral_usd if long else debt_value(silo, population)
+                    total += worth * silo.distance
+                else:
+                    known = exposure != 0.0
+                    total -= float(exposure[known] @ (moved.close[known, -1] - 1.0))
+            loss[day, column] = total
+    return loss
+
+
 def main(folder: Path, file: Path) -> None:
     walk = pickle.loads(file.read_bytes())
     for below in (1.0, POWER_LAW):
         for regimes in (False, True):
             hazard(walk, below=below, regimes=regimes)
     scales(folder, walk.days)
+    netting(folder, walk)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Assess 10,000 accounts of 10 positions against the grid and 1,100 blocks, on one core.
 
 Run: python bench/assess.py [--accounts N] [--json FILE]
+     python bench/assess.py --against CHECKOUT [--repeats N]     beside another commit's, in turns
 Prints a table and JSON: seconds per stage, peak memory, and the ratio to the same sums written in plain numpy with
 float64 matrices, which are neither exact nor equal between machines.
 """
@@ -11,7 +12,10 @@ import argparse
 import json
 import os
 import resource
+import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -214,11 +218,52 @@ def main(accounts: int, output: Path | None) -> None:
         output.write_text(json.dumps(results, indent=1) + "\n")
 
 
+IN_CPU_SECONDS = """
+import runpy, sys, time
+time.perf_counter = time.process_time
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs a checkout's bench, whatever else the machine does beside."""
+
+
+def in_turns(other: Path, repeats: int, accounts: int) -> None:
+    """Run this checkout's bench and another's in turns; the first run of each compiles and is dropped."""
+    here = Path(__file__).parents[1]
+    found: dict[Path, list[dict[str, float]]] = {here: [], other: []}
+    for repeat in range(repeats + 1):
+        for checkout, runs in found.items():
+            with tempfile.NamedTemporaryFile(suffix=".json") as file:
+                options = ["--accounts", str(accounts), "--json", file.name]
+                command = [sys.executable, "-c", IN_CPU_SECONDS, f"{checkout}/bench/assess.py", *options]
+                environment = os.environ | dict.fromkeys(ONE_CORE, "1") | {"PYTHONPATH": str(checkout)}
+                subprocess.run(command, cwd=checkout, env=environment, check=True, stdout=subprocess.DEVNULL)
+                told = json.loads(Path(file.name).read_text())
+            if repeat:
+                runs.append({**told["seconds"], "peak_memory_mib": told["peak_memory_mib"]})
+    ours, theirs = found.values()
+    print(f"{accounts} accounts, {repeats} runs each in turns, one core: CPU seconds, this over that, least and median")
+    for name in ours[0]:
+        sides = [[run[name] for run in runs] for runs in (ours, theirs) if name in runs[0]]
+        if len(sides) == 2:
+            least, middle = ([take(side) for side in sides] for take in (min, statistics.median))
+            print(f"  {name:42} {ratio(least)}   {ratio(middle)}")
+
+
+def ratio(sides: Sequence[float]) -> str:
+    return f"{sides[0]:9.3f} /{sides[1]:9.3f} = {sides[0] / sides[1]:5.2f}"
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--accounts", type=int, default=10_000)
     parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--against", type=Path, default=None)
+    parser.add_argument("--repeats", type=int, default=5)
     chosen = parser.parse_args()
+    if chosen.against is not None:
+        in_turns(chosen.against.resolve(), chosen.repeats, chosen.accounts)
+        sys.exit()
     if any(os.environ.get(name) != "1" for name in ONE_CORE):  # read by the libraries when they are imported
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | dict.fromkeys(ONE_CORE, "1"))
     main(chosen.accounts, chosen.json)

@@ -1,8 +1,9 @@
-"""Rebuild the tables of docs/validation.md: walk through the days once and report on all three backtests.
+"""Rebuild the tables of docs/validation.md: walk through the days and report on backtests, loops and young tokens.
 
-Run: python bench/validation.py DATA_DIRECTORY [--every N] [--keep WALK_FILE] [--from-walk WALK_FILE]
-     python bench/validation.py DATA_DIRECTORY --untouched     the year that nothing was chosen on, apart
-Without --every a walk takes about a second a day. --keep writes the walk for `bench/alternatives.py`.
+Run: python -m bench.validation DATA_DIRECTORY [--every N] [--thin N] [--keep WALK_FILE] [--from-walk WALK_FILE]
+     python -m bench.validation DATA_DIRECTORY --untouched     the year that nothing was chosen on, apart
+--every N takes every N-th day of the population's walk, --thin N every N-th (by default the eighth) of those of loops
+and of young tokens; each of the three takes about a second a day. --keep writes the walk for `bench/alternatives.py`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from backtest.report import Table, markdown, table_lines
 from backtest.score import score_report
 from backtest.var import var_report
 from backtest.walk import Walk
+from bench import loops, young
 from node.commands.measuring.backtest import day, walked
 from riskschema.market import VOLATILE_GROUPS
 
@@ -86,6 +88,9 @@ def main(chosen: argparse.Namespace) -> None:
     prefix = "untouched " if chosen.untouched else ""
     for kind, report in REPORTS.items():
         page = written(page, prefix + kind, "\n" + markdown(report(found, parameters)) + "\n")
+    for apart in (loops, young):
+        found_apart = apart.report(chosen.data, first, last, chosen.thin, parameters)
+        page = written(page, prefix + found_apart.kind, "\n" + markdown(found_apart) + "\n")
     table = forecast_table(join(read_matrices(chosen.data)), parameters, first, last)
     text = "\n".join(["", f"{table.title}:", "", *table_lines(table.columns, table.rows), "", ""])
     page = written(page, prefix + "forecast", text)
@@ -97,6 +102,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--thin", type=int, default=8)
     parser.add_argument("--untouched", action="store_true")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--from-walk", type=Path)

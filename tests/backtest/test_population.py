@@ -9,6 +9,7 @@ from backtest.outcomes import HOURS, Ratios, touched
 from backtest.population import Pledge, Population, debt_value, exposures, group_of, portfolio, tokens, with_tokens
 from riskschema.codec import decode_json
 from riskschema.errors import InvalidData
+from riskschema.portfolio import WeightedCollateral
 from riskschema.units import WAD, Wad
 
 LONG = Pledge(collateral={"ETH": 1.0}, debt={"USD": 1.0}, distance=0.1)
@@ -68,6 +69,12 @@ def test_the_portfolio_holds_and_owes_those_values_at_the_prices_of_the_day() ->
     assert int(owed.quantity) / WAD == pytest.approx(-16_000 * 0.9)
     assert [account.kind for account in accounts] == ["long", "token", "token"]
     assert len(portfolio(1, accounts[1], population(), prices).silos[0].positions) == 1
+
+
+def test_oracles_answer_at_every_move_as_the_labels_of_outcomes_do() -> None:
+    silo = portfolio(0, with_tokens(population(), FACTORS)[0], population(), {"ETH": Wad(2_500 * WAD)}).silos[0]
+    assert isinstance(silo.rule, WeightedCollateral)
+    assert [term.oracle and term.oracle.deviation for term in silo.rule.terms] == [Wad(0), Wad(0)]
 
 
 def test_an_account_without_prices_is_left_out_and_a_population_without_any_is_refused() -> None:

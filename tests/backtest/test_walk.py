@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from aggregator.parameters import Parameters
+from backtest.losses import log_loss
 from backtest.margin import margin_report, scale_to_rate
 from backtest.population import Population
 from backtest.prices import HOUR, Prices
 from backtest.report import markdown
-from backtest.score import bin_of, log_loss, score_report
+from backtest.score import bin_of, score_report
 from backtest.var import var_report
 from backtest.walk import Walk, walk
 from riskschema.errors import InvalidData

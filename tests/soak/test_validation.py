@@ -23,6 +23,8 @@ MUST_HOLD = (
     "breaches of unified per account",
 )
 """Of all the bars those that a few dozen days can tell."""
+KNOWN_TO_FAIL = ("quantile loss over the constant, netted requirement's",)
+"""As docs/validation.md says."""
 
 pytestmark = [
     pytest.mark.soak,
@@ -76,8 +78,8 @@ def test_the_package_has_the_coefficients_that_fitting_finds(tally: Tally) -> No
         assert item.quasi_likelihood["mixture"] < item.quasi_likelihood["middle"]
 
 
-def test_what_holds_in_the_validation_holds_on_a_sample_of_its_days(tally: Tally, scale: float) -> None:
-    """The full tables are rebuilt by bench/validation.py; here one day in twelve, all three reports of one walk."""
+def test_what_holds_in_the_validation_holds_on_a_third_of_its_days(tally: Tally, scale: float) -> None:
+    """All three reports of one walk through every third day; the tables of all days: `python -m bench.validation`."""
     pytest.importorskip("pyarrow")
     from backtest.margin import margin_report  # noqa: PLC0415 - the data need pyarrow
     from backtest.score import score_report  # noqa: PLC0415
@@ -89,12 +91,28 @@ def test_what_holds_in_the_validation_holds_on_a_sample_of_its_days(tally: Tally
         SHARED,
         since=UNTIL,
         until=day("2024-03-25", "--to"),
-        every=max(1, round(12 / scale)),
+        every=max(1, round(3 / scale)),
         population_file=None,
         parameters=parameters,
     )
-    reports = [report(found, parameters) for report in (var_report, score_report, margin_report)]
-    bars = {bar.name: bar for report in reports for bar in report.bars}
-    tally.count(days=len(found.days), bars=len(bars), hold=sum(bar.holds is True for bar in bars.values()))
-    for name in MUST_HOLD:
-        assert bars[name].holds, bars[name]
+    bars = [bar for report in (var_report, score_report, margin_report) for bar in report(found, parameters).bars]
+    failing = [bar for bar in bars if bar.holds is False]
+    tally.count(days=len(found.days), bars=len(bars), hold=sum(bar.holds is True for bar in bars))
+    tally.count(fail="; ".join(bar.name for bar in failing) or "none")
+    told = [bar for bar in failing if scale >= 1 or bar.name in MUST_HOLD]
+    assert [bar for bar in told if bar.name not in KNOWN_TO_FAIL] == []
+
+
+def test_loops_of_pegged_assets_and_young_tokens_are_as_the_validation_says(tally: Tally, scale: float) -> None:
+    pytest.importorskip("pyarrow")
+    from bench import loops, young  # noqa: PLC0415 - the data need pyarrow
+
+    parameters, until = load_parameters(), 1_711_324_800
+    pegged = loops.report(SHARED, UNTIL, until, max(1, round(24 / scale)), parameters)
+    tokens = young.report(SHARED, UNTIL, until, max(1, round(12 / scale)), parameters)
+    bars = {bar.name: bar for bar in pegged.bars}
+    tally.count(days_of_loops=pegged.days, days_of_young_tokens=tokens.days)
+    tally.count(loops_on_each_oracle=str(bars["loops on each kind of oracle"].measured))
+    assert pegged.days > 30 * min(scale, 1.0)
+    assert [bar for bar in pegged.bars if not bar.holds] == []
+    assert tokens.days > 30 * min(scale, 1.0)
