@@ -23,6 +23,9 @@ INLINE_HOLDERS = 5_000
 """As many holders are asked within a round; more beside the rounds."""
 
 
+_ALL = 2**62
+
+
 class VenueHolders(msgspec.Struct, frozen=True, kw_only=True):
     """Who has something at a venue at the pinned block."""
 
@@ -58,6 +61,7 @@ class VenueIndex:
         self._index = index
         self._start_block = start_block
         self._behind: asyncio.Task[None] | None = None
+        self._refused = 0  # holders of whom their contracts told nothing when all were asked last
         self._progress = Progress(block=start_block, target=start_block, logs=0)
 
     @property
@@ -86,9 +90,11 @@ class VenueIndex:
         refusing = refusing_books(books)
         later = self._index.touched_after(pin.number)
         if not later:
-            if len(self._index.uncounted(INLINE_HOLDERS + 1, besides=refusing)) > INLINE_HOLDERS:
+            most = self._refused + INLINE_HOLDERS
+            if len(self._index.uncounted(most + 1, besides=refusing)) > most:
                 await self._catch_up(chain, reader)
             await count_holders(self._adapter, self._index, reader, refusing)
+            self._refused = len(self._index.uncounted(_ALL, besides=refusing))
         found = VenueHolders(
             venue=self.venue, books=books, units=await self._units(reader, known, books), place=self._index.place
         )
@@ -110,6 +116,7 @@ class VenueIndex:
             raise TransientError(f"{self.venue}: the index is {self._progress}", code="index_behind")
         ended, self._behind = self._behind, None
         await ended
+        self._refused = len(self._index.uncounted(_ALL))  # all were asked just now
 
     async def _catch_up(self, chain: ChainReader, reader: PinnedReader) -> None:
         def watch(progress: Progress) -> None:
@@ -157,20 +164,28 @@ class VenueIndex:
             held = sum(found.units[book.name].values())
             if book.total is None or book.total == held:
                 continue
-            if at_tip:
-                self._take_back()
+            remedy = self._take_back() if at_tip else ""
             raise TransientError(
                 f"{self.venue}: the holders in {book.name} have {held} together, its contract says {book.total}: "
-                + ("logs are missing" if held < book.total else "the index holds what is not so"),
+                + ("logs are missing" if held < book.total else "the index holds what is not so")
+                + remedy,
                 code="holders_incomplete",
             )
         if at_tip:
             self._index.prove()
 
-    def _take_back(self) -> None:
-        """Forget what came since the last proof; all of it where there was none and little is lost."""
+    def _take_back(self) -> str:
+        """Forget what came since the last proof; all of it where there was none and little is lost.
+
+        Returns: What a person has to do, where a long history was never proved: hours are not thrown away unasked.
+        """
         proved, tip = self._index.proved, self._index.tip
         if proved is None and tip is not None and tip.number - self._start_block < INLINE_BLOCKS:
             proved = -1
-        if proved is not None:
-            self._index.roll_back(proved)
+        if proved is None:
+            return (
+                f"; nothing was proved so far: stop the node, and read all again from other endpoints with plimsoll "
+                f"index backfill --venue {self.venue} --from {self._start_block}"
+            )
+        self._index.roll_back(proved)
+        return ""

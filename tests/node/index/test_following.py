@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import node.index.backfill
 import node.index.following
+from node.index.backfill import catch_up
 from node.index.following import VenueHolders, VenueIndex
 from riskschema.errors import TransientError
-from riskschema.holders import Log
+from riskschema.holders import Book, Holder, Known, Log
+from riskschema.ports import PinnedReader
 from riskschema.units import ZERO_ADDRESS, Address
 from storage.holder_index import Checkpoint, HolderIndex, open_holder_index
 from tests.builders.token_chain import START, NamedTokenVenue, PinnedToken, TokenChain, TokenVenue, account
@@ -292,3 +295,62 @@ async def test_a_failure_while_catching_up_is_told_and_tried_again(
                 return None
 
         assert await eventually(recovered) == {account(1): 100}
+
+
+class Stubborn(TokenVenue):
+    """A contract that tells what some accounts have, and its total of theirs, and refuses to tell about the others."""
+
+    def __init__(self, refused: int) -> None:
+        super().__init__()
+        self._silent = {account(number) for number in range(1, refused + 1)}
+
+    async def holdings(self, reader: PinnedReader, known: Known, holders: Sequence[Holder]) -> tuple[int | None, ...]:
+        told = await super().holdings(reader, known, holders)
+        pairs = zip(holders, told, strict=True)
+        return tuple(None if holder.account in self._silent else units for holder, units in pairs)
+
+    async def books(self, reader: PinnedReader, known: Known) -> tuple[Book, ...]:
+        assert isinstance(reader, PinnedToken)
+        held = sum(units for each, units in reader.pinned.balances.items() if each not in self._silent)
+        return tuple(msgspec.structs.replace(book, total=held) for book in await super().books(reader, known))
+
+
+async def test_however_many_are_refused_one_by_one_the_index_is_not_taken_for_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node.index.following, "INLINE_HOLDERS", 3)
+    chain = TokenChain()
+    chain.give(*range(1, 12))
+    async with following(tmp_path, Stubborn(refused=8)) as index:
+
+        async def told() -> dict[Address, int] | None:
+            with suppress(TransientError):
+                return await found(index, chain)
+            return None
+
+        assert await eventually(told) == {account(number): 100 for number in (9, 10, 11)}
+        chain.mine()
+        assert await found(index, chain) == {account(number): 100 for number in (9, 10, 11)}
+
+
+async def test_a_long_history_that_was_lied_about_and_never_proved_says_which_command_reads_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node.index.following, "INLINE_BLOCKS", 5)
+    chain = TokenChain()
+    chain.lost = len(chain.blocks)
+    chain.give(1)
+    chain.mine(20)
+    reader = await chain.at()
+    with index_file(tmp_path) as file:
+        await catch_up(TokenVenue(), file, chain, reader, start_block=START)
+        index = VenueIndex(TokenVenue(), file, start_block=START)
+        command = f"plimsoll index backfill --venue {index.venue} --from {START}"
+        for _ in range(2):
+            with pytest.raises(TransientError, match=command) as refused:
+                await index.holders(chain, reader)
+            assert refused.value.code == "holders_incomplete"
+        chain.lost = 0
+        file.roll_back(-1)
+        await catch_up(TokenVenue(), file, chain, reader, start_block=START)
+        assert units(await index.holders(chain, reader)) == {account(1): 100}
