@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any
 
@@ -14,19 +14,15 @@ import stamina
 from adapters.chains.answers import RpcAnswer, failure, to_block
 from adapters.chains.ballots import content, digest
 from adapters.chains.endpoint import Endpoint, EndpointReport
+from adapters.chains.heads import Heads
 from adapters.chains.health import DISTRUSTED, EndpointState, Fault
 from adapters.chains.provider import LOGS, Request, RetryableError
+from adapters.chains.shortage import failure_kind, too_few
 from adapters.chains.transport import together
 from riskschema.errors import FatalError, TransientError
 from riskschema.portfolio import BlockReference
 from riskschema.units import Hash32
 
-LAG_BLOCKS = {"latest": 16, "safe": 96, "finalized": 96}
-"""An endpoint whose head is further back than that is asked last; finality comes by epochs of 32 slots."""
-OLD_SECONDS = {"latest": 192, "safe": 2_304, "finalized": 2_304}
-"""Where no other need confirm it, a head is old that is older than that: twice what finality takes, at most."""
-STRAGGLER_SECONDS = 2.0
-"""How long a look at the heads waits for the others once enough have answered."""
 AUDITION_SECONDS = 60.0
 _FATAL = frozenset({"wrong_chain", "gas_capped"})
 
@@ -69,7 +65,7 @@ class EndpointPool:
         self._chain_id = chain_id
         self._attempts = attempts
         self._batch_size = batch_size
-        self._clock = clock
+        self._heads = Heads(endpoints, chain_id=chain_id, attempts=attempts, clock=clock)
         self._slots = asyncio.Semaphore(concurrency)
         self._genesis_hash: Hash32 | None = None
 
@@ -124,7 +120,7 @@ class EndpointPool:
         passing = [failed for failed in failures if failed.code not in _FATAL]
         if not passing:
             raise FatalError("; ".join(failed.message for failed in failures), code=failures[0].code)
-        raise self._too_few(passing, len(found))
+        raise too_few(self._endpoints, self._chain_id, self.agreement, passing, len(found))
 
     async def _look(self, endpoint: Endpoint, genesis_hash: Hash32 | None) -> TransientError | None:
         try:
@@ -168,75 +164,11 @@ class EndpointPool:
         Raises:
             TransientError: too few answered.
         """
-        async for attempt in stamina.retry_context(
-            on=RetryableError, attempts=self._attempts, timeout=None, wait_initial=0.1, wait_max=2.0
-        ):
-            with attempt:
-                heads = await self._heads(tag)
-        reference = self._reference(heads, tag)
-        fresh: list[BlockReference] = []
-        for endpoint in self._endpoints:
-            if endpoint not in heads:
-                continue
-            if heads[endpoint].number < reference - LAG_BLOCKS.get(tag, 0):
-                detail = f"{endpoint.name} is at block {heads[endpoint].number}, others at {reference}"
-                endpoint.fail(Fault(EndpointState.BEHIND, detail))
-            else:
-                endpoint.recover()
-                fresh.append(heads[endpoint])
-        lowest = min(fresh[: self.agreement], key=lambda block: block.number)
-        if all(block == lowest for block in fresh[: self.agreement]):
+        found = await self._heads.look(tag, agreement=self.agreement, genesis_hash=self._genesis_hash)
+        lowest = min(found, key=lambda block: block.number)
+        if all(block == lowest for block in found):
             return lowest
         return to_block(await self.one("eth_getBlockByNumber", hex(lowest.number), False), self._chain_id, self.where)
-
-    def _reference(self, heads: Mapping[Endpoint, BlockReference], tag: str) -> int:
-        """Return the height that nobody may be far behind.
-
-        Where one endpoint's word is enough, that of no other may put the first one aside, only its own block's age.
-        """
-        if self.agreement > 1:
-            ranked = sorted((block.number for block in heads.values()), reverse=True)
-            return ranked[max(self.agreement, (len(ranked) + 1) // 2) - 1]
-        told = [heads[each] for each in self._endpoints if each in heads]
-        oldest = self._clock() - OLD_SECONDS.get(tag, 0)
-        return next((block for block in told if block.timestamp >= oldest), told[0]).number
-
-    async def _heads(self, tag: str) -> dict[Endpoint, BlockReference]:
-        """Ask all that are not left alone; those that are so only where the others are too few."""
-        rested = [each for each in self._endpoints if not each.health.pause]
-        trusted = [each for each in self._endpoints if each.health.state not in DISTRUSTED]
-        asked = [each for each in rested if each.health.state is not EndpointState.LYING]
-        if len(asked) < self.agreement:
-            asked = list(dict.fromkeys((*asked, *trusted)))
-        tasks = {asyncio.create_task(self._head(each, tag)): each for each in asked}
-        pending, answered, timeout = set(tasks), 0, None
-        try:
-            while pending:
-                done, pending = await asyncio.wait(pending, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-                if not done:
-                    break
-                answered += sum(isinstance(task.result(), BlockReference) for task in done)
-                timeout = STRAGGLER_SECONDS if answered >= self.agreement else None
-            for task in pending:
-                name = tasks[task].name
-                tasks[task].fail(Fault(EndpointState.UNREACHABLE, f"{name}: slower than others by seconds"))
-        finally:
-            for task in pending:
-                task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
-        results = {tasks[task]: task.result() for task in tasks if task not in pending}
-        heads = {each: said for each, said in results.items() if isinstance(said, BlockReference)}
-        if len(heads) < self.agreement:
-            raise self._too_few([said for said in results.values() if isinstance(said, TransientError)], len(heads))
-        return heads
-
-    async def _head(self, endpoint: Endpoint, tag: str) -> BlockReference | TransientError:
-        try:
-            await endpoint.look(self._genesis_hash)
-            (answer,) = await endpoint.ask([("eth_getBlockByNumber", [tag, False])])
-            return to_block(answer.result, self._chain_id, endpoint.name)
-        except TransientError as error:
-            return error
 
     async def _vote(self, requests: Sequence[Request]) -> list[RpcAnswer]:
         async with self._slots:
@@ -347,29 +279,11 @@ class EndpointPool:
         if len({ballot.digest for ballot in ballots}) > 1:
             names = " and ".join(ballot.endpoint.name for ballot in ballots)
             what = _difference(requests, ballots[0], next(b for b in ballots if b.digest != ballots[0].digest))
-            return _kind(failures)(
+            return failure_kind(failures)(
                 f"chain {self._chain_id}: {names} contradict each other on {what}; {self.agreement} must agree",
                 code="endpoints_disagree",
             )
-        return self._too_few(failures, len(ballots))
-
-    def _too_few(self, failures: Sequence[TransientError], answered: int) -> TransientError:
-        """Return the failure of a request that too few endpoints answered."""
-        if not failures:
-            left = "; ".join(f"{each.name} is {each.health.state}: {each.health.detail}" for each in self._endpoints)
-            return TransientError(
-                f"chain {self._chain_id}: {answered} endpoints answer, {self.agreement} must agree; {left[:600]}",
-                code="endpoints_disagree",
-            )
-        said = "; ".join(dict.fromkeys(failed.message for failed in failures))
-        if self.agreement > 1:
-            said = f"chain {self._chain_id}: {answered} endpoints answer, {self.agreement} must agree: {said}"
-        return _kind(failures)(said, code=failures[0].code)
-
-
-def _kind(failures: Sequence[TransientError]) -> type[TransientError]:
-    """Return the kind of a failure to which these led: asking again may help if it may help with one of them."""
-    return RetryableError if any(isinstance(failed, RetryableError) for failed in failures) else TransientError
+        return too_few(self._endpoints, self._chain_id, self.agreement, failures, len(ballots))
 
 
 def _most(ballots: Sequence[Ballot]) -> int:
