@@ -25,7 +25,7 @@ from backtest.losses import area_under_curve, brier, calibration_error, log_loss
 from backtest.population import VENUE
 from backtest.prices import DAY, HOUR, UNIT, Prices, join
 from backtest.report import Bar, Cell, Report, Table, date, markdown
-from backtest.score import EDGES
+from backtest.score import EDGES, LEAST_DAYS_WITH_A_HIT
 from bench.peg_histories import BASES, Pegs, read_pegs
 from riskschema.instruments import Asset, Claim, Debt, Token, WrappedToken
 from riskschema.market import FactorQuote, Group, MarketState
@@ -249,6 +249,8 @@ def tables(loops: Loops) -> tuple[tuple[Bar, ...], tuple[Table, ...]]:
     least = min(int(row[0] or 0) for row in rows.values())
     breached = max(float(row[9] or 0.0) for row in rows.values())
     error = float(rows["market"][5] or 0.0)
+    low = summary(loops, (oracle == "market") & (health < 1.02))
+    said, seen, hit = float(low[3] or 0.0), float(low[4] or 0.0), int(low[2] or 0)
     blind = max(float(np.nanmax(loops.probability[:, oracle == kind])) for kind in KINDS if kind != "market")
     bars = (
         Bar(name="loops on each kind of oracle", measured=least, bar=f"≥ {LEAST_LOOPS}", holds=least >= LEAST_LOOPS),
@@ -257,6 +259,12 @@ def tables(loops: Loops) -> tuple[tuple[Bar, ...], tuple[Table, ...]]:
             measured=scored,
             bar="1",
             holds=scored == 1.0,
+        ),
+        Bar(
+            name="observed over predicted below health 1.02, market oracle",
+            measured=seen / said,
+            bar="between .67 and 1.5",
+            holds=0.67 <= seen / said <= 1.5 if hit >= LEAST_DAYS_WITH_A_HIT else None,
         ),
         Bar(name="expected calibration error, market oracle", measured=error, bar="≤ .01", holds=error <= 0.01),
         Bar(

@@ -2,7 +2,7 @@
 
 Run: python -m bench.validation DATA_DIRECTORY [--every N] [--thin N] [--keep WALK_FILE] [--from-walk WALK_FILE]
      python -m bench.validation DATA_DIRECTORY --untouched     the year that nothing was chosen on, apart
---every N takes every N-th day of the population's walk, --thin N every N-th (by default the eighth) of those of loops
+--every N takes every N-th day of the population's walk, --thin N every N-th (by default the 16th) of those of loops
 and of young tokens; each of the three takes about a second a day. --keep writes the walk for `bench/alternatives.py`.
 """
 
@@ -102,7 +102,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--every", type=int, default=1)
-    parser.add_argument("--thin", type=int, default=8)
+    parser.add_argument("--thin", type=int, default=16)
     parser.add_argument("--untouched", action="store_true")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--from-walk", type=Path)
