@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
-from typing import Literal
 
 import msgspec
 
 from aggregator.valuation.pricing import decimals
+from riskschema.assessment import Action
 from riskschema.portfolio import USD, Portfolio, Silo, SiloId, WeightedCollateral
 from riskschema.units import WAD, Amount, Wad
 
-Action = Literal["repay", "add", "close"]
 Deltas = Mapping[tuple[int, int], int]
 """Base units by which positions change, by place of the silo and of the position in it."""
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
-import msgspec
-
 from aggregator.assess import assess, assess_again
-from aggregator.changes import Action, Candidate, Deltas, candidates, changed, in_dollars, unit_value
+from aggregator.changes import Candidate, Deltas, candidates, changed, in_dollars, unit_value
 from aggregator.parameters import Parameters
 from aggregator.valuation.pricing import decimals
-from riskschema.assessment import GRADES, Assessment, Grade, Score
+from riskschema.assessment import GRADES, Action, Assessment, Improvement, ImprovementPart
 from riskschema.instruments import Claim, Debt, Instrument, Token, WrappedToken
 from riskschema.market import MarketState
-from riskschema.portfolio import Portfolio, SiloId
+from riskschema.portfolio import Portfolio
 from riskschema.units import Amount, Usd, Wad
 
 FINENESS = 1_000_000
@@ -23,28 +21,6 @@ FINENESS = 1_000_000
 
 Measured = tuple[Candidate, int]
 """A change and how much of it."""
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """What happens to one position."""
-
-    symbol: str
-    decimals: int
-    quantity: Amount
-    """Base units; positive: collateral comes or a debt shrinks, negative: collateral goes."""
-
-
-class Improvement(msgspec.Struct, frozen=True, kw_only=True):
-    """A single change, and what it would earn."""
-
-    action: Action
-    silo: SiloId | None
-    """Null: in all silos at once."""
-    parts: tuple[Part, ...]
-    value: Usd
-    """What is paid or repaid, at the venue's prices."""
-    grade: Grade
-    score: Score
 
 
 def improvements(
@@ -111,7 +87,9 @@ def _improvement(
     for (place, at), quantity in deltas.items():
         silo = portfolio.silos[place]
         instrument = silo.positions[at].instrument
-        parts.append(Part(symbol=symbol(instrument), decimals=decimals(instrument), quantity=Amount(quantity)))
+        parts.append(
+            ImprovementPart(symbol=symbol(instrument), decimals=decimals(instrument), quantity=Amount(quantity))
+        )
         value += max(quantity, 0) * unit_value(silo, at) * in_dollars(silo, prices)
     return Improvement(
         action=candidate.action,

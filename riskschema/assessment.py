@@ -10,7 +10,7 @@ from msgspec import Meta
 from riskschema.flags import Flag
 from riskschema.instruments import ChainId, FactorId, MarketId, VenueId
 from riskschema.portfolio import BlockReference, SiloId, Unread
-from riskschema.units import Address, Probability, Usd, Wad
+from riskschema.units import Address, Amount, Probability, Usd, Wad
 
 Grade = Literal["A", "BBB", "BB", "B", "CCC", "C", "D"]
 GRADES: tuple[Grade, ...] = get_args(Grade)
@@ -155,3 +155,35 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What could not be read: unknown, never zero."""
     blocks: tuple[BlockReference, ...]
     """The blocks at which the chains were read."""
+
+
+Action = Literal["repay", "add", "close"]
+"""Repay debts, add collateral, sell collateral to repay debts."""
+
+
+class ImprovementPart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What happens to one position."""
+
+    symbol: str
+    """What people call the asset."""
+    decimals: Annotated[int, Meta(ge=0, le=255)]
+    """A whole unit is 10^decimals base units."""
+    quantity: Amount
+    """Base units; positive: collateral comes or a debt shrinks, negative: collateral goes."""
+
+
+class Improvement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The smallest single change of its kind that earns a better grade, and what it would earn."""
+
+    action: Action
+    """Repay debts, add collateral, or close: sell collateral to repay debts."""
+    silo: SiloId | None
+    """Where; null: in all silos at once."""
+    parts: tuple[ImprovementPart, ...]
+    """Position by position."""
+    value: Usd
+    """What is paid or repaid, at the venue's prices."""
+    grade: Grade
+    """Of the account that it leads to."""
+    score: Score
+    """Of the account that it leads to."""

@@ -51,6 +51,7 @@ class VenueOracle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What a venue's oracle follows, and when it answers anew. Its answer is the `price` of the term."""
 
     kind: OracleKind = "market"
+    """The market price; the exchange rate (underlying x index, blind to the peg); the same capped; nothing (fixed)."""
     age: Annotated[int, Meta(ge=0, le=2**31)] = 0
     """Seconds from the oracle's last update to the pinned block."""
     deviation: Wad | None = None

@@ -19,6 +19,7 @@ from node.api.documents import (
     round_document,
     venues_document,
 )
+from node.api.explanations import Explaining, Explains
 from node.api.problems import Problem
 from node.status import CertifiedRound, NodeStatus
 from riskschema.codec import encode_json
@@ -87,6 +88,7 @@ class Answers:
         committee: Whose reports are shown.
         status: Tells of new rounds; learns of failing reads.
         clock: Time.
+        explains: Assesses accounts again; None: nothing is explained.
         max_answers: Most answers kept.
         max_bytes: Most bytes kept.
     """
@@ -98,6 +100,7 @@ class Answers:
         committee: Committee,
         status: NodeStatus,
         clock: Clock,
+        explains: Explains | None = None,
         max_answers: int = MAX_ANSWERS,
         max_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
@@ -106,6 +109,7 @@ class Answers:
         self._network = Hash32(config_digest(committee))
         self._status = status
         self._clock = clock
+        self._explaining = Explaining(explains)
         self._cache = AnswerCache(max_answers=max_answers, max_bytes=max_bytes)
         self._reports: OrderedDict[int, CertifiedReport] = OrderedDict()
         self._latest: CertifiedReport | None = None
@@ -141,6 +145,17 @@ class Answers:
         if answer is None:
             account = await self._account(certified, subject)
             answer = self._keep(key, attestation_document(certified, account, self._committee), certified)
+        return answer
+
+    async def explanation(self, subject: Address, round_number: int | None) -> Answer:
+        """Return an account in sentences, and what would earn it a better grade; arguments and errors as `account`."""
+        certified = await self._certified(round_number)
+        key = ("explanation", subject, certified.report.round)
+        answer = self._cache.get(key, 0.0)
+        if answer is None:
+            account = await self._account(certified, subject)
+            market = await self._market(certified)
+            answer = self._keep(key, await self._explaining.document(certified, account, market), certified)
         return answer
 
     async def accounts(self, round_number: int | None, after: Address | None, limit: int) -> Answer:

@@ -18,6 +18,7 @@ from aiohttp.typedefs import Handler, Middleware
 from attest.formats.committee import Committee
 from node.api.addresses import AddressLimits, TooMany
 from node.api.answers import Answers
+from node.api.explanations import Explains
 from node.api.kept import Kept
 from node.api.openapi import openapi_document
 from node.api.problems import Problem
@@ -55,6 +56,7 @@ def create_app(
     metrics: HttpMetrics,
     clock: Clock,
     addresses: AddressLimits | None = None,
+    explains: Explains | None = None,
 ) -> web.Application:
     """Return the application.
 
@@ -65,10 +67,11 @@ def create_app(
         metrics: Of this process.
         clock: Time.
         addresses: What one address may ask for; anything if None.
+        explains: Assesses accounts again; nothing is explained if None.
     """
     app = web.Application(middlewares=[_bounded(MAX_CONCURRENT_REQUESTS)], client_max_size=1)
     app[STATE] = ApiState(
-        answers=Answers(store=store, committee=committee, status=status, clock=clock),
+        answers=Answers(store=store, committee=committee, status=status, clock=clock, explains=explains),
         status=status,
         metrics=metrics,
         exposition=Kept(metrics.exposition, clock),

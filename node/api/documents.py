@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, cast
+from typing import Annotated, TypeVar, cast
 
 from msgspec import Meta
 
 from attest.formats.certificate import signer_indices
 from attest.formats.committee import MAX_VENUES, Committee, config_digest
+from attest.formats.leaf import NO_DEBT
 from attest.reports.attestation import (
     AttestationDocument,
     CertifiedReport,
@@ -26,11 +27,15 @@ from attest.reports.attestation import (
 from node.api.holdings import PositionDocument, PriceDocument, held_factors, position_documents, price_documents
 from riskschema.assessment import Assessment, Grade, Score
 from riskschema.codec import decode_json
+from riskschema.errors import InvalidData
+from riskschema.flags import flags_of
 from riskschema.instruments import ChainId, Timestamp, VenueId, protocol_of
 from riskschema.market import AgreedMarket
 from riskschema.portfolio import Aside, Portfolio
 from riskschema.rounds import RoundReading, StoredAccount, StoredTransaction
 from riskschema.units import Address, Hash32, Probability, Usd, Wad
+
+T = TypeVar("T")
 
 
 class TransactionDocument(Document, frozen=True, kw_only=True):
@@ -74,14 +79,15 @@ class AccountDocument(Document, frozen=True, kw_only=True, tag_field="format", t
     """Unix seconds after which contracts refuse the report."""
     leaf: LeafDocument
     """The account in the report, as the contract takes it."""
-    assessment: Assessment
-    """The leaf in units that people read, with its explanation."""
+    assessment: Assessment | None
+    """The leaf in units that people read, with its explanation. Null: the round was kept by a version whose assessments
+    have another form; the leaf is what it always was."""
     coverage: tuple[CoverageDocument, ...]
     """Every venue of the committee, in the order of the bits."""
     aside: tuple[Aside, ...] | None
     """What is held besides, whose worth nobody can tell and that backs no debt: counted nowhere. Null likewise."""
     positions: tuple[PositionDocument, ...] | None
-    """What the account holds and owes. Null: the round was kept by a version that did not store positions."""
+    """What the account holds and owes. Null: the round was kept by a version that did not store positions so."""
     prices: tuple[PriceDocument, ...] | None
     """The agreed prices that these positions follow. Null: the round was kept by a version that did not store them."""
     attestation: AttestationDocument
@@ -95,8 +101,8 @@ class AccountSummary(Document, frozen=True, kw_only=True):
     """The account: ask ``/v1/accounts/{subject}`` for the rest."""
     score: Score
     """0 is safest, 1000 certain to be liquidated within 24 hours."""
-    grade: Grade
-    """The score in words."""
+    grade: Grade | None
+    """The score in words. Null: the round was kept by a version whose assessments have another form."""
     liquidation_probability: Probability
     """Of any silo within 24 hours; an upper bound."""
     equity: Usd
@@ -106,7 +112,7 @@ class AccountSummary(Document, frozen=True, kw_only=True):
     maintenance_margin: Usd
     """Below it the portfolio should be closed."""
     min_health: Wad | None
-    """The lowest health of a silo, as its venue computes it; null where nothing is owed."""
+    """The lowest health of a silo, as its venue computes it; null where nothing is owed, or it is not known."""
     flags: tuple[str, ...]
     """Reasons to read the result with care."""
 
@@ -210,12 +216,12 @@ def account_document(
         committee: Names operators and venues.
 
     Raises:
-        InvalidData: what is kept does not decode.
+        InvalidData: what is kept is damaged.
     """
     header = certified.certificate.header
     leaf = decode_account_leaf(account.leaf)
-    assessment = decode_json(account.assessment, Assessment, what="assessment")
-    portfolio = None if account.portfolio is None else decode_json(account.portfolio, Portfolio, what="portfolio")
+    assessment = read_kept(account.assessment, Assessment)
+    portfolio = None if account.portfolio is None else read_kept(account.portfolio, Portfolio)
     agreed = None if market is None else decode_json(market, AgreedMarket, what="market")
     return AccountDocument(
         subject=account.subject,
@@ -242,7 +248,7 @@ def accounts_document(
     """Put together a page of accounts.
 
     Raises:
-        InvalidData: a kept assessment does not decode.
+        InvalidData: a kept leaf or assessment is damaged.
     """
     header = certified.certificate.header
     return AccountsDocument(
@@ -250,7 +256,7 @@ def accounts_document(
         report_hash=certified.report.report_hash,
         observed_at=header.observed_at,
         total=header.account_count,
-        accounts=tuple(_summary(decode_json(each.assessment, Assessment, what="assessment")) for each in page),
+        accounts=tuple(map(_summary, page)),
         next=following,
     )
 
@@ -340,23 +346,40 @@ def _check_what_is_shown(answer: AccountDocument) -> None:
     refuse_unless(answer.leaf == leaf_document(leaf), "the leaf that is shown is not the attested one")
     for name in ("subject", "round", "report_hash"):
         refuse_unless(getattr(answer, name) == getattr(attestation, name), f"{name} is not that of the attestation")
+    if shown is None:
+        return
     read = (shown.subject, shown.score, shown.liquidation_probability, shown.insolvency_probability)
     attested = (attestation.subject, leaf.score, leaf.liquidation_probability_ppm, leaf.insolvency_probability_ppm)
     refuse_unless(read == attested, "the assessment is not the attested one")
 
 
-def _summary(assessment: Assessment) -> AccountSummary:
+def _summary(account: StoredAccount) -> AccountSummary:
+    """Return an account in a line; all but the grade is in the leaf, whatever form the assessment has."""
+    leaf, assessment = decode_account_leaf(account.leaf), read_kept(account.assessment, Assessment)
     return AccountSummary(
-        subject=assessment.subject,
-        score=assessment.score,
-        grade=assessment.grade,
-        liquidation_probability=assessment.liquidation_probability,
-        equity=assessment.equity,
-        initial_margin=assessment.initial_margin,
-        maintenance_margin=assessment.maintenance_margin,
-        min_health=assessment.min_health,
-        flags=assessment.flags,
+        subject=account.subject,
+        score=leaf.score,
+        grade=None if assessment is None else assessment.grade,
+        liquidation_probability=Probability(leaf.liquidation_probability_ppm),
+        equity=Usd(leaf.equity),
+        initial_margin=Usd(leaf.initial_margin),
+        maintenance_margin=Usd(leaf.maintenance_margin),
+        min_health=None if leaf.min_health in (0, NO_DEBT) else Wad(leaf.min_health),
+        flags=flags_of(leaf.flags),
     )
+
+
+def read_kept(document: bytes, kind: type[T]) -> T | None:
+    """Read what a round kept; None where it is whole, but in the form of another version.
+
+    Raises:
+        InvalidData: it is damaged.
+    """
+    try:
+        return decode_json(document, kind, what=kind.__name__)
+    except InvalidData:
+        decode_json(document, dict, what=kind.__name__)
+        return None
 
 
 def _transaction(transaction: StoredTransaction) -> TransactionDocument:

@@ -27,7 +27,7 @@ from riskschema.instruments import (
     WrappedToken,
 )
 from riskschema.market import AgreedMarket, AgreedPrice, Group
-from riskschema.portfolio import Portfolio, Position, Silo, SiloId
+from riskschema.portfolio import Portfolio, Position, Silo, SiloId, VenueOracle, WeightedCollateral
 from riskschema.units import Amount, Usd, Wad
 
 Decimal = Annotated[str, Meta(pattern=r"^-?[0-9]+(\.[0-9]+)?$")]
@@ -77,6 +77,9 @@ class PositionDocument(Document, frozen=True, kw_only=True):
     """The same as the contracts count it: an integer, negative if owed."""
     value: Usd | None
     """US dollars at the agreed prices, rounded down, negative if owed; null where no price is agreed."""
+    oracle: VenueOracle | None
+    """What the venue's oracle of it follows, as its contracts tell or the operators name it. Null: nothing is known of
+    it (it is taken to follow the market), or nothing depends on it."""
 
 
 def price_documents(market: AgreedMarket, factors: frozenset[FactorId] | None = None) -> tuple[PriceDocument, ...]:
@@ -105,17 +108,17 @@ def held_factors(portfolio: Portfolio) -> frozenset[FactorId]:
 
 
 def position_documents(
-    portfolio: Portfolio, assessment: Assessment, market: AgreedMarket | None
+    portfolio: Portfolio, assessment: Assessment | None, market: AgreedMarket | None
 ) -> tuple[PositionDocument, ...]:
     """Return the positions, silo by silo.
 
     Args:
         portfolio: As it was read.
-        assessment: Of the same round: what a silo is worth.
+        assessment: Of the same round: what a silo is worth; None where it is not known.
         market: The agreed prices; without them no position has a value.
     """
     prices = {} if market is None else {each.factor: each for each in market.prices}
-    equities = {} if market is None else {silo.id: silo.equity for silo in assessment.silos}
+    equities = {} if market is None or assessment is None else {silo.id: silo.equity for silo in assessment.silos}
     return tuple(
         document for silo in portfolio.silos for document in _silo_documents(silo, prices, equities.get(silo.id))
     )
@@ -146,7 +149,22 @@ def _silo_documents(silo: Silo, prices: Mapping[FactorId, AgreedPrice], equity: 
     if equity is not None and values.count(None) == 1 and _is_priced(silo.positions[values.index(None)], prices):
         # one position whose value no plain product gives (a liquidity range): what the silo is worth besides the others
         values[values.index(None)] = Usd(equity - sum(value for value in values if value is not None))
-    return [_document(silo, position, value) for position, value in zip(silo.positions, values, strict=True)]
+    return [
+        _document(silo, position, value, oracle)
+        for position, value, oracle in zip(silo.positions, values, _oracles(silo), strict=True)
+    ]
+
+
+def _oracles(silo: Silo) -> Sequence[VenueOracle | None]:
+    """Return what is known of the oracle of each position; of the numeraire there is only its kind."""
+    rule = silo.rule
+    if not isinstance(rule, WeightedCollateral):
+        return [None] * len(silo.positions)
+    numeraire = None if rule.numeraire_oracle is None else VenueOracle(kind=rule.numeraire_oracle)
+    return [
+        numeraire if term.oracle is None and factors_of(position.instrument) == (rule.numeraire,) else term.oracle
+        for position, term in zip(silo.positions, rule.terms, strict=True)
+    ]
 
 
 def _is_priced(position: Position, prices: Mapping[FactorId, AgreedPrice]) -> bool:
@@ -173,7 +191,7 @@ def _token(instrument: Instrument) -> Asset | None:
             return None
 
 
-def _document(silo: Silo, position: Position, value: Usd | None) -> PositionDocument:
+def _document(silo: Silo, position: Position, value: Usd | None, oracle: VenueOracle | None) -> PositionDocument:
     instrument, token = position.instrument, _token(position.instrument)
     return PositionDocument(
         silo=silo.id,
@@ -185,6 +203,7 @@ def _document(silo: Silo, position: Position, value: Usd | None) -> PositionDocu
         quantity=None if token is None else decimal(position.quantity, token.decimals),
         base_units=position.quantity,
         value=value,
+        oracle=oracle,
     )
 
 

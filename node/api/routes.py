@@ -13,6 +13,7 @@ from attest.reports.attestation import AttestationDocument, RoundNumber
 from node.api.addresses import AddressLimits
 from node.api.answers import Answer, Answers
 from node.api.documents import AccountDocument, AccountsDocument, MarketDocument, RoundDocument, VenuesDocument
+from node.api.explanations import ExplanationDocument
 from node.api.kept import Kept
 from node.api.openapi import Operation, Parameter
 from node.api.problems import Problem, UnreadyComponent
@@ -113,6 +114,13 @@ async def attestation(request: web.Request) -> web.Response:
     """Answer with what proves an account's leaf."""
     subject, round_number = _subject(request), _queried_round(request)
     answer = await request.app[STATE].answers.attestation(subject, round_number)
+    return _document(request, answer, settled=round_number is not None)
+
+
+async def explanation(request: web.Request) -> web.Response:
+    """Answer with an account in sentences and what would earn it a better grade."""
+    subject, round_number = _subject(request), _queried_round(request)
+    answer = await request.app[STATE].answers.explanation(subject, round_number)
     return _document(request, answer, settled=round_number is not None)
 
 
@@ -227,6 +235,18 @@ ROUTES: tuple[tuple[Operation, Respond], ...] = (
             conditional=True,
         ),
         attestation,
+    ),
+    (
+        Operation(
+            path="/v1/accounts/{address}/explanation",
+            name="getExplanation",
+            summary="The assessment of an account in sentences, and what would earn a better grade",
+            answer=ExplanationDocument,
+            parameters=(_ADDRESS, _ROUND_QUERY),
+            problems=(400, 404, 413, 500, 503),
+            conditional=True,
+        ),
+        explanation,
     ),
     (
         Operation(

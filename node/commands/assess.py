@@ -7,24 +7,29 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from node.commands.documents import STANDARD_INPUT, name_of, read_document
-from riskschema.assessment import Assessment
+from riskschema.assessment import Assessment, Improvement
 from riskschema.codec import decode_json, encode_json
 from riskschema.errors import InvalidData
 from riskschema.market import MarketState
 from riskschema.portfolio import Portfolio
 
-if TYPE_CHECKING:
-    from aggregator.improvement import Improvement
-
 PATIENCE_SECONDS = 4.0
 
 HistoryFiles = Mapping[str, Sequence[Path]]
+
+
+class Improved(msgspec.Struct, frozen=True, kw_only=True):
+    """A portfolio document, assessed."""
+
+    portfolio: Portfolio
+    assessment: Assessment
+    changes: tuple[Improvement, ...]
+    """What would earn a better grade."""
 
 
 def assess_files(
@@ -40,19 +45,19 @@ def assess_files(
     Raises:
         InvalidData: naming the file and the field that is wrong; nothing is printed.
     """
-    assessment, changes = improved_files(portfolio_file, market_file, history=history, parameters_file=parameters_file)
+    found = improved_files(portfolio_file, market_file, history=history, parameters_file=parameters_file)
     if as_json:
-        click.echo(encode_json(assessment))
+        click.echo(encode_json(found.assessment))
     else:
-        from node.commands.explain import describe  # noqa: PLC0415
         from node.commands.output import assessment_table, print_table  # noqa: PLC0415
+        from node.explaining.sentences import describe  # noqa: PLC0415
 
-        print_table(assessment_table(assessment, [describe(change) for change in changes]))
+        print_table(assessment_table(found.assessment, [describe(change) for change in found.changes]))
 
 
 def improved_files(
     portfolio_file: Path, market_file: Path, *, history: tuple[str, ...], parameters_file: Path | None
-) -> tuple[Assessment, tuple[Improvement, ...]]:
+) -> Improved:
     """Return the assessment of a portfolio document under a market document, and what would earn a better grade.
 
     Raises:
@@ -100,9 +105,7 @@ def _patience() -> Iterator[None]:
         timer.cancel()
 
 
-def _assess(
-    portfolio: Portfolio, market: MarketState, files: HistoryFiles, parameters_file: Path | None
-) -> tuple[Assessment, tuple[Improvement, ...]]:
+def _assess(portfolio: Portfolio, market: MarketState, files: HistoryFiles, parameters_file: Path | None) -> Improved:
     from aggregator.improvement import improvements  # noqa: PLC0415
     from aggregator.parameters import load_parameters  # noqa: PLC0415
 
@@ -111,4 +114,5 @@ def _assess(
         from adapters.history.alignment import load_history  # noqa: PLC0415
 
         market = msgspec.structs.replace(market, history=load_history(files).history)
-    return improvements(portfolio, market, parameters)
+    assessment, changes = improvements(portfolio, market, parameters)
+    return Improved(portfolio=portfolio, assessment=assessment, changes=changes)

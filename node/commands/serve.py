@@ -11,11 +11,13 @@ import signal
 import socket
 import sys
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 
 import structlog
 
+from aggregator.parameters import Parameters, load_parameters
 from attest.formats.committee import Committee
 from node.api.addresses import AddressLimits
 from node.api.application import create_app, serve
@@ -24,10 +26,12 @@ from node.api.watching import watch
 from node.clock import SystemClock
 from node.commands.serving_process import READY
 from node.committee_file import load_committee
+from node.explaining.recorded import RecordedRounds
 from node.settings import Settings, load_settings, overridden
 from node.status import NodeStatus
 from node.telemetry import HttpMetrics, configure_logging
 from riskschema.errors import InvalidData, TransientError
+from riskschema.market import HourlyHistory
 from riskschema.ports import Store
 from storage.store import open_store_to_read
 
@@ -136,6 +140,7 @@ async def _serve(
                 requests_per_second=settings.api.requests_per_address,
                 trusted=[ip_network(text) for text in settings.api.trusted_proxies],
             ),
+            explains=RecordedRounds(store, committee.history_hash, partial(_models, settings, directory)),
         )
         listening = await stack.enter_async_context(serve(app, opened))
         if is_alone:
@@ -143,6 +148,15 @@ async def _serve(
         else:
             _tell(READY)
         await watch(status=status, store=store, committee=committee, clock=clock, monitoring=monitoring)
+
+
+def _models(settings: Settings, directory: Path) -> tuple[HourlyHistory, Parameters]:
+    """Read what an account is assessed with."""
+    from node.composition import load_history  # noqa: PLC0415 - most serving processes never need it
+
+    file = settings.parameters_file
+    parameters = load_parameters(None if file is None else directory / file)
+    return load_history(settings.market, directory), parameters
 
 
 async def _open_store(stack: AsyncExitStack, path: Path) -> Store:

@@ -9,7 +9,7 @@ from devnet.deployment import DeployedUser
 from node.api.documents import AccountDocument
 from riskschema.assessment import Assessment, LiquidationPrice
 from riskschema.codec import decode_json
-from riskschema.errors import TransientError
+from riskschema.errors import InvalidData, TransientError
 from riskschema.instruments import VenueId, protocol_of
 from riskschema.units import WAD
 
@@ -18,7 +18,7 @@ INTRODUCED = ("prudent-ether", "edge-ether", "two-venues-edge", "hedged", "marke
 ANSWER_SECONDS = 5.0
 
 
-def read_account(url: str, user: DeployedUser, round_number: int) -> AccountDocument:
+def read_assessment(url: str, user: DeployedUser, round_number: int) -> Assessment:
     """Ask the node's API for a user, as a wallet does.
 
     Raises:
@@ -28,15 +28,18 @@ def read_account(url: str, user: DeployedUser, round_number: int) -> AccountDocu
     address = f"{url}/v1/accounts/{user.address}?round={round_number}"
     try:
         with urllib.request.urlopen(address, timeout=ANSWER_SECONDS) as answer:  # noqa: S310 - our own API
-            return decode_json(answer.read(), AccountDocument, what=address)
+            document = decode_json(answer.read(), AccountDocument, what=address)
     except (OSError, http.client.HTTPException) as error:
         raise TransientError(f"{address}: {error}", code="endpoint_unreachable") from error
+    if document.assessment is None:
+        raise InvalidData(f"{address}: kept by another version", code="not_kept")
+    return document.assessment
 
 
-def introduce(user: DeployedUser, document: AccountDocument) -> tuple[str, str]:
+def introduce(user: DeployedUser, assessment: Assessment) -> tuple[str, str]:
     """Return two lines: name, grade and story; then how likely a liquidation is, and what would bring it about."""
-    name = f"  {user.name:<16} {document.assessment.grade:<4}"
-    return f"{name} {user.story}", f"{'':<{len(name)}} {outlook(document.assessment)}"
+    name = f"  {user.name:<16} {assessment.grade:<4}"
+    return f"{name} {user.story}", f"{'':<{len(name)}} {outlook(assessment)}"
 
 
 def outlook(assessment: Assessment) -> str:

@@ -17,7 +17,7 @@ from devnet.local_chain import Devnet
 from devnet.prices import read_prices, set_prices
 from node.commands.run_node import operate
 from node.local.committee import SeenRound, run_committee
-from node.local.introductions import INTRODUCED, introduce, outlook, read_account
+from node.local.introductions import INTRODUCED, introduce, outlook, read_assessment
 from node.local.network import (
     BEHIND_THE_HEAD,
     FACTORS,
@@ -212,12 +212,12 @@ class Commentary:
         lines: list[str] = []
         for name in INTRODUCED:
             user = self._devnet.deployment.user(name)
-            document = read_account(self._url, user, round_number)
-            grade, before = document.assessment.grade, self._grades.get(name)
+            found = read_assessment(self._url, user, round_number)
+            grade, before = found.grade, self._grades.get(name)
             if before is None:
-                lines += introduce(user, document)
+                lines += introduce(user, found)
             elif grade != before:
-                reason = outlook(document.assessment)
+                reason = outlook(found)
                 lines.append(f"round {round_number}: {name} went from {before} to {grade}; {reason}")
             self._grades[name] = grade
         return lines

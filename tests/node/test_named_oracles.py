@@ -13,21 +13,10 @@ from node.named_oracles import NamedOracle, with_named_oracles
 from node.round.reading import ConfiguredVenue, configured_venues
 from node.settings import load_settings
 from riskschema.errors import InvalidData
-from riskschema.instruments import Claim, Debt, Token, venue_id
-from riskschema.portfolio import (
-    CollateralTerm,
-    NoLiquidation,
-    Position,
-    Silo,
-    VenueOracle,
-    VenueReading,
-    WeightedCollateral,
-)
-from riskschema.units import WAD, Address, Amount, Wad
+from riskschema.portfolio import NoLiquidation, Silo, VenueOracle, VenueReading, WeightedCollateral
+from riskschema.units import WAD, Wad
+from tests.builders.borrowers import DOLLAR, MARKETS, STAKED, VENUE, silo
 
-STAKED, DOLLAR = (Address(f"0x{number:040x}") for number in (1, 2))
-VENUE = venue_id("morpho_blue", 1, str(Address("0x" + "0a" * 20)))
-MARKETS = ["0x" + "11" * 32, "0x" + "22" * 32]
 SETTINGS = f"""
 [[chains]]
 chain_id = 1
@@ -58,33 +47,6 @@ def venue(tmp_path: Path, *tables: str) -> ConfiguredVenue:
     path.write_text(SETTINGS + "".join(tables))
     (found,) = configured_venues(load_settings(path).chains[0])
     return found
-
-
-def silo(market: str = MARKETS[0], told: VenueOracle | None = None, numeraire: Any = None) -> Silo:
-    tokens = [
-        Token(chain_id=1, address=address, symbol=factor, decimals=18, factor=factor)
-        for address, factor in ((STAKED, "WSTETH"), (DOLLAR, "USDC"))
-    ]
-    return Silo(
-        id=f"{VENUE}:{market}",
-        venue=VENUE,
-        chain_id=1,
-        market=market,
-        account=STAKED,
-        health=Wad(2 * WAD),
-        rule=WeightedCollateral(
-            numeraire="USDC",
-            numeraire_oracle=numeraire,
-            terms=(
-                CollateralTerm(weight=Wad(WAD // 2), price=Wad(4000 * WAD), oracle=told),
-                CollateralTerm(weight=Wad(WAD), price=Wad(WAD)),
-            ),
-        ),
-        positions=(
-            Position(instrument=Claim(token=tokens[0], venue=VENUE), quantity=Amount(WAD)),
-            Position(instrument=Debt(token=tokens[1], venue=VENUE), quantity=Amount(-1000 * WAD)),
-        ),
-    )
 
 
 def rule(each: Silo, named: tuple[NamedOracle, ...]) -> WeightedCollateral:

@@ -44,6 +44,7 @@ async def test_positions_are_told_in_tokens_in_dollars_and_as_the_contracts_coun
         "quantity": "1.5",
         "base_units": "1500000000000000000",
         "value": "4500.37500000",
+        "oracle": None,
     }
     assert (owed["kind"], owed["side"], owed["quantity"]) == ("debt", "owed", "-2000.5")
     assert (owed["base_units"], owed["value"]) == ("-2000500000", "-1998.49950000")

@@ -7,11 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from node.commands.explain import sentences
+from node.explaining.sentences import sentences
 from riskschema.assessment import Assessment, ProbabilityInterval
-from riskschema.portfolio import Unread
+from riskschema.portfolio import Portfolio, Unread, VenueOracle, WeightedCollateral
 from riskschema.units import Probability, Usd
 from tests.builders import reports
+from tests.builders.borrowers import silo as borrower
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "docs" / "examples"
 FILES = ("--portfolio", EXAMPLES / "portfolio.json", "--market", EXAMPLES / "market.json")
@@ -50,7 +51,7 @@ def test_json_holds_the_assessment_the_sentences_and_the_changes(plimsoll) -> No
 
 def said(**fields: object) -> list[str]:
     found: Assessment = reports.assessment(**fields)
-    return list(sentences(found, ()))
+    return list(sentences(found, (), Portfolio(subject=found.subject, silos=())))
 
 
 def test_why_a_safe_account_is_asked_for_more_than_it_has_is_said() -> None:
@@ -66,6 +67,28 @@ def test_an_outlook_is_certain_only_where_a_venue_is(grade: str, word: str) -> N
     lines = said(grade=grade, probability_interval=interval)
     assert word in lines[0]
     assert "No repayment, addition or sale that was tried earns a better grade." in lines
+
+
+def test_what_a_venue_does_not_see_is_said_in_its_words() -> None:
+    silo = borrower()
+    assert isinstance(silo.rule, WeightedCollateral)
+    terms = tuple(
+        msgspec.structs.replace(term, oracle=VenueOracle(kind=kind))
+        for term, kind in zip(silo.rule.terms, ("exchange_rate", "market"), strict=True)
+    )
+    blind = msgspec.structs.replace(
+        silo, rule=msgspec.structs.replace(silo.rule, terms=terms, numeraire_oracle="fixed")
+    )
+    lines = list(sentences(reports.assessment(), (), Portfolio(subject=reports.SUBJECT, silos=(blind,))))
+    (line,) = (line for line in lines if "prices" in line and line.startswith("morpho_blue"))
+    assert line == (
+        "morpho_blue (chain 1) prices WSTETH at its exchange rate, whatever the market pays for it;"
+        " USDC at a fixed price."
+    )
+    seeing = Portfolio(subject=reports.SUBJECT, silos=(silo,))
+    assert not any(
+        said.startswith("morpho_blue (chain 1) prices") for said in sentences(reports.assessment(), (), seeing)
+    )
 
 
 def test_what_was_not_read_is_named() -> None:
