@@ -16,7 +16,7 @@ from node.round.reading import ConfiguredVenue
 from node.settings import Asset, Settings
 from riskschema.codec import encode_json
 from riskschema.instruments import ChainId, FactorId, VenueId
-from riskschema.market import Group
+from riskschema.market import Factor, Group
 from riskschema.units import Hash32
 
 
@@ -45,6 +45,8 @@ class AgreedSettings(msgspec.Struct, frozen=True, kw_only=True):
     """By chain id."""
     venues: tuple[AgreedVenue, ...]
     """In the order of the committee."""
+    factors: tuple[Factor, ...]
+    """By name."""
     groups: tuple[tuple[FactorId, Group], ...]
     """By factor."""
 
@@ -69,6 +71,7 @@ def agreed_settings(settings: Settings, venues: Sequence[ConfiguredVenue]) -> Ag
             )
             for venue in venues
         ),
+        factors=tuple(sorted(settings.market.factors, key=lambda factor: factor.name)),
         groups=tuple(sorted(settings.market.groups.items())),
     )
 

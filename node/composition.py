@@ -24,6 +24,7 @@ from node.clock import SystemClock
 from node.clock_check import check_clock, check_first_round
 from node.committee_file import load_committee
 from node.committee_fit import check_agreement, check_history, destination_of, operator_index
+from node.factor_list import factor_groups, with_own_factors
 from node.gossip.opening import open_transport
 from node.index.opening import open_indexes
 from node.loop.listening import listen
@@ -35,7 +36,7 @@ from node.publishing.transmitter import PUBLISHER, open_transmitter
 from node.round.exchange.fetching import CatchUp
 from node.round.hourly_prices import HourlyPrices
 from node.round.node import Node, StepHook, no_hook, thread_executor
-from node.round.observing import market_sources
+from node.round.observing import market_sources, quoted_by
 from node.round.parallel import in_parallel
 from node.round.reading import configured_venues, indexed_venues, open_chains
 from node.round.retention import retention
@@ -75,7 +76,7 @@ async def open_node(
     keys, committee = _required(settings, directory)
     history = load_history(settings.market, directory)
     rules = AgreementRules.of(committee)
-    parameters = load_parameters(_optional(directory, settings.parameters_file))
+    parameters = with_own_factors(load_parameters(_optional(directory, settings.parameters_file)), settings.market)
     venues = tuple(venue for chain in settings.chains for venue in configured_venues(chain))
     check_agreement(settings, committee, venues)
     check_history(history, committee)
@@ -88,6 +89,10 @@ async def open_node(
         me = operator_index(committee, signer, identity)
         chains = await open_chains(stack, settings.chains, directory)
         metrics.watch_endpoints(tuple(chains.values()))
+        sources = market_sources(settings.market, chains)
+        groups = factor_groups(
+            parameters.factors, settings.market, quoted=quoted_by(sources), agreed=committee.parameters.factors
+        )
         data = directory / settings.data_directory
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         store = await stack.enter_async_context(open_store(data / settings.database))
@@ -138,8 +143,8 @@ async def open_node(
             chains=chains,
             venues=venues,
             indexes=indexes,
-            sources=market_sources(settings.market, chains),
-            groups=settings.market.groups,
+            sources=sources,
+            groups=groups,
             hourly_prices=hourly_prices,
             transport=transport,
             catch_up=CatchUp(),

@@ -16,7 +16,7 @@ from node.checksums import refuse_wrong_checksum
 from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData
 from riskschema.instruments import ChainId, FactorId, MarketId
-from riskschema.market import Group
+from riskschema.market import Factor, Group
 from riskschema.portfolio import OracleKind, VenueOracle
 from riskschema.ports import IndexedAsset
 from riskschema.units import Address, Hash32, Wad
@@ -155,8 +155,10 @@ class MarketSettings(Table, frozen=True, kw_only=True):
 
     sources: tuple[dict[str, Any], ...] = ()
     """``source``, and what the source's own file asks for. The first that quotes a factor is this node's vote."""
+    factors: tuple[Factor, ...] = ()
+    """Beside those of the parameter file."""
     groups: dict[FactorId, Group] = {}
-    """Which parameters a factor shares; one that is not named is ``other``, the most cautious."""
+    """Which parameters a factor shares that no list has; one that is not named is ``other``, the most cautious."""
     history_file: str | None = None
     """The genesis history: what `plimsoll` wrote, or JSON of HourlyHistory."""
 

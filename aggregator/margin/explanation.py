@@ -107,9 +107,11 @@ def uncovered(borrowed: Sequence[Silo], *, missing: Missing, member: str) -> Unc
 
 
 def _blind(silo: Silo) -> bool:
-    """Tell whether the venue prices something by what does not follow the market."""
-    oracles = [term.oracle for term in silo.rule.terms] if isinstance(silo.rule, WeightedCollateral) else []
-    return any(oracle is not None and oracle.kind != "market" for oracle in oracles)
+    """Tell whether the venue prices something, or what it quotes in, by what does not follow the market."""
+    if not isinstance(silo.rule, WeightedCollateral):
+        return False
+    told = [term.oracle.kind for term in silo.rule.terms if term.oracle is not None]
+    return any(kind != "market" for kind in (silo.rule.numeraire_oracle or "market", *told))
 
 
 def _grouped(kind: ContributionKind, parts: Iterable[Part], coarse: Coarseness) -> list[Contribution]:

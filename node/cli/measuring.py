@@ -16,6 +16,13 @@ def backtest() -> None:
     """Walk forward through past days: forecasts from the hours before, outcomes from the hours after."""
 
 
+def _on_all_weekdays(_context: click.Context, _option: click.Parameter, every: int) -> int:
+    """Refuse a stride of whole weeks: one weekday says nothing about the others."""
+    if every % 7 == 0:
+        raise click.BadParameter(f"{every} takes days of one weekday only; take {every - 2} or {every + 1}")
+    return every
+
+
 def _walking(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         json_option,
@@ -24,7 +31,13 @@ def _walking(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--population", type=PATH, help="Accounts, as JSON. Default: populations/accounts.json in --data."
         ),
-        click.option("--every", type=click.IntRange(1, 365), default=1, help="Take one day in so many. Default: 1."),
+        click.option(
+            "--every",
+            type=click.IntRange(1, 365),
+            default=1,
+            callback=_on_all_weekdays,
+            help="Take one day in so many, not a multiple of 7. Default: 1.",
+        ),
         click.option("--to", "until", metavar="YYYY-MM-DD", help="Stop before this day. Default: the end of the data."),
         click.option("--from", "since", metavar="YYYY-MM-DD", help="First day. Default: after a year of history."),
         click.option(
@@ -57,7 +70,7 @@ def backtest_score(**options: Any) -> None:
     _run("score", **options)
 
 
-@backtest.command("margin", epilog=example("plimsoll backtest margin --data prices --every 7"))
+@backtest.command("margin", epilog=example("plimsoll backtest margin --data prices --every 5"))
 @_walking
 def backtest_margin(**options: Any) -> None:
     """Test the requirement: breaches, cost against fixed percentages, movement."""

@@ -27,6 +27,7 @@ from node.clock import SystemClock
 from node.commands.serving_process import READY
 from node.committee_file import load_committee
 from node.explaining.recorded import RecordedRounds
+from node.factor_list import with_own_factors
 from node.settings import Settings, load_settings, overridden
 from node.status import NodeStatus
 from node.telemetry import HttpMetrics, configure_logging
@@ -155,7 +156,7 @@ def _models(settings: Settings, directory: Path) -> tuple[HourlyHistory, Paramet
     from node.composition import load_history  # noqa: PLC0415 - most serving processes never need it
 
     file = settings.parameters_file
-    parameters = load_parameters(None if file is None else directory / file)
+    parameters = with_own_factors(load_parameters(None if file is None else directory / file), settings.market)
     return load_history(settings.market, directory), parameters
 
 

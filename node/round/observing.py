@@ -17,6 +17,7 @@ from node.round.parallel import in_parallel
 from node.settings import MarketSettings
 from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData, PlimsollError, TransientError
+from riskschema.instruments import FactorId
 from riskschema.market import FactorQuote, MarketReading, Unquoted
 from riskschema.portfolio import BlockReference
 from riskschema.ports import ChainReader, MarketSource
@@ -31,16 +32,16 @@ def market_sources(market: MarketSettings, chains: Mapping[int, ChainReader]) ->
     """Make the sources that the settings name, in their order.
 
     Raises:
-        InvalidData: there is none, an unknown one, a field that is missing, unknown or wrong, or a group of a factor
-            that none of them quotes.
+        InvalidData: there is none, an unknown one, or a field that is missing, unknown or wrong.
     """
     if not market.sources:
         raise InvalidData("[[market.sources]] is missing: a node needs current prices", code="invalid_settings")
-    sources = tuple(_market_source(table, f"market: sources[{at}]", chains) for at, table in enumerate(market.sources))
-    nowhere = sorted(market.groups.keys() - frozenset().union(*(source.factors for source in sources)))
-    if nowhere:
-        raise InvalidData(f"market.groups: no source quotes {', '.join(nowhere)}", code="invalid_settings")
-    return sources
+    return tuple(_market_source(table, f"market: sources[{at}]", chains) for at, table in enumerate(market.sources))
+
+
+def quoted_by(sources: Sequence[MarketSource]) -> frozenset[FactorId]:
+    """Return every factor that one of the sources is asked for."""
+    return frozenset().union(*(source.factors for source in sources))
 
 
 def _market_source(table: Mapping[str, object], where: str, chains: Mapping[int, ChainReader]) -> MarketSource:

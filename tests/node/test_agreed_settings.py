@@ -43,6 +43,10 @@ kind = "{kind}"
     for address, kind in ((TOKEN, "exchange_rate"), (OTHER, "market"))
 )
 MARKET = """
+[[market.factors]]
+name = "XSETH"
+stream = 1001
+
 [market.groups]
 ETH = "eth"
 PEPE = "large"
@@ -73,6 +77,7 @@ def hashed(tmp_path: Path, text: str, parameters: Parameters, agreement: Agreeme
         ('factor = "WSTETH"', 'factor = "WSTETH"\nunderlying = "STETH"\nindex = "stEthPerToken()"'),
         ("0c", "0d"),
         ('PEPE = "large"', 'PEPE = "other"'),
+        ("stream = 1001", "stream = 1002"),
     ],
 )
 def test_what_changes_reports_changes_the_hash(tmp_path: Path, parameters: Parameters, said: str, instead: str) -> None:

@@ -80,7 +80,15 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nonsense"], ["run"], ["run", "--devnet", "--config", "x"], ["assess"], ["verify"]]
+    "arguments",
+    [
+        ["nonsense"],
+        ["run"],
+        ["run", "--devnet", "--config", "x"],
+        ["assess"],
+        ["verify"],
+        ["backtest", "margin", "--data", "x", "--every", "14"],
+    ],
 )
 def test_wrong_usage_ends_with_2_and_a_hint(arguments: list[str]) -> None:
     with start(*arguments) as process:

@@ -59,6 +59,12 @@ async def test_a_missing_history_is_named(local: LocalNode) -> None:
     assert "market.history_file" in (await refusal(local)).message
 
 
+async def test_a_group_that_contradicts_the_factor_list_is_named(local: LocalNode) -> None:
+    groups = {**local.settings.market.groups, "BTC": "large"}
+    change(local, market=msgspec.structs.replace(local.settings.market, groups=groups))
+    assert (await refusal(local)).message == "market.groups.BTC: the factor list says btc, not large"
+
+
 async def test_a_venue_that_the_committee_does_not_read_is_named(local: LocalNode) -> None:
     change_chain(local, venues=local.settings.chains[0].venues[:3])
     error = await refusal(local)

@@ -238,6 +238,16 @@ class TestMoreThanTheEquityIsRequiredOfAnAccountThatIsHardlyEverLiquidated:
         blind = msgspec.structs.replace(silo, rule=msgspec.structs.replace(silo.rule, terms=terms))
         assert self.of(lab, parameters, blind) == "blind_oracle"
 
+    def test_a_venue_that_takes_a_dollar_token_for_a_dollar_is_named_too(self, lab) -> None:
+        silo = lab.lending(self.PAIR, numeraire="USDC")
+        missing = Missing(initial=3, base=2, net=1)
+        found = []
+        for kind in (None, "market", "fixed"):
+            rule = msgspec.structs.replace(silo.rule, numeraire_oracle=kind)
+            silos = [msgspec.structs.replace(silo, rule=rule)]
+            found.append(uncovered(silos, missing=missing, member="fitted"))
+        assert found == ["rare_loss", "rare_loss", "blind_oracle"]
+
     def test_hedges_are_apart(self, lab, parameters) -> None:
         here, there = {"USDC": 1_000.0, "DAI": -920.0}, {"DAI": 1_000.0, "USDC": -920.0}
         silos = [lab.lending(here, weight=1), lab.lending(there, weight=1, chain_id=10)]

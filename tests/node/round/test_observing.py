@@ -88,7 +88,6 @@ def one_more_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"sources": [CHAINLINK, CHAINLINK | {"chain_id": "x"}]}, r"sources\[1\] \(chainlink\): .*chain_id"),
         ({"sources": [CHAINLINK | {"feeds": [FEED | {"group": "eth"}]}]}, r"sources\[0\] \(chainlink\): .*group"),
         ({"sources": [CHAINLINK | {"chain_id": 2}]}, r"sources\[0\] \(chainlink\): no .* chain_id 2"),
-        ({"sources": [CHAINLINK], "groups": {"ETH": "eth", "BTC": "btc"}}, "market.groups: no source quotes BTC"),
     ],
 )
 def test_settings_that_cannot_be_right_are_refused_by_name(market: dict[str, Any], named: str) -> None:
