@@ -234,17 +234,17 @@ def _unseen(account: ReadAccount, context: _Context) -> float:
         term
         for terms in rules
         for term in terms
-        if term.weighted > 0 and term.oracle is not None and term.oracle.kind != "market"
+        if term.weighted > 0 and term.row.kind != "market"
         if any(other.weighted < 0 for other in terms)
     ]
     if not blind:
         return 0.0
     costs, total = {terms.factor: terms.break_cost for terms in context.arrays.factors}, 0.0
     for term in blind:
-        asset = only_asset(term.instrument)
+        asset = only_asset(term.row.instrument)
         peg = context.known.legs(asset).peg if asset is not None else None
         if peg is not None:
-            total += (plain_value(term.instrument, term.gross, context.known) or 0) / USD_UNIT * costs[peg]
+            total += (plain_value(term.row.instrument, term.gross, context.known) or 0) / USD_UNIT * costs[peg]
     return total
 
 

@@ -20,22 +20,33 @@ class Cash(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="cas
 RowInstrument = Instrument | Cash
 
 
-class RuleTerm(msgspec.Struct, frozen=True, kw_only=True):
-    """One addend of a venue's health."""
+class RuleRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes a rule row unique: the instrument, the venue oracle's answer, and what the oracle follows."""
 
     instrument: RowInstrument
     numeraire: FactorId
     price: Wad | None
     """The venue oracle's answer per whole unit in the numeraire; None: the venue follows the market."""
+    oracle: VenueOracle | None = None
+    """What is known of the oracle behind the price."""
+    numeraire_oracle: OracleKind = "market"
+    """How it sees the numeraire."""
+
+    @property
+    def kind(self) -> OracleKind:
+        """Return what the oracle follows; the market where nobody told."""
+        return "market" if self.oracle is None else self.oracle.kind
+
+
+class RuleTerm(msgspec.Struct, frozen=True, kw_only=True):
+    """One addend of a venue's health: so much of a row."""
+
+    row: RuleRow
     weighted: int
     """Quantity times weight, in 10^-18 base units, signed."""
     gross: int
     """Quantity in base units, signed."""
     bonus_ppm: int = 0
-    oracle: VenueOracle | None = None
-    """What is known of the oracle behind the price."""
-    numeraire_oracle: OracleKind = "market"
-    """How it sees the numeraire."""
 
 
 class LinearRule(msgspec.Struct, frozen=True, kw_only=True):

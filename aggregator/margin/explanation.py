@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from aggregator.exact.units import Coarseness
 from aggregator.margin.add_ons import AddOn
-from aggregator.rule_terms import LinearRule, RowInstrument, RuleTerm
+from aggregator.rule_terms import LinearRule, RowInstrument, RuleRow
 from aggregator.scenarios.factors import Legs, Listing, sides
 from aggregator.valuation.money import usd_floor, usd_from_dollars
 from aggregator.valuation.pricing import assets_of, needed_factors, only_asset
@@ -143,9 +143,9 @@ def liquidation_prices(
     exposures: dict[str, int] = {}
     bent: set[str] = set()
     for term, value in zip(rule.terms, values, strict=True):
-        if only_asset(term.instrument) is None:
-            bent.update(needed_factors(term.instrument, known))
-        for name in _seen(term, known):
+        if only_asset(term.row.instrument) is None:
+            bent.update(needed_factors(term.row.instrument, known))
+        for name in _seen(term.row, known):
             exposures[name] = exposures.get(name, 0) + value
     surplus = sum(values)
     found = []
@@ -159,14 +159,14 @@ def liquidation_prices(
     return tuple(found)
 
 
-def _seen(term: RuleTerm, known: Listing) -> tuple[FactorId, ...]:
-    """Return the factors that the venue's oracle sees in a term that is linear."""
-    asset = only_asset(term.instrument)
+def _seen(row: RuleRow, known: Listing) -> tuple[FactorId, ...]:
+    """Return the factors that the venue's oracle sees in a row that is linear."""
+    asset = only_asset(row.instrument)
     if asset is None:
         return ()
-    legs, kind = known.legs(asset), term.oracle.kind if term.oracle is not None else "market"
-    if term.price is not None and own_factor(term.instrument) == term.numeraire:
-        kind = term.numeraire_oracle
+    legs, kind = known.legs(asset), row.kind
+    if row.price is not None and own_factor(row.instrument) == row.numeraire:
+        kind = row.numeraire_oracle
     if kind == "market":
         return legs.moving
     return () if kind == "fixed" else Legs(legs.base, None).moving

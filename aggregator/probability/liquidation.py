@@ -5,23 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from aggregator.exact.compilation import compiled
-from aggregator.exact.sums import product
 from aggregator.exact.units import PER_MILLION
 from aggregator.scenarios.columns import PATH_COLUMNS
 from aggregator.valuation.books import RuleBook, RuleRows
-
-
-class Sides(NamedTuple):
-    """One silo in one column, in account values of its rule."""
-
-    weighted: float
-    """Collateral at its weights."""
-    collateral: float
-    premium: float
-    """Bonus on all collateral."""
-    required: float
-    """What the weighted collateral must cover: debts, with the margin on what is short."""
-    debt: float
+from aggregator.valuation.sides import NO_ANSWER, WrongAnswer, sides
 
 
 class Outcome(NamedTuple):
@@ -29,24 +16,6 @@ class Outcome(NamedTuple):
 
     loss: float
     insolvent: bool
-
-
-@compiled
-def sides(silo: int, column: int, held: RuleBook, rows: RuleRows) -> Sides:
-    """Return both sides of a silo in a column."""
-    weighted, collateral, premium, required, debt = 0.0, 0.0, 0.0, 0.0, 0.0
-    for p in range(held.silo_terms[silo], held.silo_terms[silo + 1]):
-        mantissa = rows.mantissas[held.rows[p], column]
-        counted = float(product(held.lots[p], mantissa))
-        worth = float(product(held.gross[p], mantissa))
-        if worth > 0.0:
-            weighted += counted
-            collateral += worth
-            premium += worth * (held.bonuses[p] / PER_MILLION)
-        else:
-            required -= counted
-            debt -= worth
-    return Sides(weighted, collateral, premium, required, debt)
 
 
 @compiled
@@ -67,7 +36,7 @@ def walk(silo: int, start: int, held: RuleBook, rows: RuleRows, maximum_repaymen
     kept, owed, loss = 1.0, 1.0, 0.0
     share = held.close_factors[silo] / PER_MILLION
     for column in range(start, start + PATH_COLUMNS):
-        now = sides(silo, column, held, rows)
+        now = sides(silo, column, held, rows.mantissas, WrongAnswer(NO_ANSWER, 0.0))
         for _ in range(maximum_repayments):
             if now.required * owed <= now.weighted * kept:
                 break

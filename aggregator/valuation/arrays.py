@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from aggregator.exact.buffers import column, view8, view32
 from aggregator.exact.units import MANTISSA_LIMIT, USD_UNIT, LotExponent, in_mantissas, lot_exponent
 from aggregator.parameters import Parameters
-from aggregator.rule_terms import RowInstrument
+from aggregator.rule_terms import RowInstrument, RuleRow
 from aggregator.scenarios.blocks import FactorBlocks, factor_blocks
 from aggregator.scenarios.columns import HOURS, Columns, MarketColumns, alone_columns, build_columns, moves_alone
 from aggregator.scenarios.factors import listing
 from aggregator.valuation.pricing import Pricer, UnitValues, needed_factors, unit_values
-from aggregator.valuation.rule_rows import RulePricer, RuleRow, market_key, rule_key
+from aggregator.valuation.rule_rows import RulePricer, market_key, rule_key
 from riskschema.arrays import FactorTerms, RiskArrays, RowTable
 from riskschema.codec import encode_json
 from riskschema.flags import Flag

@@ -70,6 +70,8 @@ class RuleBook(NamedTuple):
     lots: LotArray
     gross: LotArray
     bonuses: Int32s
+    answers: Int32s
+    """Which of its silo's oracle answers prices a term; -1: none that could be wrong."""
 
 
 class RuleRows(NamedTuple):
@@ -130,6 +132,7 @@ def rule_book(table: PositionTable, weights: Int16s) -> RuleBook:
         lots=view64(table.term_lots),
         gross=view64(table.term_gross),
         bonuses=view32(table.term_bonuses),
+        answers=view32(table.term_answers),
     )
 
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from aggregator.exact.buffers import column, view32
 from aggregator.exact.units import LotExponent, coarseness, to_lots
-from aggregator.rule_terms import LinearRule, RowInstrument, RuleTerm
+from aggregator.rule_terms import LinearRule, RowInstrument, RuleRow, RuleTerm
 from aggregator.scenarios.factors import Listing
 from aggregator.valuation.pricing import unquoted_factors
-from aggregator.valuation.rule_rows import RuleRow, market_key, own_factor, rule_key, rule_row
+from aggregator.valuation.rule_rows import market_key, own_factor, rule_key
 from aggregator.venues import read_rule
 from riskschema.arrays import PositionTable, RiskArrays
 from riskschema.buffers import DType
@@ -150,7 +150,7 @@ def _priced(instrument: RowInstrument, known: Listing) -> bool:
 
 
 def _priced_term(term: RuleTerm, known: Listing) -> bool:
-    return known.worth(term.numeraire) is not None and _priced(term.instrument, known)
+    return known.worth(term.row.numeraire) is not None and _priced(term.row.instrument, known)
 
 
 def _unpriced(silo: Silo, known: Listing) -> list[str]:
@@ -180,7 +180,7 @@ def needed_instruments(accounts: Sequence[ReadAccount]) -> set[RowInstrument]:
 
 def needed_rule_rows(accounts: Sequence[ReadAccount]) -> set[RuleRow]:
     """Return the rule rows the accounts need."""
-    return {rule_row(term) for account in accounts for silo in account.silos if silo.rule for term in silo.rule.terms}
+    return {term.row for account in accounts for silo in account.silos if silo.rule for term in silo.rule.terms}
 
 
 def position_table(accounts: Sequence[ReadAccount], arrays: RiskArrays) -> PositionTable:
@@ -237,7 +237,7 @@ class _TableBuilder:
         columns = self._columns
         columns["silo_terms"].append(len(columns["term_rows"]))
         terms = silo.rule.terms if silo.rule else ()
-        found = [self._rule.find(rule_row(term)) for term in terms]
+        found = [self._rule.find(term.row) for term in terms]
         sizes = [
             math.ldexp(max(abs(term.gross), abs(term.weighted) // WAD), -exponent)
             for term, (_, exponent) in zip(terms, found, strict=True)
@@ -252,16 +252,15 @@ class _TableBuilder:
             columns["term_lots"].append(to_lots(term.weighted, exponent, coarse, denominator=WAD, up=up))
             columns["term_gross"].append(to_lots(term.gross, exponent, coarse, up=up))
             columns["term_bonuses"].append(term.bonus_ppm)
-            columns["term_answers"].append(_answer(term, answers))
+            columns["term_answers"].append(_answer(term.row, answers))
 
 
-def _answer(term: RuleTerm, answers: dict[tuple[str | None, int], int]) -> int:
-    """Return the number of the answer that prices a term; a contract's mark, a constant, and one of one have none."""
-    name = own_factor(term.instrument)
-    fixed = term.oracle is not None and term.oracle.kind == "fixed"
-    if term.price is None or fixed or name == term.numeraire:
+def _answer(row: RuleRow, answers: dict[tuple[str | None, int], int]) -> int:
+    """Return the number of the answer behind a row; a contract's mark, a constant, and one of one have none."""
+    name = own_factor(row.instrument)
+    if row.price is None or row.kind == "fixed" or name == row.numeraire:
         return -1
-    return answers.setdefault((name, int(term.price)), len(answers))
+    return answers.setdefault((name, int(row.price)), len(answers))
 
 
 def _sharing(silo: Silo) -> tuple[str, str, str]:

@@ -10,39 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.parameters import Oracles
-from aggregator.rule_terms import RowInstrument, RuleTerm
+from aggregator.rule_terms import RowInstrument, RuleRow
 from aggregator.valuation.oracles import Feed, answers
 from aggregator.valuation.pricing import Pricer, UnitValues, decimals, only_asset, unit_values
 from riskschema.codec import encode_json
 from riskschema.instruments import Asset, FactorId, WrappedToken
 from riskschema.market import UNNAMED_GROUP
 from riskschema.portfolio import USD, OracleKind, VenueOracle
-from riskschema.units import WAD, Wad
+from riskschema.units import WAD
 
 Floats = NDArray[np.float64]
 
 KINDS: tuple[OracleKind, ...] = get_args(OracleKind)
-
-
-class RuleRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes a rule row unique: the instrument, the venue oracle's answer, and what the oracle follows."""
-
-    instrument: RowInstrument
-    numeraire: str
-    price: Wad | None
-    oracle: VenueOracle | None = None
-    numeraire_oracle: OracleKind = "market"
-
-
-def rule_row(term: RuleTerm) -> RuleRow:
-    """Return the row of a rule term."""
-    return RuleRow(
-        instrument=term.instrument,
-        numeraire=term.numeraire,
-        price=term.price,
-        oracle=term.oracle,
-        numeraire_oracle=term.numeraire_oracle,
-    )
 
 
 def market_key(instrument: RowInstrument) -> str:

@@ -7,7 +7,7 @@ value counts with the opposite sign (docs/risk-model.md).
 
 from __future__ import annotations
 
-from aggregator.rule_terms import Cash, LinearRule, RuleTerm
+from aggregator.rule_terms import Cash, LinearRule, RowInstrument, RuleRow, RuleTerm
 from riskschema.instruments import Future, Perpetual
 from riskschema.portfolio import MarginFraction, Position, Silo
 from riskschema.units import WAD, Wad
@@ -31,7 +31,7 @@ def read(silo: Silo) -> LinearRule | None:
         if position.quantity
     ]
     if entry:
-        terms.append(RuleTerm(instrument=cash, numeraire=rule.numeraire, price=None, weighted=entry * WAD, gross=entry))
+        terms.append(RuleTerm(row=_marked(cash, rule.numeraire), weighted=entry * WAD, gross=entry))
     return LinearRule(terms=tuple(terms), close_factor_ppm=1_000_000, settlement=((cash, entry),) if entry else ())
 
 
@@ -41,9 +41,12 @@ def _term(position: Position, fraction: Wad, numeraire: str, *, inverse: bool) -
     # The row of an inverse contract is negative, so the requirement adds to the quantity instead of lowering it.
     requirement = abs(quantity) * int(fraction) * (-1 if inverse and derivative else 1)
     return RuleTerm(
-        instrument=position.instrument,
-        numeraire=numeraire,
-        price=None,
+        row=_marked(position.instrument, numeraire),
         weighted=quantity * WAD - requirement,
         gross=quantity,
     )
+
+
+def _marked(instrument: RowInstrument, numeraire: str) -> RuleRow:
+    """Return the row of what the venue marks at the market price."""
+    return RuleRow(instrument=instrument, numeraire=numeraire, price=None)

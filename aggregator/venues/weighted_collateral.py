@@ -6,7 +6,7 @@ Aave v3 ``GenericLogic.calculateUserAccountData``: health = Σ collateral·thres
 
 from __future__ import annotations
 
-from aggregator.rule_terms import LinearRule, RuleTerm, parts_per_million
+from aggregator.rule_terms import LinearRule, RuleRow, RuleTerm, parts_per_million
 from riskschema.portfolio import Silo, WeightedCollateral
 from riskschema.units import WAD
 
@@ -20,14 +20,16 @@ def read(silo: Silo) -> LinearRule | None:
         return None
     terms = [
         RuleTerm(
-            instrument=position.instrument,
-            numeraire=rule.numeraire,
-            price=term.price,
+            row=RuleRow(
+                instrument=position.instrument,
+                numeraire=rule.numeraire,
+                price=term.price,
+                oracle=term.oracle,
+                numeraire_oracle=rule.numeraire_oracle or "market",
+            ),
             weighted=position.quantity * (term.weight if position.quantity > 0 else WAD),
             gross=int(position.quantity),
             bonus_ppm=parts_per_million(term.liquidation_bonus),
-            oracle=term.oracle,
-            numeraire_oracle=rule.numeraire_oracle or "market",
         )
         for position, term in zip(silo.positions, rule.terms, strict=True)
         if position.quantity < 0 or (position.quantity > 0 and term.weight > 0)

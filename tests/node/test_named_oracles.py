@@ -63,7 +63,7 @@ def test_a_name_reaches_the_terms_of_its_asset_and_the_rule_row(tmp_path: Path) 
     wanted = VenueOracle(kind="exchange_rate", deviation=Wad(WAD // 50), heartbeat=86_400)
     linear = read_rule(completed)
     assert linear is not None
-    assert [term.oracle for term in linear.terms] == [wanted, None]
+    assert [term.row.oracle for term in linear.terms] == [wanted, None]
 
 
 def test_what_a_contract_told_stays_and_a_name_fills_the_rest(tmp_path: Path) -> None:

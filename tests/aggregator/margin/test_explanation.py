@@ -13,7 +13,7 @@ from aggregator.assess import assess
 from aggregator.exact.units import Coarseness
 from aggregator.margin.add_ons import AddOn, factor_add_on
 from aggregator.margin.explanation import Missing, explain, liquidation_prices, uncovered
-from aggregator.rule_terms import LinearRule, RuleTerm
+from aggregator.rule_terms import LinearRule, RuleRow, RuleTerm
 from aggregator.valuation.money import dollars, usd_ceiling, usd_floor, usd_from_dollars
 from riskschema.arrays import FactorTerms
 from riskschema.assessment import LiquidationPrice
@@ -137,7 +137,7 @@ def test_factors_of_options_have_no_single_liquidation_price(lab) -> None:
         expiry=1_800_000_000,
     )
     terms = [
-        RuleTerm(instrument=item, numeraire="USD", price=None, weighted=WAD, gross=1)
+        RuleTerm(row=RuleRow(instrument=item, numeraire="USD", price=None), weighted=WAD, gross=1)
         for item in (option, lab.token("ETH"), lab.token("BTC"), lab.token("DAI"))
     ]
     prices = lab.known(**dict.fromkeys(lab.assets, 1))
@@ -153,7 +153,7 @@ def test_factors_of_options_have_no_single_liquidation_price(lab) -> None:
 def liquidated_at(lab, held: int, surplus: int, reach: float) -> LiquidationPrice:
     """Return the price of bitcoin at which a silo with that exposure and surplus is liquidated, now at 2,000."""
     terms = [
-        RuleTerm(instrument=lab.token(name), numeraire="USD", price=None, weighted=WAD, gross=1)
+        RuleTerm(row=RuleRow(instrument=lab.token(name), numeraire="USD", price=None), weighted=WAD, gross=1)
         for name in ("ETH", "BTC")
     ]
     rule = LinearRule(terms=tuple(terms), close_factor_ppm=0)

@@ -39,6 +39,7 @@ def book(lots: list[int], *, gross: list[int] | None = None, bonus: int = 50_000
         lots=frozen(lots),
         gross=frozen(gross or lots),
         bonuses=frozen([bonus] * len(lots), np.int32),
+        answers=frozen([-1] * len(lots), np.int32),
     )
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from aggregator.exact.buffers import column, view8, view32
-from aggregator.rule_terms import Cash
+from aggregator.rule_terms import Cash, RuleRow
 from aggregator.valuation.arrays import arrays_digest_chunks, build_arrays, expected_shortfall
-from aggregator.valuation.rule_rows import RuleRow, market_key, rule_key
+from aggregator.valuation.rule_rows import market_key, rule_key
 from riskschema.instruments import Option
 
 

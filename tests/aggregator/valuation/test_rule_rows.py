@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from aggregator.exact.buffers import view32
+from aggregator.rule_terms import RuleRow
 from aggregator.valuation.arrays import build_arrays
 from aggregator.valuation.oracles import Feed, answers, follow
-from aggregator.valuation.rule_rows import RuleRow, rule_key
+from aggregator.valuation.rule_rows import rule_key
 from riskschema.instruments import Token, WrappedToken
 from riskschema.portfolio import VenueOracle
 

@@ -38,7 +38,7 @@ def test_weighted_collateral_is_negative_exactly_when_health_is_below_one(lab, c
     silo = lab.lending({"ETH": collateral / 1000, "USDC": -debt}, weight=weight / 100)
     rule = read_rule(silo)
     values: list[int] = [
-        term.weighted * (term.price or 0) // 10 ** (18 if term.instrument.token.symbol == "ETH" else 6)
+        term.weighted * (term.row.price or 0) // 10 ** (18 if term.row.instrument.token.symbol == "ETH" else 6)
         for term in rule.terms
     ]
     assert (sum(values) < 0) == (silo.health < WAD)
@@ -54,7 +54,7 @@ def test_a_numeraire_of_which_nothing_is_known_is_seen_at_the_market_price(lab) 
     silo = lab.lending({"ETH": 1, "USDC": -1_000}, numeraire="USDC")
     fixed = msgspec.structs.replace(silo, rule=msgspec.structs.replace(silo.rule, numeraire_oracle="fixed"))
     assert silo.rule.numeraire_oracle is None
-    assert [{term.numeraire_oracle for term in read_rule(each).terms} for each in (silo, fixed)] == [
+    assert [{term.row.numeraire_oracle for term in read_rule(each).terms} for each in (silo, fixed)] == [
         {"market"},
         {"fixed"},
     ]
@@ -82,7 +82,7 @@ def contracts(lab, quantity: int, payoff: Payoff, entry: str):
 def test_a_linear_contract_is_negative_exactly_when_equity_is_below_the_fraction(lab, sign: int, mark: int) -> None:
     rule = read_rule(contracts(lab, sign * 10**18, "linear", str(sign * 2000)))
     prices: dict[Any, int] = {"perpetual": mark, "token": 10**12, "cash": 1}
-    terms: list[int] = [term.weighted * prices[term.instrument.__struct_config__.tag] for term in rule.terms]
+    terms: list[int] = [term.weighted * prices[term.row.instrument.__struct_config__.tag] for term in rule.terms]
     total = sum(terms)
     equity = 500 + sign * (mark - 2000)
     assert (total < 0) == (equity < 0.05 * mark)
@@ -95,7 +95,9 @@ def test_an_inverse_contract_settles_in_the_coin(lab, sign: int, mark: int) -> N
     # one coin's worth of dollars at 2,000, so the entry value is one coin
     rule = read_rule(contracts(lab, sign * 2000 * WAD, "inverse", str(sign)))
     coin: dict[Any, float] = {"perpetual": -1 / mark, "token": 10**12 / mark, "cash": 1.0}
-    terms: list[float] = [term.weighted / WAD**2 * coin[term.instrument.__struct_config__.tag] for term in rule.terms]
+    terms: list[float] = [
+        term.weighted / WAD**2 * coin[term.row.instrument.__struct_config__.tag] for term in rule.terms
+    ]
     total = sum(terms)
     equity = 500 / mark + sign * (1 - 2000 / mark)
     assert total == pytest.approx(equity - 0.05 * 2000 / mark)

@@ -72,9 +72,9 @@ def test_an_outlook_is_certain_only_where_a_venue_is(grade: str, word: str) -> N
 def test_what_a_venue_does_not_see_is_said_in_its_words() -> None:
     silo = borrower()
     assert isinstance(silo.rule, WeightedCollateral)
+    told = (VenueOracle(kind="exchange_rate"), VenueOracle())
     terms = tuple(
-        msgspec.structs.replace(term, oracle=VenueOracle(kind=kind))
-        for term, kind in zip(silo.rule.terms, ("exchange_rate", "market"), strict=True)
+        msgspec.structs.replace(term, oracle=oracle) for term, oracle in zip(silo.rule.terms, told, strict=True)
     )
     blind = msgspec.structs.replace(
         silo, rule=msgspec.structs.replace(silo.rule, terms=terms, numeraire_oracle="fixed")
