@@ -31,10 +31,10 @@ async def keep(world: World, assessment: bytes, *subjects: Address) -> None:
     """Let the round's accounts have been kept with another assessment."""
     kept = world.store.put_report
 
-    async def put(report: Any, accounts: Any, market: Any = None) -> None:
-        await kept(report, [msgspec.structs.replace(each, assessment=assessment) for each in accounts], market)
+    async def put(report: Any, accounts: Any, *rest: Any) -> None:
+        await kept(report, [msgspec.structs.replace(each, assessment=assessment) for each in accounts], *rest)
 
-    world.store.put_report = put  # type: ignore[method-assign]
+    world.store.put_report = put  # type: ignore[method-assign, assignment]
     world.market = agreed_market(int(world.clock.now()))
     await world.certify(ROUND, *subjects)
 
