@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from node.api.routes import ROUTES
+from tests.patience import HANG_SECONDS
 
 EXAMPLES = Path(__file__).parents[3] / "node" / "api" / "examples.json"
 SHOWN_ACCOUNTS = 2
 
 
 def asked(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=60) as answer:
+    with urllib.request.urlopen(url, timeout=HANG_SECONDS) as answer:
         text: str = answer.read().decode()
     return text
 
