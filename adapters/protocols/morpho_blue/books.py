@@ -13,7 +13,7 @@ from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Touch
 from riskschema.ports import AssetFactors, PinnedReader
 from riskschema.units import Address, Hash32
 
-_SUPPLY, _BORROW, _COLLATERAL = _KINDS = ("supply", "borrow", "collateral")
+_SUPPLY, _BORROW, _COLLATERAL = KINDS = ("supply", "borrow", "collateral")
 """Kinds of books, in the order of the answer of ``position``: a book is called by its kind and its market's id."""
 POSITION = Function("position(bytes32,address)", "(uint256,uint256,uint256)")
 _RECIPIENT = "fee_recipient"
@@ -74,7 +74,7 @@ async def read_units(reader: PinnedReader, singleton: Address, holders: Sequence
     units: list[int | None] = []
     for holder, place in zip(holders, where, strict=True):
         answer = stored[place]
-        kind = _KINDS.index(holder.book.partition(":")[0])
+        kind = KINDS.index(holder.book.partition(":")[0])
         units.append(None if isinstance(answer, ContractRefusal) else answer[kind])
     return tuple(units)
 

@@ -8,7 +8,7 @@ from adapters.abi import Answer, ContractRefusal, Function, ask, known
 from adapters.places import Place
 from adapters.protocols.morpho_blue.books import POSITION, fold, log_query, read_books, read_units
 from adapters.protocols.morpho_blue.markets import read_markets, with_oracles
-from adapters.protocols.morpho_blue.silos import account_silos, check_shares
+from adapters.protocols.morpho_blue.silos import account_silos, check_index, check_shares
 from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Units
 from riskschema.instruments import VenueId
 from riskschema.portfolio import (
@@ -74,6 +74,7 @@ class MorphoBlue:
             place = self._place.at(id_)
             for account, answer in zip(unique, positions[at * len(unique) :], strict=False):
                 check_shares(reader, id_, market, account, answer)
+                check_index(reader, id_, account, answer, indexed or {})
                 try:
                     found = account_silos(place, market, account, known(answer), fees=account == known(recipient)[0])
                 except ContractRefusal as refusal:

@@ -66,7 +66,8 @@ class Pool:
             ("borrow", (asset, amount // 2, VARIABLE, 0, user)),
             ("repay", (asset, random.choice([amount, UNLIMITED]), random.choice(self._rates), user)),
             ("withdraw", (asset, random.choice([amount, UNLIMITED]), user)),
-            ("setUserUseReserveAsCollateral", (asset, random.random() < 0.5)),
+            ("setUserUseReserveAsCollateral", (asset, False)),
+            ("setUserUseReserveAsCollateral", (asset, random.random() < 0.3)),
             ("setUserEMode", (random.choice([0, 1]),)),
             ("liquidationCall", (asset, second, other, random.choice([amount, UNLIMITED]), random.random() < 0.5)),
         ]
