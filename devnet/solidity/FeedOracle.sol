@@ -20,17 +20,19 @@ contract FeedOracle {
     address public constant QUOTE_FEED_2 = address(0);
     address public immutable BASE_FEED_1;
     address public immutable QUOTE_FEED_1;
-    uint256 private immutable scale;
+    uint256 public constant BASE_VAULT_CONVERSION_SAMPLE = 1;
+    uint256 public constant QUOTE_VAULT_CONVERSION_SAMPLE = 1;
+    uint256 public immutable SCALE_FACTOR;
 
     constructor(address collateralFeed_, address loanFeed_, address collateralToken, address loanToken) {
         require(IFeed(collateralFeed_).decimals() == IFeed(loanFeed_).decimals(), "feed decimals differ");
         BASE_FEED_1 = collateralFeed_;
         QUOTE_FEED_1 = loanFeed_;
-        scale = 10 ** (36 + IDecimals(loanToken).decimals() - IDecimals(collateralToken).decimals());
+        SCALE_FACTOR = 10 ** (36 + IDecimals(loanToken).decimals() - IDecimals(collateralToken).decimals());
     }
 
     function price() external view returns (uint256) {
-        return (_answer(BASE_FEED_1) * scale) / _answer(QUOTE_FEED_1);
+        return (_answer(BASE_FEED_1) * SCALE_FACTOR) / _answer(QUOTE_FEED_1);
     }
 
     function _answer(address feed) private view returns (uint256) {

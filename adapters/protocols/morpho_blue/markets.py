@@ -92,7 +92,7 @@ async def with_oracles(
     known_ones = {
         id_: msgspec.structs.replace(market, follows=told[market.oracle])
         for id_, market in sound.items()
-        if market.oracle in told
+        if market.oracle in told and (told[market.oracle].price,) == market.price
     }
     return {**markets, **known_ones}
 

@@ -104,6 +104,28 @@ async def test_a_strangers_contract_tells_nothing_and_costs_nobody_a_silo(chain,
     assert {term.oracle for term in terms} <= {None, VenueOracle(kind="market")}
 
 
+@pytest.mark.parametrize(("times", "kinds"), [(1, {"market"}), (2, {None})])
+async def test_an_oracle_that_names_feeds_and_answers_another_price_is_unknown(chain, pin, everyone, times, kinds):
+    market = chain.deployment.morpho.markets[0]
+    names = ("BASE_FEED_1", "QUOTE_FEED_1", "SCALE_FACTOR", "price")
+    words = {name: chain.call("FeedOracle", market.oracle, name)[0] for name in names}
+    words = {name: int(word, 16) if isinstance(word, str) else word for name, word in words.items()}
+    samples = ("BASE_VAULT_CONVERSION_SAMPLE", "QUOTE_VAULT_CONVERSION_SAMPLE")
+    words |= {"price": times * words["price"]} | dict.fromkeys(samples, 1)
+    selectors = {chain.artifacts["FeedOracle"].call_data(name)[2:]: word for name, word in words.items()}
+    chain.anvil.rpc.request("anvil_setCode", market.oracle, dispatching(selectors))
+    silos = (await morpho(chain).read(await pin(), everyone)).silos
+    terms = [
+        term
+        for silo in silos
+        if silo.market == market.market_id
+        for position, term in zip(silo.positions, getattr(silo.rule, "terms", ()), strict=False)
+        if position.quantity > 0
+    ]
+    assert terms
+    assert {term.oracle and term.oracle.kind for term in terms} == kinds
+
+
 def dispatching(answers: dict[str, int]) -> str:
     """Return code that answers a word per selector, and zero to everything else."""
     entry, otherwise, answer = 11, "60206000f3", 42  # bytes of a comparison, of the default, of a body
