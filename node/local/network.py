@@ -228,7 +228,7 @@ def _settings_text(devnet: Devnet, oracle: Address, ports: Sequence[str], confir
         f'oracle = "{oracle}"',
         "deadline = 20",
         "poll = 0.05",
-        "stage = 2",
+        "stage = 4",
     ]
     lines += ["", *ports]
     return "\n".join(lines) + "\n"

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -70,6 +71,15 @@ def accused_in(database: Path) -> set[int]:
     """Return against whom a node has evidence."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         return {int(sender) for (sender,) in connection.execute("SELECT sender FROM evidence")}
+
+
+def transactions_in(databases: Iterable[Path]) -> Counter[int]:
+    """Return how many transactions publishers signed for the report of each round, all of them together."""
+    signed: Counter[int] = Counter()
+    for database in databases:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            signed.update(number for (number,) in connection.execute("SELECT round FROM transactions"))
+    return signed
 
 
 def orphan_depth(certified: Mapping[int, bytes], parents: Mapping[int, bytes]) -> int:

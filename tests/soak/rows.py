@@ -19,6 +19,8 @@ class Tally:
         self.counts: dict[str, int | float | str] = {}
         self.lines: list[dict[str, int | float | str]] = []
         """Of a table of its own."""
+        self.table = "rounds under attack"
+        """Which one: its marks are in the page."""
 
     def count(self, **counts: float | str) -> None:
         """Keep numbers under names; underscores become spaces."""
@@ -35,6 +37,7 @@ def write_row(item: pytest.Item, report: pytest.TestReport, tally: Tally) -> Non
         "seeds": tally.seeds,
         "counts": tally.counts,
         "lines": tally.lines,
+        "table": tally.table,
         "result": report.outcome,
         "seconds": round(report.duration),
     }

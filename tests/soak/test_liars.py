@@ -33,7 +33,7 @@ from riskschema.units import Hash32
 from storage.store import open_store_to_read
 from tests.network.lying_operator import KINDS, LyingOperator
 from tests.node.gossip.running_brokers import require_mosquitto
-from tests.soak.committee_watch import accused_in, measured, same_reports, tell
+from tests.soak.committee_watch import accused_in, measured, same_reports, tell, transactions_in
 from tests.soak.rows import Tally
 
 pytestmark = [
@@ -46,7 +46,7 @@ pytestmark = [
 
 SEED = 7
 NODES, LYING = 7, (1, 4)
-ROUNDS, SLOT_SECONDS = 200, 5
+ROUNDS, SLOT_SECONDS = 200, 8
 
 
 @pytest.mark.parametrize("broker", ["mosquitto", "embedded"])
@@ -57,7 +57,7 @@ async def test_every_round_that_a_correct_operator_leads_is_certified_and_none_i
         require_mosquitto()
     else:
         monkeypatch.setattr("node.local.broker.find_mosquitto", lambda: None)
-    monkeypatch.setattr("node.local.network.ROUND_SECONDS_OF_SEVERAL", SLOT_SECONDS)
+    monkeypatch.setattr("node.local.network.round_seconds", lambda _nodes: SLOT_SECONDS)
     await asyncio.to_thread(tmp_path.chmod, 0o700)
     wanted = max(round(ROUNDS * scale), 2 * len(KINDS))
     await asyncio.to_thread(enter_every_kernel, load_parameters())  # compiled once for all nodes
@@ -77,12 +77,17 @@ async def test_every_round_that_a_correct_operator_leads_is_certified_and_none_i
             pids = [process.pid for _, process in nodes._running]
             slots, cost = await measured(delivered, wanted, pids, in_between)
         await judge(devnet, network, rules, correct)
+    signed = transactions_in(operator.directory / network.settings.database for operator in correct)
     seconds = {each: delivered[each] - rules.slot_start(each) if each in delivered else None for each in slots}
     tally.seeds = str(SEED)
     tally.count(broker=broker, operators=NODES, liars=len(LYING), ways_to_lie=len(KINDS))
     tell(tally, rules, seconds, cost, LYING)
+    tally.count(reports_published=len(signed), transactions=signed.total())
+    tally.table = "rounds with liars"
     missing = [each for each, taken in seconds.items() if taken is None and rules.leader(each) not in LYING]
     assert not missing, f"rounds {missing} have correct leaders and no certificate"
+    twice = [number for number, times in signed.items() if times > 1]
+    assert not twice, f"reports of rounds {twice} were sent by more than one publisher"
 
 
 async def judge(devnet: Devnet, network: LocalNetwork, rules: AgreementRules, correct: Sequence[LocalOperator]) -> None:

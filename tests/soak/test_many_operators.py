@@ -94,6 +94,7 @@ async def rounds_of(
     seconds = {each: delivered[each] - rules.slot_start(each) if each in delivered else None for each in slots}
     tally.count(operators=n)
     tell(tally, rules, seconds, cost, ())
+    tally.table = "rounds of many operators"
     return seconds
 
 

@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
-BEGIN_LINES, END_LINES = "<!-- rounds under attack -->", "<!-- end of rounds under attack -->"
+TABLES = ("rounds under attack", "rounds with liars", "rounds of many operators")
+"""Of lines that tests leave: between marks of that name."""
 
 
 def table(rows: list[dict[str, object]]) -> str:
@@ -26,22 +27,33 @@ def table(rows: list[dict[str, object]]) -> str:
         "|---|---|---|---|---|",
     ]
     for row in sorted(rows, key=lambda each: str(each["test"])):
-        counts = row["counts"]
-        assert isinstance(counts, dict)
-        told = "; ".join(f"{name}: {number(value)}" for name, value in counts.items())
         name = str(row["test"]).replace("::", "<br>").replace("test_", "").replace(".py", "").replace("_", " ")
-        lines.append(f"| {name} | {row['seeds']} | {told} | {row['result']} | {row['seconds']} |")
+        lines.append(f"| {name} | {row['seeds']} | {counted(row)} | {row['result']} | {row['seconds']} |")
     return "\n".join(lines)
 
 
-def lines_table(rows: list[dict[str, object]]) -> str:
-    """Return the Markdown table of all lines that tests left, which are all of one kind."""
-    lines = [line for row in rows for line in as_lines(row.get("lines", []))]
-    if not lines:
-        return ""
+def lines_tables(rows: list[dict[str, object]], name: str) -> str:
+    """Return the Markdown tables of the lines that tests left under a name: one, or each with what the test counted."""
+    kept = [row for row in sorted(rows, key=lambda each: str(each["test"])) if row.get("table") == name]
+    found = [(row, lines) for row in kept if (lines := as_lines(row.get("lines", [])))]
+    tables = [lines_table(lines) for _, lines in found]
+    if len(found) < 2:
+        return "".join(tables)
+    return "\n\n".join(f"{counted(row)}:\n\n{table}" for (row, _), table in zip(found, tables, strict=True))
+
+
+def lines_table(lines: list[dict[str, object]]) -> str:
+    """Return the Markdown table of lines, which are all of one kind."""
     head = list(lines[0])
     told = ["| " + " | ".join(number(line[name]) for name in head) + " |" for line in lines]
     return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *told])
+
+
+def counted(row: dict[str, object]) -> str:
+    """Return what a test counted, in words and numbers."""
+    counts = row["counts"]
+    assert isinstance(counts, dict)
+    return "; ".join(f"{name}: {number(value)}" for name, value in counts.items())
 
 
 def as_lines(value: object) -> list[dict[str, object]]:
@@ -58,11 +70,13 @@ def number(value: object) -> str:
 def main(results: Path, page: Path | None) -> None:
     """Print the table, and put it into the page."""
     rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
-    found, lines = table(rows), lines_table(rows)
-    print(found, lines, sep="\n\n")
+    found = table(rows)
+    tables = {name: lines_tables(rows, name) for name in TABLES}
+    print(found, *tables.values(), sep="\n\n")
     if page is not None:
         text = page.read_text()
-        for begin, content, end in ((BEGIN, found, END), (BEGIN_LINES, lines, END_LINES)):
+        marked = [(f"<!-- {name} -->", content, f"<!-- end of {name} -->") for name, content in tables.items()]
+        for begin, content, end in ((BEGIN, found, END), *marked):
             before, _, rest = text.partition(begin)
             text = f"{before}{begin}\n{content}\n{end}{rest.partition(end)[2]}"
         page.write_text(text)
