@@ -112,7 +112,7 @@ class Liars:
             self._show(self._random.choice(list(self._certificates.values())), self._some())
 
     def _observe(self, operator: int, round_number: int, now_ms: int) -> None:
-        plan = self._random.choice(["silent", "lie", "contradict", "contradict"])
+        plan = "lie" if self._too_many else self._random.choice(["silent", "lie", "contradict", "contradict"])
         if plan == "silent":
             return
         for group in self._halves() if plan == "contradict" else [self._others()]:
@@ -160,8 +160,8 @@ class Liars:
         if leader not in self.faulty or round_number in self._proposed or len(known) < self._stage.rules.answering:
             return
         self._proposed.add(round_number)
-        plan = self._random.choice(["silent", "one", "few", "two", "deep", "deep"])
-        delay = self._random.choice([0, 0, 2_500, 9_000])
+        plan = "two" if self._too_many else self._random.choice(["silent", "one", "few", "two", "deep", "deep"])
+        delay = 0 if self._too_many else self._random.choice([0, 0, 2_500, 9_000])
         if plan == "deep":
             delay = 2_500  # until everybody is heard
         self._stage.later(delay, lambda: self._propose(leader, round_number, plan))
@@ -311,8 +311,14 @@ class Liars:
     def _halves(self) -> list[list[int]]:
         others = self._others()
         self._random.shuffle(others)
-        middle = self._random.randint(1, max(len(others) - 1, 1))
+        even = len(others) // 2  # each half makes a quorum with more than f liars
+        middle = even if self._too_many else self._random.randint(1, max(len(others) - 1, 1))
         return [others[:middle], others[middle:]]
+
+    @property
+    def _too_many(self) -> bool:
+        """Whether they are more than f, and need not hide."""
+        return len(self.faulty) >= self._stage.rules.one_honest
 
     def _send(self, operator: int, group: Sequence[int], parcel: Parcel) -> None:
         for receiver in group:

@@ -21,7 +21,7 @@ def test_a_committee_never_contradicts_itself_and_goes_on_when_it_can(n: int, sc
     assert seen["restarts"]
 
 
-@pytest.mark.parametrize("n", [4, 7])
+@pytest.mark.parametrize("n", [4, 7, 13])
 def test_the_laws_notice_what_more_than_f_liars_can_do(n: int, tally: Tally) -> None:
     seeds = range(60)
     liars = (n - 1) // 3 + 1
