@@ -275,6 +275,7 @@ def tables(loops: Loops) -> tuple[tuple[Bar, ...], tuple[Table, ...]]:
         ),
         Bar(name="losses above base, worst oracle", measured=breached, bar="≤ .005", holds=breached <= 0.005),
     )
+    traded = [name for name in dict.fromkeys(pair) if np.isfinite(loops.probability[:, pair == name]).any()]
     bands = [
         (f"{low:g} to {min(high, 1.3):g}", (oracle == "market") & (health > low) & (health <= high))
         for low, high in itertools.pairwise(BANDS)
@@ -288,7 +289,7 @@ def tables(loops: Loops) -> tuple[tuple[Bar, ...], tuple[Table, ...]]:
         Table(
             title="On market oracles, by pair: held over owed",
             columns=("pair", *COLUMNS),
-            rows=tuple((name, *summary(loops, (oracle == "market") & (pair == name))) for name in dict.fromkeys(pair)),
+            rows=tuple((name, *summary(loops, (oracle == "market") & (pair == name))) for name in traded),
         ),
         Table(
             title="On market oracles, by health",
