@@ -30,7 +30,7 @@ pytestmark = [
 
 SEED = 31
 MANY, SLOT_SECONDS, ROUNDS = 31, 12, 60
-FEW, SHORT_SLOT_SECONDS, ROUNDS_OF_LOSS = 7, 2, 150
+FEW, SHORT_SLOT_SECONDS, ROUNDS_OF_LOSS = 7, 4, 150
 LOST = 0.01
 PROCESSES = 2
 """Among which the nodes are shared out."""
