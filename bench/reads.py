@@ -6,8 +6,8 @@ Ways, through Multicall3 and by single calls: `without index`; `first` (a node t
 account yet), `steady` (the next round, in which nothing changed), `changed` (one account of a hundred did), the
 index's own part of the round included; and the same questions through web3.py: plain, one after the other, for
 `--plain` accounts; and by Multicall3, 500 calls at a time. Every account holds two collaterals and one debt;
-`--reserves` lists so many more reserves. Bytes are those of all answers, of web3.py only those of what contracts
-return. Prints a table and, as the last line, JSON.
+`--reserves` lists so many more reserves. `own` is this process's work, whatever the load. Bytes are those of all
+answers, of web3.py only those of what contracts return. Prints a table and, as the last line, JSON.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
     arguments.add_argument("--accounts", type=int, default=1_000)
     arguments.add_argument("--reserves", type=int, default=0, help="reserves besides those in use")
     arguments.add_argument("--latencies", type=int, nargs="+", default=[0, 80], help="milliseconds per post")
-    arguments.add_argument("--plain", type=int, default=100, help="accounts for plain web3.py")
+    arguments.add_argument("--plain", type=int, default=100, help="accounts for plain web3.py; 0: without web3.py")
     options = arguments.parse_args()
     with launch(genesis_timestamp=FIXED_GENESIS) as devnet:
         accounts = make_accounts(devnet, options.accounts)
@@ -55,7 +55,8 @@ def main() -> None:
     for row in rows:
         print(
             f"{row['way']:22} {row['latency_ms']:3} ms  {row['accounts']:6} accounts {row['seconds']:8.3f} s "
-            f"{row['calls']:7} calls {row['posts']:5} posts {row['bytes'] / 1e6:7.2f} MB received"
+            f"{row.get('own_seconds', 0):7.3f} s own {row['calls']:7} calls "
+            f"{row['posts']:5} posts {row['bytes'] / 1e6:7.2f} MB received"
         )
     print(json.dumps(rows))
 
@@ -77,7 +78,9 @@ async def measure(devnet: Devnet, accounts: list[Address], options: argparse.Nam
             url = devnet.url if latency == 0 else endpoint.url
             for multicall in (True, False):
                 rows += await ours(devnet, url, accounts, multicall=multicall, latency=latency)
-            for way, some in (("web3 plain", accounts[: options.plain]), ("web3 Multicall3", accounts)):
+            for way, some in (
+                () if not options.plain else (("web3 plain", accounts[: options.plain]), ("web3 Multicall3", accounts))
+            ):
                 row = await web3_row(devnet, endpoint, some, plain if way == "web3 plain" else together)
                 rows.append({"way": way, "latency_ms": latency, "accounts": len(some), **row})
     return rows
@@ -102,7 +105,8 @@ async def ours(devnet: Devnet, url: str, accounts: list[Address], *, multicall: 
             else:
                 devnet.anvil.mine()
             pinned = await chain.pin(await chain.head())
-            began, started = msgspec.structs.replace(chain.endpoints()[0].traffic), time.perf_counter()
+            began, worked = msgspec.structs.replace(chain.endpoints()[0].traffic), time.process_time()
+            started = time.perf_counter()
             told = None if way == "without index" else (await index.holders(chain, pinned)).told
             indexed = time.perf_counter()
             reading = await (fresh if told is None else aave).read(pinned, accounts, told)
@@ -116,6 +120,7 @@ async def ours(devnet: Devnet, url: str, accounts: list[Address], *, multicall: 
                     "accounts": len(accounts),
                     "seconds": ended - started,
                     "index_seconds": indexed - started,
+                    "own_seconds": time.process_time() - worked,
                     "calls": after.calls - began.calls,
                     "posts": after.posts - began.posts,
                     "bytes": after.bytes_received - began.bytes_received,
