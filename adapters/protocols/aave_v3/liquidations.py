@@ -45,7 +45,9 @@ def restrictions(terms: Terms, held: Holdings) -> tuple[Restriction, ...]:
             found.append(Restriction(kind="sequencer"))
     for reserve in terms.market.reserves:
         if held.supplied.get(reserve.index) or held.owed(reserve):
-            found += conditions.of(reserve)
+            if reserve.index not in terms.restricted:
+                terms.restricted[reserve.index] = conditions.of(reserve)
+            found += terms.restricted[reserve.index]
     return tuple(found)
 
 

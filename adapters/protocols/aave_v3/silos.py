@@ -45,21 +45,35 @@ def _positions(terms: Terms, reserve: Reserve, held: Holdings, venue: VenueId) -
     debts = held.debts.get(reserve.index, (0, 0))
     if not supplied and not any(debts):
         return []
+    key = reserve.index, held.emode, held.pledges(reserve)
+    counted = terms.counted.get(key)
+    if counted is None:
+        counted = terms.counted[key] = _counted(terms, reserve, held, venue)
+    found = []
+    for amount, (instrument, term) in zip((supplied, *(-debt for debt in debts)), counted, strict=True):
+        if amount:
+            found.append((Position(instrument=instrument, quantity=Amount(amount)), term))
+    return found
+
+
+def _counted(
+    terms: Terms, reserve: Reserve, held: Holdings, venue: VenueId
+) -> tuple[tuple[Claim | Debt, CollateralTerm], ...]:
+    """Return how the pool counts what is supplied to a reserve, owed at a variable rate, and owed at a stable one."""
     token = known_asset(reserve.token)
     member = terms.member(held, reserve)
     price, oracle = price_of(terms.market, reserve, member), terms.oracles.of(reserve, member)
-    pairs = []
-    if supplied:
-        claim = Claim(token=token, venue=venue, annual_rate=Wad(reserve.supply_rate // _RAY_PER_WAD))
-        term = _term(reserve, member, price, oracle, held.pledges(reserve))
-        pairs.append((Position(instrument=claim, quantity=Amount(supplied)), term))
-    for amount, rate in zip(debts, (reserve.variable_rate, reserve.stable_rate), strict=True):
-        if not amount:
-            continue
-        debt = Debt(token=token, venue=venue, annual_rate=Wad(rate // _RAY_PER_WAD))
-        owed = CollateralTerm(weight=Wad(WAD), price=price, oracle=oracle)
-        pairs.append((Position(instrument=debt, quantity=Amount(-amount)), owed))
-    return pairs
+    owed = CollateralTerm(weight=Wad(WAD), price=price, oracle=oracle)
+    supply, *debts = (
+        Wad(rate // _RAY_PER_WAD) for rate in (reserve.supply_rate, reserve.variable_rate, reserve.stable_rate)
+    )
+    return (
+        (
+            Claim(token=token, venue=venue, annual_rate=supply),
+            _term(reserve, member, price, oracle, held.pledges(reserve)),
+        ),
+        *((Debt(token=token, venue=venue, annual_rate=rate), owed) for rate in debts),
+    )
 
 
 def _term(

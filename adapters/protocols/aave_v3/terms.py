@@ -10,6 +10,8 @@ from adapters.protocols.aave_v3.emodes import EMode, EModes
 from adapters.protocols.aave_v3.holdings import Holdings
 from adapters.protocols.aave_v3.market import Market, Reserve
 from adapters.protocols.aave_v3.oracles import Oracles
+from riskschema.instruments import Claim, Debt
+from riskschema.portfolio import CollateralTerm, Restriction
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +21,10 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     emodes: EModes
     oracles: Oracles
     conditions: Conditions
+    counted: dict[tuple[int, int, bool], tuple[tuple[Claim | Debt, CollateralTerm], ...]] = {}
+    """How each reserve counts, by its index, the account's category, and whether it is pledged: made once for all."""
+    restricted: dict[int, tuple[Restriction, ...]] = {}
+    """What cannot be done with each reserve, by its index, likewise."""
 
     def member(self, held: Holdings, reserve: Reserve) -> EMode | None:
         """Return the category whose terms a reserve has for an account; None: its own.
