@@ -175,6 +175,16 @@ async def test_a_contradiction_is_asked_about_again_where_one_who_failed_may_dec
         assert states(chain) == ["alive", "lying", "alive"]
 
 
+async def test_calls_name_the_pinned_block_by_its_hash_and_refuse_one_that_was_reorganised_away(fleet: Fleet) -> None:
+    async with opened(fleet[:1]) as chain:
+        pinned = await chain.pin(await chain.head())
+        asked = len(fleet[0].asked)
+        assert await pinned.call(CALLS) == RIGHT
+    places = [form["params"][1] for form in fleet[0].asked[asked:]]
+    assert len(places) == len(CALLS)
+    assert all(place == {"blockHash": pinned.block.hash, "requireCanonical": True} for place in places)  # EIP-1898
+
+
 async def test_two_endpoints_that_contradict_each_other_are_both_named_and_neither_is_believed(fleet: Fleet) -> None:
     fleet[1].lie = FORGED_CALL
     async with opened(fleet[:2], agreement=2) as chain:
