@@ -124,7 +124,7 @@ async def test_a_wrong_chain_id_or_genesis_is_refused(chain):
 async def test_a_reorganised_block_is_noticed_when_pinning_and_when_reading(chain, reader, pin, user):
     chain.anvil.mine(3)
     pinned = await pin()
-    chain.anvil.rpc.request("anvil_reorg", 2, [])
+    chain.anvil.reorganise(2)
 
     for attempt in (
         pinned.native_balances([user("holder")]),

@@ -54,8 +54,7 @@ async def test_a_feed_says_what_it_prices_and_since_when(chain, pin) -> None:
 
 
 async def test_every_term_of_the_local_chain_knows_its_feed_and_the_age_of_its_answer(chain, pin, everyone) -> None:
-    chain.anvil.rpc.request("evm_increaseTime", 500)
-    chain.anvil.mine()
+    chain.anvil.advance_time(500)
     reader = await pin()
     ages = {
         asset.symbol: reader.block.timestamp - chain.call("PriceFeed", asset.feed, "latestRoundData")[3]
