@@ -8,18 +8,29 @@ from itertools import compress
 
 import msgspec
 
+from aggregator.asked_once import AskedOnce
 from aggregator.exact.buffers import view8, view32, view64
 from aggregator.exact.units import FULL_WEIGHT, PER_MILLION, USD_UNIT, Coarseness, whole_parts
 from aggregator.margin.add_ons import AddOn, factor_add_on
 from aggregator.margin.base_requirement import MEMBERS
-from aggregator.margin.equity import plain_value, silo_equity
-from aggregator.margin.explanation import Missing, Part, explain, liquidation_prices, only_factor, uncovered
+from aggregator.margin.equity import PlainPrices, plain_prices, plain_value, silo_equity
+from aggregator.margin.explanation import (
+    Missing,
+    Part,
+    SeenRows,
+    explain,
+    liquidation_prices,
+    only_factor,
+    seen_rows,
+    uncovered,
+)
 from aggregator.margin.unified import MarginResult, account_margins, silo_debts
 from aggregator.parameters import Parameters
 from aggregator.probability.interval import Chance
 from aggregator.probability.score import touch_probability, verdict
 from aggregator.probability.touch import TouchResult, account_touches
 from aggregator.probability.weights import Weights, joint_probability, silo_weights
+from aggregator.rule_terms import RowInstrument
 from aggregator.scenarios.factors import Listing, listing
 from aggregator.valuation.arrays import arrays_digest_chunks, build_arrays
 from aggregator.valuation.money import dollars, usd_ceiling, usd_from_dollars
@@ -35,6 +46,7 @@ from aggregator.valuation.pricing import only_asset
 from riskschema.arrays import PositionTable, RiskArrays
 from riskschema.assessment import Assessment, LiquidationPrice, ProbabilityInterval, SiloAssessment
 from riskschema.flags import Flag
+from riskschema.instruments import FactorId
 from riskschema.market import MarketState
 from riskschema.portfolio import Portfolio
 from riskschema.units import WAD, Probability, Usd, Wad
@@ -69,6 +81,10 @@ class _Context(msgspec.Struct, frozen=True, kw_only=True):
     measures: Measures
     parameters: Parameters
     known: Listing
+    prices: PlainPrices
+    seen: SeenRows
+    names: AskedOnce[RowInstrument, FactorId | None]
+    """What an instrument's factor is called."""
     ranges: dict[str, float]
     lists: dict[str, list[int]]
 
@@ -108,13 +124,16 @@ def assess_again(
 def _assess_read(
     accounts: Sequence[ReadAccount], arrays: RiskArrays, market: MarketState, parameters: Parameters
 ) -> AssessmentBatch:
-    table = position_table(accounts, arrays)
+    table, known = position_table(accounts, arrays), listing(market, parameters)
     context = _Context(
         arrays=arrays,
         table=table,
         measures=measure(table, arrays, parameters),
         parameters=parameters,
-        known=listing(market, parameters),
+        known=known,
+        prices=plain_prices(known),
+        seen=seen_rows(known),
+        names=AskedOnce(lambda instrument: only_factor(instrument, known)),
         ranges={terms.factor: terms.scenario_range for terms in arrays.factors},
         lists={
             "silos": view64(table.account_silos).tolist(),
@@ -244,7 +263,7 @@ def _unseen(account: ReadAccount, context: _Context) -> float:
         asset = only_asset(term.row.instrument)
         peg = context.known.legs(asset).peg if asset is not None else None
         if peg is not None:
-            total += (plain_value(term.row.instrument, term.gross, context.known) or 0) / USD_UNIT * costs[peg]
+            total += (plain_value(term.row.instrument, term.gross, context.prices) or 0) / USD_UNIT * costs[peg]
     return total
 
 
@@ -306,9 +325,9 @@ def _equity(silo: int, item: ReadSilo, coarse: Coarseness, context: _Context) ->
     mantissas = view32(context.arrays.market.mantissas)
     values = [int(lots[place]) * int(mantissas[rows[place], 0]) for place in range(begin, end)]
     if not item.unsettled:
-        return silo_equity(item.holdings, values, coarse, context.known)
+        return silo_equity(item.holdings, values, coarse, context.prices)
     counted = list(compress(zip(item.holdings, values, strict=True), item.worth))
-    return silo_equity([held for held, _ in counted], [value for _, value in counted], coarse, context.known)
+    return silo_equity([held for held, _ in counted], [value for _, value in counted], coarse, context.prices)
 
 
 def _liquidation_prices(silo: int, item: ReadSilo, context: _Context) -> tuple[LiquidationPrice, ...]:
@@ -318,7 +337,7 @@ def _liquidation_prices(silo: int, item: ReadSilo, context: _Context) -> tuple[L
     rows, lots = view32(context.table.term_rows), view64(context.table.term_lots)
     mantissas = view32(context.arrays.rule.mantissas)
     values = [int(lots[place]) * int(mantissas[rows[place], 0]) for place in range(begin, end)]
-    return liquidation_prices(item.rule, values, context.known, context.ranges)
+    return liquidation_prices(item.rule, values, context.seen, context.known, context.ranges)
 
 
 def _parts(account: ReadAccount, first: int, context: _Context) -> tuple[list[Part], list[Part]]:
@@ -328,7 +347,7 @@ def _parts(account: ReadAccount, first: int, context: _Context) -> tuple[list[Pa
     for place, item in enumerate(account.silos):
         begin = context.lists["positions"][first + place]
         for index, (instrument, _) in enumerate(item.holdings):
-            factor = only_factor(instrument, context.known)
+            factor = context.names[instrument]
             decided.append((item.silo.id, factor, int(margins.decided[begin + index])))
             stressed.append((item.silo.id, factor, int(margins.stressed[begin + index])))
     return decided, stressed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from aggregator.asked_once import AskedOnce
 from aggregator.exact.units import Coarseness
 from aggregator.margin.add_ons import AddOn
 from aggregator.rule_terms import LinearRule, RowInstrument, RuleRow
@@ -125,8 +126,25 @@ def _line(kind: ContributionKind, silo: str | None, factor: str | None, amount: 
     return Contribution(kind=kind, silo=silo, factor=factor, amount=amount)
 
 
+class Seen(NamedTuple):
+    """The factors that a venue's oracle sees move in a row."""
+
+    straight: tuple[FactorId, ...]
+    """The value is a multiple of their product."""
+    bent: tuple[FactorId, ...]
+    """Of an option or a pool share."""
+
+
+SeenRows = AskedOnce[RuleRow, Seen]
+
+
+def seen_rows(known: Listing) -> SeenRows:
+    """Return what is seen in each row, given the factor list of `known`."""
+    return AskedOnce(lambda row: _seen(row, known))
+
+
 def liquidation_prices(
-    rule: LinearRule, values: Sequence[int], known: Listing, ranges: Mapping[str, float]
+    rule: LinearRule, values: Sequence[int], seen: SeenRows, known: Listing, ranges: Mapping[str, float]
 ) -> tuple[LiquidationPrice, ...]:
     """Return, per factor, the price at which the rule's sum reaches zero, all other prices unchanged.
 
@@ -137,15 +155,16 @@ def liquidation_prices(
     Args:
         rule: The silo's rule.
         values: Each term's weighted value now, in one unit.
+        seen: What the venue's oracle sees in the rule's rows.
         known: The factor list and the agreed prices.
         ranges: Range R per factor: what counts as within reach.
     """
     exposures: dict[str, int] = {}
     bent: set[str] = set()
     for term, value in zip(rule.terms, values, strict=True):
-        if only_asset(term.row.instrument) is None:
-            bent.update(needed_factors(term.row.instrument, known))
-        for name in _seen(term.row, known):
+        straight, others = seen[term.row]
+        bent.update(others)
+        for name in straight:
             exposures[name] = exposures.get(name, 0) + value
     surplus = sum(values)
     found = []
@@ -159,17 +178,16 @@ def liquidation_prices(
     return tuple(found)
 
 
-def _seen(row: RuleRow, known: Listing) -> tuple[FactorId, ...]:
-    """Return the factors that the venue's oracle sees in a row that is linear."""
+def _seen(row: RuleRow, known: Listing) -> Seen:
     asset = only_asset(row.instrument)
     if asset is None:
-        return ()
+        return Seen((), needed_factors(row.instrument, known))
     legs, kind = known.legs(asset), row.kind
     if row.price is not None and own_factor(row.instrument) == row.numeraire:
         kind = row.numeraire_oracle
     if kind == "market":
-        return legs.moving
-    return () if kind == "fixed" else Legs(legs.base, None).moving
+        return Seen(legs.moving, ())
+    return Seen(() if kind == "fixed" else Legs(legs.base, None).moving, ())
 
 
 def _liquidation_price(factor: str, price: Wad, now: Wad, held: bool, reach: float) -> LiquidationPrice:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aggregator.assess import assess
 from aggregator.exact.units import Coarseness
 from aggregator.margin.add_ons import AddOn, factor_add_on
-from aggregator.margin.explanation import Missing, explain, liquidation_prices, uncovered
+from aggregator.margin.explanation import Missing, explain, liquidation_prices, seen_rows, uncovered
 from aggregator.rule_terms import LinearRule, RuleRow, RuleTerm
 from aggregator.valuation.money import dollars, usd_ceiling, usd_floor, usd_from_dollars
 from riskschema.arrays import FactorTerms
@@ -142,11 +142,11 @@ def test_factors_of_options_have_no_single_liquidation_price(lab) -> None:
     ]
     prices = lab.known(**dict.fromkeys(lab.assets, 1))
     rule = LinearRule(terms=tuple(terms), close_factor_ppm=0)
-    found = liquidation_prices(rule, [10, 100, 50, 0], prices, dict.fromkeys(lab.assets, 0.3))
+    found = liquidation_prices(rule, [10, 100, 50, 0], seen_rows(prices), prices, dict.fromkeys(lab.assets, 0.3))
     assert found == ()
-    found = liquidation_prices(rule, [-10, 100, 50, 0], prices, dict.fromkeys(lab.assets, 0.3))
+    found = liquidation_prices(rule, [-10, 100, 50, 0], seen_rows(prices), prices, dict.fromkeys(lab.assets, 0.3))
     assert [item.factor for item in found] == []
-    found = liquidation_prices(rule, [-120, 60, 100, 0], prices, dict.fromkeys(lab.assets, 0.3))
+    found = liquidation_prices(rule, [-120, 60, 100, 0], seen_rows(prices), prices, dict.fromkeys(lab.assets, 0.3))
     assert [(item.factor, int(item.price)) for item in found] == [("BTC", 6 * WAD // 10)]
 
 
@@ -157,9 +157,8 @@ def liquidated_at(lab, held: int, surplus: int, reach: float) -> LiquidationPric
         for name in ("ETH", "BTC")
     ]
     rule = LinearRule(terms=tuple(terms), close_factor_ppm=0)
-    found = liquidation_prices(
-        rule, [surplus - held, held], lab.known(ETH=2_000, BTC=2_000), {"ETH": 9.0, "BTC": reach}
-    )
+    prices = lab.known(ETH=2_000, BTC=2_000)
+    found = liquidation_prices(rule, [surplus - held, held], seen_rows(prices), prices, {"ETH": 9.0, "BTC": reach})
     return next(item for item in found if item.factor == "BTC")
 
 
