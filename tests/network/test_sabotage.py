@@ -14,7 +14,6 @@ from attest.agreement.round_memory import RoundMemory
 from attest.agreement.rules import AgreementRules
 from attest.formats import certificate
 from attest.formats.quorums import byzantine
-from attest.keys.guard import Guard
 from attest.keys.guard_file import MarkRow
 from riskschema.portfolio import BlockReference
 from tests.network.correct_operator import CorrectOperator
@@ -41,11 +40,15 @@ def no_parent_rule(patch: Patch) -> None:
     patch.setattr(RoundMachine, "on_signature", on_signature)
 
 
-def sign_as_often_as_asked(patch: Patch) -> None:
-    def sign_once(*args: Any, **_: Any) -> bytes:
-        return args[4]()
+def guard_that_forgets(patch: Patch) -> None:
+    """Marks are lost in a crash, and the database that would have told them again: a guard signs whatever comes."""
+    crash = CorrectOperator.crash
 
-    patch.setattr(Guard, "sign_once", sign_once)
+    def forget(operator: CorrectOperator, **_: Any) -> None:
+        crash(operator, lose_database=True)
+        operator.disk.marks = MemoryGuardFile()
+
+    patch.setattr(CorrectOperator, "crash", forget)
 
 
 def send_without_storing(patch: Patch) -> None:
@@ -86,7 +89,7 @@ def count_a_share_twice(patch: Patch) -> None:
 
 SABOTAGE: list[Callable[[Patch], None]] = [
     no_parent_rule,
-    sign_as_often_as_asked,
+    guard_that_forgets,
     send_without_storing,
     pin_what_one_names,
     highest_instead_of_median,
