@@ -8,7 +8,7 @@ from aggregator.exact.compilation import compiled
 from aggregator.exact.units import PER_MILLION
 from aggregator.scenarios.columns import PATH_COLUMNS
 from aggregator.valuation.books import RuleBook, RuleRows
-from aggregator.valuation.sides import NO_ANSWER, WrongAnswer, sides
+from aggregator.valuation.sides import NO_ANSWER, WrongAnswer, sides, surplus
 
 
 class Outcome(NamedTuple):
@@ -35,7 +35,11 @@ def walk(silo: int, start: int, held: RuleBook, rows: RuleRows, maximum_repaymen
     """
     kept, owed, loss = 1.0, 1.0, 0.0
     share = held.close_factors[silo] / PER_MILLION
-    for column in range(start, start + PATH_COLUMNS):
+    # Weighted sums stay below 2^50, which floats hold exactly: before the first negative one nothing is liquidated.
+    touch, end = start, start + PATH_COLUMNS
+    while touch < end and surplus(silo, touch, held, rows.mantissas) >= 0:
+        touch += 1
+    for column in range(touch, end):
         now = sides(silo, column, held, rows.mantissas, WrongAnswer(NO_ANSWER, 0.0))
         for _ in range(maximum_repayments):
             if now.required * owed <= now.weighted * kept:

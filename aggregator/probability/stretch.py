@@ -13,6 +13,7 @@ from aggregator.exact.sums import product
 from aggregator.exact.units import ABOVE_ALL_VALUES
 from aggregator.scenarios.columns import PATH_COLUMNS
 from aggregator.valuation.books import RuleBook, RuleRows
+from aggregator.valuation.sides import surplus
 
 NEVER = 1e30
 """Multiplier of a path that cannot touch however far it is stretched."""
@@ -33,20 +34,8 @@ def lowest_sum(silo: int, start: int, held: RuleBook, rows: RuleRows) -> int:
     """Return the smallest weighted sum over the 72 columns from `start`."""
     least = ABOVE_ALL_VALUES
     for column in range(start, start + PATH_COLUMNS):
-        total = 0
-        for p in range(held.silo_terms[silo], held.silo_terms[silo + 1]):
-            total += product(held.lots[p], rows.mantissas[held.rows[p], column])
-        least = min(least, total)
+        least = min(least, surplus(silo, column, held, rows.mantissas))
     return least
-
-
-@compiled
-def surplus_now(silo: int, held: RuleBook, rows: RuleRows) -> int:
-    """Return the weighted sum at base."""
-    total = 0
-    for p in range(held.silo_terms[silo], held.silo_terms[silo + 1]):
-        total += product(held.lots[p], rows.mantissas[held.rows[p], 0])
-    return total
 
 
 @compiled
@@ -119,7 +108,7 @@ def path_stretch(silo: int, path: int, held: RuleBook, rows: RuleRows, limit: fl
     """
     lowest = lowest_sum(silo, 1 + path * PATH_COLUMNS, held, rows)
     # One line per path instead of 72: while no term changes sign, sums are straight in λ and the lowest column decides.
-    straight = multiplier(surplus_now(silo, held, rows), lowest)
+    straight = multiplier(surplus(silo, 0, held, rows.mantissas), lowest)
     bent = first_kink(silo, path, held, rows)
     if straight <= max(bent, 1.0):
         return lowest, straight

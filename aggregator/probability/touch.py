@@ -16,9 +16,10 @@ from aggregator.exact.units import LIMB_BITS, LOW_LIMB, POSITIONS_PER_FOLD, LotA
 from aggregator.parameters import Parameters
 from aggregator.probability.liquidation import walk
 from aggregator.probability.score import safe_multiplier
-from aggregator.probability.stretch import NEVER, multiplier, path_stretch, surplus_now
+from aggregator.probability.stretch import NEVER, multiplier, path_stretch
 from aggregator.scenarios.columns import PATH_COLUMNS
 from aggregator.valuation.books import Floats, Int16s, Int32s, Ints, RuleBook, RuleRows, rule_book, rule_rows
+from aggregator.valuation.sides import surplus
 from riskschema.arrays import PositionTable, RiskArrays
 
 
@@ -112,10 +113,10 @@ def stretch_paths(silo: int, held: RuleBook, rows: RuleRows, wanted: Wanted, pat
     rank's, so walking every path bounded by it (and every path that may touch) makes the rank exact.
     """
     begin, end = held.silo_terms[silo], held.silo_terms[silo + 1]
-    surplus = surplus_now(silo, held, rows)
+    now = surplus(silo, 0, held, rows.mantissas)
     bounds(held.rows[begin:end], held.lots[begin:end], rows, paths.bound, paths.low)
     for b in range(paths.bound.size):
-        paths.stretch[b] = multiplier(surplus, paths.bound[b])
+        paths.stretch[b] = multiplier(now, paths.bound[b])
     # A bound may be too small, never too large: the tenth-smallest bound cannot exceed the tenth-smallest multiplier.
     # Walking the paths up to it gives exact multipliers, and no wanted one exceeds the largest of them, `reach`.
     limit, reach = min(smallest(paths.stretch, paths.ranked), wanted.far), 1.0

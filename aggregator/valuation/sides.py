@@ -35,13 +35,23 @@ class Sides(NamedTuple):
 
 
 @compiled
+def surplus(silo: int, column: int, held: RuleBook, mantissas: MantissaArray) -> int:
+    """Return a silo's weighted sum in a column: negative where it is liquidatable."""
+    total = 0
+    for p in range(held.silo_terms[silo], held.silo_terms[silo + 1]):
+        total += product(held.lots[p], mantissas[held.rows[p], column])
+    return total
+
+
+@compiled
 def sides(silo: int, column: int, held: RuleBook, mantissas: MantissaArray, wrong: WrongAnswer) -> Sides:
     """Return both sides of a silo in a column, at the answers of its oracle, of which one may be wrong."""
     weighted, collateral, premium, required, debt = 0.0, 0.0, 0.0, 0.0, 0.0
     for p in range(held.silo_terms[silo], held.silo_terms[silo + 1]):
         mantissa = mantissas[held.rows[p], column]
-        scale = 1.0 + wrong.move if held.answers[p] == wrong.answer else 1.0
-        counted, worth = product(held.lots[p], mantissa) * scale, product(held.gross[p], mantissa) * scale
+        counted, worth = float(product(held.lots[p], mantissa)), float(product(held.gross[p], mantissa))
+        if held.answers[p] == wrong.answer:
+            counted, worth = counted * (1.0 + wrong.move), worth * (1.0 + wrong.move)
         if worth > 0.0:
             weighted += counted
             collateral += worth
