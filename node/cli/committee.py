@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Unpack
 
 import click
 
-from node.cli.options import PATH, agreement_option, config_option, example
+from node.cli.options import PATH, config_option, example, fee_option, founding_options, yes_option
+from node.commands.network.founding import FoundingChoices
 
 draft_option = click.option("--draft", type=PATH, required=True, help="What `plimsoll committee init` wrote.")
-fee_option = click.option(
-    "--max-fee-gwei", type=click.IntRange(1), default=100, show_default=True, help="Most that is paid per gas."
-)
-yes_option = click.option("--yes", "confirmed", is_flag=True, help="Do not ask before money is spent.")
 
 
 @click.group(short_help="Found and check a committee of several operators.")
@@ -25,51 +23,15 @@ def committee() -> None:
 )
 @config_option
 @click.option("--output", type=PATH, required=True, help="Where the draft goes.")
-@click.option("--chain", "chain_id", type=int, help="Chain to deploy on, where several are configured.")
-@click.option("--round-interval", type=click.IntRange(1), default=60, show_default=True, help="Seconds between rounds.")
-@click.option(
-    "--report-life", type=click.IntRange(1), default=3_600, show_default=True, help="Seconds until a report expires."
-)
-@click.option(
-    "--ring-size", type=click.IntRange(2, 1024), default=64, show_default=True, help="Rounds the contract keeps."
-)
-@click.option("--guardian", help="Account that may pause the contract for a bounded time; nobody if left out.")
-@agreement_option
 @click.option(
     "--begins-in", type=click.IntRange(60), default=86_400, show_default=True, help="Seconds until the first round."
 )
-@fee_option
-@yes_option
-def init(
-    *,
-    config: Path,
-    output: Path,
-    chain_id: int | None,
-    round_interval: int,
-    report_life: int,
-    ring_size: int,
-    guardian: str | None,
-    agreement: Path | None,
-    begins_in: int,
-    max_fee_gwei: int,
-    confirmed: bool,
-) -> None:
+@founding_options
+def init(*, config: Path, output: Path, begins_in: int, **chosen: Unpack[FoundingChoices]) -> None:
     """Deploy RiskOracle from the transmitter's account and write the draft that operators join."""
     from node.commands.network.committee import init_committee  # noqa: PLC0415
 
-    init_committee(
-        config,
-        output,
-        chain_id=chain_id,
-        round_interval=round_interval,
-        report_life=report_life,
-        ring_size=ring_size,
-        guardian=guardian,
-        agreement=agreement,
-        begins_in=begins_in,
-        max_fee_gwei=max_fee_gwei,
-        confirmed=confirmed,
-    )
+    init_committee(config, output, begins_in=begins_in, **chosen)
 
 
 @committee.command(

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Unpack
 
 import click
 import msgspec
@@ -23,6 +24,7 @@ from contracts.calls import decode_revert
 from contracts.deployment import OracleContracts, Send, deploy_oracle, initialize_oracle
 from node.checksums import checked_address
 from node.commands.documents import require_directory_of
+from node.commands.network.founding import FoundingChoices
 from node.committee_file import load_agreement, write_committee
 from node.committee_fit import discovery_rules
 from node.composition import load_history
@@ -55,7 +57,7 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
     gas: int
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
+class _Terms(msgspec.Struct, frozen=True, kw_only=True):
     """What a committee agrees on besides what the settings say."""
 
     round_interval: int
@@ -71,22 +73,10 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True):
     keys: Keys
     committee_path: Path
     destination: Chain
-    terms: Terms
+    terms: _Terms
 
 
-def deploy_network(
-    config: Path,
-    *,
-    chain_id: int | None,
-    round_interval: int,
-    report_life: int,
-    ring_size: int,
-    guardian: str | None,
-    agreement: Path | None,
-    max_fee_gwei: int,
-    confirmed: bool,
-    as_json: bool,
-) -> None:
+def deploy_network(config: Path, *, as_json: bool, **chosen: Unpack[FoundingChoices]) -> None:
     """Deploy, write the committee file, initialise; say what to add to the settings.
 
     Raises:
@@ -101,16 +91,10 @@ def deploy_network(
         directory=config.parent,
         keys=_keys(settings),
         committee_path=_committee_path(settings, config.parent),
-        destination=_destination(settings, chain_id),
-        terms=Terms(
-            round_interval=round_interval,
-            report_life=report_life,
-            ring_size=ring_size,
-            guardian=None if guardian is None else checked_address(guardian, what="--guardian"),
-            agreement=load_agreement(agreement),
-        ),
+        destination=_destination(settings, chosen["chain_id"]),
+        terms=_terms(chosen),
     )
-    deployed = asyncio.run(_deploy(plan, max_fee_gwei * GWEI, confirmed=confirmed))
+    deployed = asyncio.run(_deploy(plan, chosen["max_fee_gwei"] * GWEI, confirmed=chosen["confirmed"]))
     if as_json:
         click.echo(encode_json(deployed))
         return
@@ -119,26 +103,14 @@ def deploy_network(
     click.echo(f'[publish]\nchain_id = {deployed.chain_id}\noracle = "{deployed.oracle}"')
 
 
-def draft_network(
-    config: Path,
-    output: Path,
-    *,
-    chain_id: int | None,
-    terms: Terms,
-    begins_in: int,
-    max_fee_gwei: int,
-    confirmed: bool,
-) -> Draft:
+def draft_network(config: Path, output: Path, *, begins_in: int, chosen: FoundingChoices) -> Draft:
     """Deploy the contracts of a committee whose operators are to join; write the draft, and return it.
 
     Args:
         config: Settings of the operator who begins.
         output: Where the draft goes.
-        chain_id: Where to deploy; None: on the only chain.
-        terms: What is agreed on besides the settings.
         begins_in: Seconds until round 0: time to join.
-        max_fee_gwei: Most that is paid per gas.
-        confirmed: Whether to spend without asking.
+        chosen: What is agreed on besides the settings, and how to pay.
 
     Raises:
         InvalidData: the settings lack something, or the draft exists; nothing is sent.
@@ -155,10 +127,21 @@ def draft_network(
         directory=config.parent,
         keys=_keys(settings),
         committee_path=output,
-        destination=_destination(settings, chain_id),
-        terms=terms,
+        destination=_destination(settings, chosen["chain_id"]),
+        terms=_terms(chosen),
     )
-    return asyncio.run(_draft(plan, max_fee_gwei * GWEI, begins_in, confirmed=confirmed))
+    return asyncio.run(_draft(plan, chosen["max_fee_gwei"] * GWEI, begins_in, confirmed=chosen["confirmed"]))
+
+
+def _terms(chosen: FoundingChoices) -> _Terms:
+    guardian = chosen["guardian"]
+    return _Terms(
+        round_interval=chosen["round_interval"],
+        report_life=chosen["report_life"],
+        ring_size=chosen["ring_size"],
+        guardian=None if guardian is None else checked_address(guardian, what="--guardian"),
+        agreement=load_agreement(chosen["agreement"]),
+    )
 
 
 def initialise_network(config: Path, draft: Draft, committee: Committee, *, max_fee_gwei: int, confirmed: bool) -> None:
@@ -179,7 +162,7 @@ def initialise_network(config: Path, draft: Draft, committee: Committee, *, max_
         keys=_keys(settings),
         committee_path=config,
         destination=_destination(settings, destination.chain_id),
-        terms=Terms(round_interval=0, report_life=0, ring_size=0, guardian=guardian),
+        terms=_Terms(round_interval=0, report_life=0, ring_size=0, guardian=guardian),
     )
     contracts = OracleContracts(verifier=draft.verifier, oracle=destination.oracle)
     asyncio.run(_initialise(plan, contracts, committee, max_fee_gwei * GWEI, confirmed=confirmed))

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Unpack
 
 import click
 import msgspec
@@ -20,10 +21,10 @@ from attest.formats.quorums import tolerated_faults
 from attest.keys.certificates import operator_certificate
 from attest.keys.joining import Draft, JoinRequest, assemble_committee, draft_hash, make_join_request
 from attest.keys.keystore import open_identity, open_keystore
-from node.checksums import checked_address
-from node.commands.deploy import Terms, draft_network, initialise_network
+from node.commands.deploy import draft_network, initialise_network
 from node.commands.documents import read_document, require_directory_of
-from node.committee_file import load_agreement, load_committee, write_committee
+from node.commands.network.founding import FoundingChoices
+from node.committee_file import load_committee, write_committee
 from node.committee_fit import check_agreement, check_history
 from node.composition import load_history
 from node.round.reading import configured_venues
@@ -38,20 +39,7 @@ SAFE_SHARE = 2
 QUANTILE = 0.99
 
 
-def init_committee(
-    config: Path,
-    output: Path,
-    *,
-    chain_id: int | None,
-    round_interval: int,
-    report_life: int,
-    ring_size: int,
-    guardian: str | None,
-    agreement: Path | None,
-    begins_in: int,
-    max_fee_gwei: int,
-    confirmed: bool,
-) -> None:
+def init_committee(config: Path, output: Path, *, begins_in: int, **chosen: Unpack[FoundingChoices]) -> None:
     """Deploy the contracts and write the draft that operators join.
 
     Raises:
@@ -59,22 +47,7 @@ def init_committee(
         FatalError: the account cannot pay, or a transaction failed.
         TransientError: an endpoint failed.
     """
-    terms = Terms(
-        round_interval=round_interval,
-        report_life=report_life,
-        ring_size=ring_size,
-        guardian=None if guardian is None else checked_address(guardian, what="--guardian"),
-        agreement=load_agreement(agreement),
-    )
-    draft = draft_network(
-        config,
-        output,
-        chain_id=chain_id,
-        terms=terms,
-        begins_in=begins_in,
-        max_fee_gwei=max_fee_gwei,
-        confirmed=confirmed,
-    )
+    draft = draft_network(config, output, begins_in=begins_in, chosen=chosen)
     click.echo(f"{output}: give it to every operator, who joins with `plimsoll committee join`")
     click.echo(f"draft  {_spoken(draft_hash(draft))}")
 
