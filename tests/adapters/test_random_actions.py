@@ -77,6 +77,8 @@ async def drive(chain: Devnet, pin: Pin, venue: str, *, seed: int, actions: int)
     users = [chain.deployment.user(name).address for name in USERS]
     contracts, random = VENUES[venue](chain, users), Random(f"{venue} {seed}")
     adapter, done, kinds = contracts.adapter(), 0, set[str]()
+    for user in users:
+        chain.anvil.set_balance(user, 10**24)  # gas for however many actions
     while done < actions:
         try:
             kinds.add(happen(chain, contracts, random))
