@@ -19,14 +19,12 @@ from adapters.protocols.aave_v3.emodes import EModes
 from adapters.protocols.aave_v3.holdings import Holdings
 from adapters.protocols.aave_v3.market import MAX_RESERVES, Market
 from adapters.protocols.aave_v3.silos import account_lines
+from adapters.sampling import drawn
 from adapters.scaled_balances import Scaled, read_balances
 from riskschema.holders import Units
 from riskschema.portfolio import BlockReference
 from riskschema.ports import PinnedReader
 from riskschema.units import ZERO_ADDRESS, Address
-
-SAMPLE, ROUNDS = 8, 32
-"""Of those who owe something one in `ROUNDS` is asked about, at least `SAMPLE`; of the others likewise."""
 
 _BORROWING = sum(1 << 2 * index for index in range(MAX_RESERVES))
 """The bits of a configuration that say what is borrowed."""
@@ -73,19 +71,11 @@ def setups(
     return found
 
 
-def drawn(accounts: Sequence[Address], known: Mapping[Address, Setup], block: BlockReference) -> set[Address]:
-    """Return whose turn it is to be asked about, of debtors and of others: nobody could know before the block."""
+def due(accounts: Sequence[Address], known: Mapping[Address, Setup], block: BlockReference) -> set[Address]:
+    """Return whose turn it is to be asked about, of debtors and of others."""
     debtors = [account for account in accounts if account in known and known[account].owed]
     others = [account for account in accounts if account in known and not known[account].owed]
-    return {account for group in (debtors, others) for account in _drawn(group, int(block.hash, 16))}
-
-
-def _drawn(accounts: Sequence[Address], ticket: int) -> Sequence[Address]:
-    if not accounts:
-        return ()
-    count = min(len(accounts), max(SAMPLE, -(-len(accounts) // ROUNDS)))
-    first = ticket % len(accounts)
-    return (*accounts, *accounts)[first : first + count]
+    return {*drawn(debtors, block), *drawn(others, block)}
 
 
 class Comparison:
@@ -108,6 +98,8 @@ class Comparison:
         self._market, self._emodes, self._known = market, emodes, known
         self.agreeing: dict[Address, Setup] = {}
         """Those of whom both say the same."""
+        self.contradicted = False
+        """The index is wrong about what somebody uses."""
         self.ways: tuple[Accounting, ...] = ()
         """How the pool computes its totals; none: nobody knows, or the index is wrong about somebody."""
         cases = []
@@ -115,6 +107,7 @@ class Comparison:
             if account not in known or isinstance(held, ContractRefusal):
                 continue
             if (held.configuration, held.emode) != (known[account].configuration, known[account].emode):
+                self.contradicted = True
                 return
             try:
                 cases.append((account, held.totals, account_lines(market, held, emodes)))

@@ -8,13 +8,14 @@ from adapters.abi import ContractRefusal, known
 from adapters.places import Place
 from adapters.protocols.aave_v3.books import fold, log_query, read_books, read_units
 from adapters.protocols.aave_v3.conditions import read_conditions
-from adapters.protocols.aave_v3.deducing import Comparison, Setup, drawn, setups
+from adapters.protocols.aave_v3.deducing import Comparison, Setup, due, setups
 from adapters.protocols.aave_v3.emodes import EModes, read_emodes
 from adapters.protocols.aave_v3.holdings import Holdings, known_balances, read_holdings, reserves_of, set_aside
 from adapters.protocols.aave_v3.market import Market, read_market
 from adapters.protocols.aave_v3.oracles import read_oracles
 from adapters.protocols.aave_v3.silos import account_silo, check_account
 from adapters.protocols.aave_v3.terms import Terms
+from adapters.sampling import Trust
 from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Units
 from riskschema.instruments import VenueId
 from riskschema.portfolio import Aside, Silo, Unread, VenueReading
@@ -32,6 +33,7 @@ class AaveV3:
         # accounts as they were when the pool last told of them what follows from the index: what is asked depends on
         # it, what is answered does not
         self._compared: dict[Address, Setup] = {}
+        self._trust = Trust(place.venue)
 
     @property
     def venue(self) -> VenueId:
@@ -87,11 +89,13 @@ class AaveV3:
         scaled = await known_balances(reader, market, indexed)
         setups_ = setups(market, accounts, indexed, scaled)
         changed = (each for each in accounts if each not in setups_ or self._compared.get(each) != setups_[each])
-        due = drawn(accounts, setups_, reader.block).union(changed)
-        told = await read_holdings(reader, market, [account for account in accounts if account in due], scaled)
+        asked = due(accounts, setups_, reader.block).union(changed)
+        told = await read_holdings(reader, market, [account for account in accounts if account in asked], scaled)
         emodes = await self._emodes(reader, market, {}, told, setups_)
         comparison = Comparison(market, emodes, setups_, told)
-        rest = [account for account in accounts if account not in due]
+        if setups_:
+            self._trust.note(comparison.contradicted)
+        rest = [account for account in accounts if account not in asked]
         deduced: dict[Address, Holdings | ContractRefusal] = {**await comparison.deduce(reader, rest, scaled)}
         told |= await read_holdings(reader, market, [account for account in rest if account not in deduced], scaled)
         emodes = await self._emodes(reader, market, emodes, told, {})

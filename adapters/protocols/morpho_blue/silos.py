@@ -8,11 +8,9 @@ from typing import Any
 from adapters.abi import Answer, ContractRefusal, known
 from adapters.crosschecks import contradiction
 from adapters.places import Place
-from adapters.protocols.morpho_blue.books import KINDS
 from adapters.protocols.morpho_blue.interest import to_assets_down, to_assets_up, word
 from adapters.protocols.morpho_blue.markets import Market, NoMarket
 from adapters.tokens import known_asset
-from riskschema.holders import Units
 from riskschema.instruments import Claim, Debt
 from riskschema.portfolio import (
     Aside,
@@ -77,17 +75,6 @@ def _spare(
     except ContractRefusal as refusal:
         return [place.aside(refusal, account)]
     return [] if made is None else [made]
-
-
-def check_index(reader: PinnedReader, id_: Hash32, account: Address, position: Answer, indexed: Units) -> None:
-    """Hold an account's position against what the index, proved complete, says that it has at the same block."""
-    if isinstance(position, ContractRefusal):
-        return
-    for kind, stored in zip(KINDS, position, strict=True):
-        book = f"{kind}:{id_}"
-        if book in indexed and indexed[book].get(account, 0) != stored:
-            said = indexed[book].get(account, 0)
-            contradiction(reader, f"{account} has {stored} units of {book}, by the index of all holders {said}")
 
 
 def check_shares(

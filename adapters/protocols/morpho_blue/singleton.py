@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from adapters.abi import Answer, ContractRefusal, Function, ask, known
 from adapters.places import Place
-from adapters.protocols.morpho_blue.books import POSITION, fold, log_query, read_books, read_units
+from adapters.protocols.morpho_blue.books import fold, log_query, read_books, read_units
 from adapters.protocols.morpho_blue.markets import read_markets, with_oracles
-from adapters.protocols.morpho_blue.silos import account_silos, check_index, check_shares
+from adapters.protocols.morpho_blue.positions import Positions
+from adapters.protocols.morpho_blue.silos import account_silos, check_shares
 from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Units
 from riskschema.instruments import VenueId
 from riskschema.portfolio import (
@@ -31,6 +32,7 @@ class MorphoBlue:
         self._markets = tuple(dict.fromkeys(markets))
         self._place = place
         self._assets = assets
+        self._positions = Positions(singleton, venue=place.venue)
 
     @property
     def venue(self) -> VenueId:
@@ -60,21 +62,18 @@ class MorphoBlue:
         unique = list(dict.fromkeys(accounts))
         markets = await read_markets(reader, self._singleton, self._markets, self._assets)
         [recipient] = await ask(reader, [(_FEE_RECIPIENT, self._singleton, ())])
-        positions = await ask(
-            reader,
-            [(POSITION, self._singleton, (id_.to_bytes(), account)) for id_ in self._markets for account in unique],
-        )
-        places = [id_ for id_ in self._markets for _ in unique]
-        used = {id_ for id_, answer in zip(places, positions, strict=True) if _needs_oracle(answer)}
+        places = [(id_, account) for id_ in self._markets for account in unique]
+        positions = await self._positions.read(reader, places, indexed or {})
+        used = {id_ for (id_, _), answer in positions.items() if _needs_oracle(answer)}
         markets = await with_oracles(reader, markets, used)
         silos: list[Silo] = []
         missing: list[Unread] = []
         aside: list[Aside] = []
-        for at, (id_, market) in enumerate(markets.items()):
+        for id_, market in markets.items():
             place = self._place.at(id_)
-            for account, answer in zip(unique, positions[at * len(unique) :], strict=False):
+            for account in unique:
+                answer = positions[id_, account]
                 check_shares(reader, id_, market, account, answer)
-                check_index(reader, id_, account, answer, indexed or {})
                 try:
                     found = account_silos(place, market, account, known(answer), fees=account == known(recipient)[0])
                 except ContractRefusal as refusal:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from adapters.chains import Chain, open_chain
 from adapters.protocols.aave_v3 import Deployment, adapter
 from devnet.errors import TransactionReverted
 from devnet.local_chain import Devnet
 from devnet.prices import read_prices, set_prices
-from node.index.following import VenueIndex
-from riskschema.holders import Units
-from riskschema.portfolio import VenueReading
-from riskschema.ports import PinnedReader, ProtocolAdapter
+from riskschema.ports import ProtocolAdapter
 from riskschema.units import Address
-from storage.holder_index import open_holder_index
+from tests.node.index.index_rounds import rounds_of
 
 pytestmark = pytest.mark.chain
 
@@ -35,55 +31,12 @@ Action = Callable[[], object]
 @pytest.fixture(autouse=True)
 def _few_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask about one account in a round that nothing touched, so that all others follow from the index alone."""
-    monkeypatch.setattr("adapters.protocols.aave_v3.deducing.SAMPLE", 1)
+    monkeypatch.setattr("adapters.sampling.SAMPLE", 1)
 
 
 def venue(chain: Devnet) -> ProtocolAdapter:
     deployment = Deployment(addresses_provider=Address(chain.deployment.aave.addresses_provider))
     return adapter(deployment, chain_id=chain.deployment.chain_id, assets={})
-
-
-class Rounds:
-    """Rounds of a node on the local chain: its index, and the adapter that remembers.
-
-    Args:
-        chain: The chain.
-        opened: It through the reader.
-        index: Of the market.
-        warm: The adapter that reads every round.
-    """
-
-    def __init__(self, chain: Devnet, opened: Chain, index: VenueIndex, warm: ProtocolAdapter) -> None:
-        self.everyone = [Address(user.address) for user in chain.deployment.users]
-        self._chain, self._opened, self._index, self._warm = chain, opened, index, warm
-
-    async def pinned(self) -> tuple[PinnedReader, Units]:
-        """Return the newest block, and what the index says there."""
-        reader = await self._opened.pin(await self._opened.head())
-        return reader, (await self._index.holders(self._opened, reader)).told
-
-    async def compare(self) -> tuple[VenueReading, int]:
-        """Return what was read, alike in all ways, and how many calls the remembering adapter made for it."""
-        reader, told = await self.pinned()
-        before = self.calls
-        remembered = await self._warm.read(reader, self.everyone, told)
-        calls = self.calls - before
-        assert remembered == await venue(self._chain).read(reader, self.everyone)
-        assert remembered == await venue(self._chain).read(reader, self.everyone, told)
-        return remembered, calls
-
-    @property
-    def calls(self) -> int:
-        """All calls so far."""
-        return self._opened.endpoints()[0].traffic.calls
-
-
-@asynccontextmanager
-async def rounds_of(chain: Devnet, directory: Path) -> AsyncIterator[Rounds]:
-    warm = venue(chain)
-    async with open_chain(rpc_url=chain.url, chain_id=chain.deployment.chain_id, finality="latest") as opened:
-        with open_holder_index(directory / "index.sqlite", venue=warm.venue, start_block=0) as index:
-            yield Rounds(chain, opened, VenueIndex(warm, index, start_block=0), warm)
 
 
 def actions(chain: Devnet, rng: random.Random) -> Iterator[Action]:
@@ -121,7 +74,7 @@ async def test_after_random_actions_a_remembering_node_reads_what_a_new_one_read
     chain: Devnet, tmp_path: Path
 ) -> None:
     rng, done = random.Random(1), 0
-    async with rounds_of(chain, tmp_path) as rounds:
+    async with rounds_of(chain, tmp_path, partial(venue, chain)) as rounds:
         await rounds.compare()
         kinds = actions(chain, rng)
         for _ in range(STEPS):
@@ -140,29 +93,17 @@ async def test_after_random_actions_a_remembering_node_reads_what_a_new_one_read
     assert done > STEPS
 
 
-async def fewest_calls(chain: Devnet, rounds: Rounds) -> int:
-    """Return the fewest calls of some rounds in which nothing happens.
-
-    The block draws who is asked about; where those leave open how the pool rounds, that round asks about others too.
-    """
-    counts = []
-    for _ in range(8):
-        chain.anvil.mine()
-        counts.append((await rounds.compare())[1])
-    return min(counts)
-
-
 async def test_a_round_in_which_nothing_happens_asks_about_few_and_sees_prices_and_terms_all_the_same(
     chain: Devnet, tmp_path: Path
 ) -> None:
-    async with rounds_of(chain, tmp_path) as rounds:
+    async with rounds_of(chain, tmp_path, partial(venue, chain)) as rounds:
         first, before = await rounds.compare()
-        assert await fewest_calls(chain, rounds) < before - 2 * len(rounds.everyone)
+        assert await rounds.fewest_calls() < before - 2 * len(rounds.everyone)
 
         set_prices(chain, {"WETH": read_prices(chain)["WETH"] * 9 // 10}, arbitrage=False)
         fallen, _ = await rounds.compare()
         assert [silo.health for silo in fallen.silos] != [silo.health for silo in first.silos]
-        assert await fewest_calls(chain, rounds) < before - 2 * len(rounds.everyone)
+        assert await rounds.fewest_calls() < before - 2 * len(rounds.everyone)
 
         weth = chain.deployment.asset("WETH").token
         provider = chain.deployment.aave.addresses_provider
@@ -179,17 +120,19 @@ async def test_a_round_in_which_nothing_happens_asks_about_few_and_sees_prices_a
         )
         lowered, _ = await rounds.compare()
         assert [silo.health for silo in lowered.silos] != [silo.health for silo in fallen.silos]
-        assert await fewest_calls(chain, rounds) < before - 2 * len(rounds.everyone)
+        assert await rounds.fewest_calls() < before - 2 * len(rounds.everyone)
 
 
 async def test_an_index_that_is_wrong_about_settings_is_found_by_the_draw_and_nothing_is_deduced_from_it(
     chain: Devnet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with rounds_of(chain, tmp_path) as rounds:
+    async with rounds_of(chain, tmp_path, partial(venue, chain)) as rounds:
         reader, told = await rounds.pinned()
         honest = await venue(chain).read(reader, rounds.everyone)
-        monkeypatch.setattr("adapters.protocols.aave_v3.deducing.SAMPLE", len(rounds.everyone))
+        monkeypatch.setattr("adapters.sampling.SAMPLE", len(rounds.everyone))
         pledged = 0b10 * sum(4**index for index in range(8))
         for book, forge in (("configuration", lambda bits: bits ^ pledged), ("emode", lambda mode: mode + 1)):
             forged = {**told, book: {account: forge(units) for account, units in told[book].items()}}
-            assert await venue(chain).read(reader, rounds.everyone, forged) == honest
+            with capture_logs() as logs:
+                assert await venue(chain).read(reader, rounds.everyone, forged) == honest
+            assert [entry["event"] for entry in logs] == ["index contradicted"]
