@@ -20,7 +20,7 @@ class Cash(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="cas
 RowInstrument = Instrument | Cash
 
 
-class RuleRow(msgspec.Struct, frozen=True, kw_only=True):
+class RuleRow(msgspec.Struct, frozen=True, kw_only=True, gc=False, cache_hash=True):
     """What makes a rule row unique: the instrument, the venue oracle's answer, and what the oracle follows."""
 
     instrument: RowInstrument
@@ -38,7 +38,7 @@ class RuleRow(msgspec.Struct, frozen=True, kw_only=True):
         return "market" if self.oracle is None else self.oracle.kind
 
 
-class RuleTerm(msgspec.Struct, frozen=True, kw_only=True):
+class RuleTerm(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One addend of a venue's health: so much of a row."""
 
     row: RuleRow

@@ -36,7 +36,7 @@ ContributionKind = Literal[
 Uncovered = Literal["size", "hedges_apart", "blind_oracle", "scenario", "rare_loss"]
 
 
-class ProbabilityInterval(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ProbabilityInterval(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """Bounds of an estimate: 95 % of samples of as many days lie within (Wilson's score interval)."""
 
     estimate: Probability
@@ -47,7 +47,7 @@ class ProbabilityInterval(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     """Rounded up; 1 where something owed cannot be followed."""
 
 
-class LiquidationPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LiquidationPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """The price of one factor, all others unchanged, at which a silo becomes liquidatable."""
 
     factor: FactorId
@@ -61,7 +61,7 @@ class LiquidationPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Passed already, or no farther than the factor's range R (docs/risk-model.md, section 6)."""
 
 
-class SiloAssessment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SiloAssessment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """One silo on its own."""
 
     id: SiloId
@@ -87,7 +87,7 @@ class SiloAssessment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Per factor, the price at which it becomes liquidatable; none where no price does it."""
 
 
-class Contribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Contribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """A part of the initial margin; all parts of an assessment sum to it exactly."""
 
     kind: ContributionKind

@@ -34,6 +34,8 @@ Tick = Annotated[int, Meta(ge=-887_272, le=887_272)]
 class Token(
     msgspec.Struct,
     frozen=True,
+    gc=False,
+    cache_hash=True,
     kw_only=True,
     forbid_unknown_fields=True,
     tag_field="kind",
@@ -52,6 +54,8 @@ class Token(
 class WrappedToken(
     msgspec.Struct,
     frozen=True,
+    gc=False,
+    cache_hash=True,
     kw_only=True,
     forbid_unknown_fields=True,
     tag_field="kind",
@@ -103,6 +107,8 @@ Asset = Token | WrappedToken
 class Claim(
     msgspec.Struct,
     frozen=True,
+    gc=False,
+    cache_hash=True,
     kw_only=True,
     forbid_unknown_fields=True,
     tag_field="kind",
@@ -124,6 +130,8 @@ class Claim(
 class Debt(
     msgspec.Struct,
     frozen=True,
+    gc=False,
+    cache_hash=True,
     kw_only=True,
     forbid_unknown_fields=True,
     tag_field="kind",
@@ -145,6 +153,8 @@ class Debt(
 class Perpetual(
     msgspec.Struct,
     frozen=True,
+    gc=False,
+    cache_hash=True,
     kw_only=True,
     forbid_unknown_fields=True,
     tag_field="kind",
@@ -167,6 +177,8 @@ class Perpetual(
 class Future(
     msgspec.Struct,
     frozen=True,
+    gc=False,
+    cache_hash=True,
     kw_only=True,
     forbid_unknown_fields=True,
     tag_field="kind",
@@ -185,6 +197,8 @@ class Future(
 class Option(
     msgspec.Struct,
     frozen=True,
+    gc=False,
+    cache_hash=True,
     kw_only=True,
     forbid_unknown_fields=True,
     tag_field="kind",
@@ -209,6 +223,8 @@ class Option(
 class UniswapV2Share(
     msgspec.Struct,
     frozen=True,
+    gc=False,
+    cache_hash=True,
     kw_only=True,
     forbid_unknown_fields=True,
     tag_field="kind",
@@ -233,6 +249,8 @@ class UniswapV2Share(
 class UniswapV3Liquidity(
     msgspec.Struct,
     frozen=True,
+    gc=False,
+    cache_hash=True,
     kw_only=True,
     forbid_unknown_fields=True,
     tag_field="kind",

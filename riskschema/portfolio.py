@@ -32,7 +32,7 @@ grow too fast; nothing."""
 SiloId = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
-class Position(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Position(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """A signed quantity of an instrument; negative is owed or short."""
 
     instrument: Instrument
@@ -47,7 +47,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError(f"quantity of a {kind} must not be negative, got {self.quantity.wire()}")
 
 
-class VenueOracle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class VenueOracle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """What a venue's oracle follows, and when it answers anew. Its answer is the `price` of the term."""
 
     kind: OracleKind = "market"
@@ -65,7 +65,7 @@ class VenueOracle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError(f"deviation must be between 0 and 1 (0.005 is 0.5 %), got {self.deviation.wire()}")
 
 
-class CollateralTerm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CollateralTerm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """How the venue's rule counts one position of the silo (same order as the positions)."""
 
     weight: Wad
