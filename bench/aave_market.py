@@ -26,6 +26,7 @@ def change(devnet: Devnet, accounts: list[Address]) -> None:
     """Let accounts owe a little more."""
     loan = next(asset.token for asset in devnet.deployment.assets if asset.symbol == "USDC")
     for account in accounts:
+        devnet.anvil.impersonate(account)
         devnet.send("Pool", devnet.deployment.aave.pool, "borrow", loan, 10**6, 2, 0, account, sender=account)
 
 

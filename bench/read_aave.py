@@ -14,12 +14,12 @@ from typing import Any
 
 from adapters.chains import PinnedChain, open_chain
 from adapters.protocols.aave_v3 import PROTOCOL, Deployment, adapter
+from bench.borrowers import make_accounts
 from devnet.launch import FIXED_GENESIS, launch
 from devnet.local_chain import Devnet
 from riskschema.units import Address
 
 LIMIT_SECONDS = 2.0
-CHUNK = 100
 
 
 def main() -> None:
@@ -31,40 +31,6 @@ def main() -> None:
         accounts = make_accounts(devnet, options.accounts)
         results = asyncio.run(measure(devnet, accounts, options.repeat))
     report(results)
-
-
-def make_accounts(devnet: Devnet, count: int) -> list[Address]:
-    """Give `count` addresses collateral on their behalf, and debt by impersonation."""
-    pool, rpc = devnet.deployment.aave.pool, devnet.anvil.rpc
-    symbols = {asset.symbol: asset.token for asset in devnet.deployment.assets}
-    funder = devnet.deployment.deployer
-    for token in symbols.values():
-        devnet.send("MintableToken", token, "mint", funder, 2**120, sender=funder)
-        devnet.send("MintableToken", token, "approve", pool, 2**256 - 1, sender=funder)
-    devnet.send("Pool", pool, "supply", symbols["USDC"], 10**15, funder, 0, sender=funder)
-    accounts = [Address(f"0x{0xBE4C << 144 | number:040x}") for number in range(1, count + 1)]
-    for account in accounts:
-        devnet.anvil.impersonate(account)
-    actions: list[tuple[str, str, tuple[Any, ...]]] = []
-    for number, account in enumerate(accounts):
-        for token, amount in ((symbols["WETH"], 10**18 * (1 + number % 7)), (symbols["WBTC"], 10**7)):
-            actions.append((funder, "supply", (token, amount, account, 0)))
-        actions.append((account, "borrow", (symbols["USDC"], 10**9 + number, 2, 0, account)))
-    transact(devnet, pool, actions)
-    assert rpc.request("eth_getTransactionCount", accounts[-1], "latest") == "0x1"
-    return accounts
-
-
-def transact(devnet: Devnet, pool: str, actions: list[tuple[str, str, tuple[Any, ...]]]) -> None:
-    """Send many transactions and mine them in order, a block per chunk."""
-    rpc, artifact = devnet.anvil.rpc, devnet.artifacts["Pool"]
-    rpc.request("evm_setAutomine", False)
-    for start in range(0, len(actions), CHUNK):
-        for sender, function, arguments in actions[start : start + CHUNK]:
-            data = artifact.call_data(function, *arguments)
-            rpc.request("eth_sendTransaction", {"from": sender, "to": pool, "data": data, "gas": hex(2_000_000)})
-        rpc.request("evm_mine")
-    rpc.request("evm_setAutomine", True)
 
 
 async def measure(devnet: Devnet, accounts: list[Address], repeat: int) -> dict[str, Any]:
