@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from node.clock import SystemClock
 from node.clock_check import check_clock, check_first_round
 from node.committee_file import load_committee
 from node.committee_fit import check_agreement, check_history, destination_of, operator_index
-from node.factor_list import factor_groups, with_own_factors
+from node.factor_list import factor_groups, with_own_factors, without_source
 from node.gossip.opening import open_transport
 from node.index.opening import open_indexes
 from node.loop.listening import listen
@@ -46,7 +46,7 @@ from node.telemetry import Metrics
 from riskschema.codec import MAX_DOCUMENT_BYTES, decode_json
 from riskschema.errors import InvalidData, TransientError
 from riskschema.market import HourlyHistory
-from riskschema.ports import Clock, Publisher, Store
+from riskschema.ports import Clock, MarketSource, Publisher, Store
 from riskschema.units import Hash32
 from storage.store import open_store
 
@@ -93,6 +93,7 @@ async def open_node(
         groups = factor_groups(
             parameters.factors, settings.market, quoted=quoted_by(sources), agreed=committee.parameters.factors
         )
+        _tell_unpriced(committee, sources)
         data = directory / settings.data_directory
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         store = await stack.enter_async_context(open_store(data / settings.database))
@@ -217,6 +218,13 @@ async def _resume(
     if last is None or last.certificate is None:
         return genesis_state(rules, history), None
     return decode_state(last.state), decode_certificate(last.certificate)
+
+
+def _tell_unpriced(committee: Committee, sources: Sequence[MarketSource]) -> None:
+    """Say on which factors of the committee this node can never vote; those of the others count."""
+    factors = without_source(committee.parameters.factors, quoted_by(sources))
+    if factors:
+        _log.warning("factors without a source", factors=factors, detail="add them to [[market.sources]]")
 
 
 @asynccontextmanager

@@ -66,5 +66,10 @@ def factor_groups(
     return groups | market.groups
 
 
+def without_source(agreed: Collection[FactorId], quoted: Collection[FactorId]) -> tuple[FactorId, ...]:
+    """Return the factors that the committee agrees on and no source of the settings is asked for, by name."""
+    return tuple(sorted(set(agreed) - set(quoted)))
+
+
 def _invalid(field: str, reason: str) -> InvalidData:
     return InvalidData(f"{field}: {reason}", code="invalid_settings")

@@ -12,6 +12,7 @@ from attest.agreement.observing import block_numbers_to_name, word_observation
 from attest.formats.parameters import ChainParameters
 from attest.wire.messages import Observation
 from node.clock_check import check_clock
+from node.factor_list import without_source
 from node.round.node import Node
 from node.round.parallel import in_parallel
 from node.settings import MarketSettings
@@ -22,6 +23,7 @@ from riskschema.market import FactorQuote, MarketReading, Unquoted
 from riskschema.portfolio import BlockReference
 from riskschema.ports import ChainReader, MarketSource
 
+NO_SOURCE = "no [[market.sources]] of the settings is asked for it"
 SHOWN = 5
 """Factors whose trouble a message spells out."""
 
@@ -77,6 +79,8 @@ async def observe(node: Node, asked: Observe) -> Observation:
     for quote in (quote for reading in readings for quote in reading.quotes):
         quoted.setdefault(quote.factor, quote)  # the first source that quotes a factor is this node's vote
     missing = {item.factor: item for reading in readings for item in reading.unquoted if item.factor not in quoted}
+    for factor in without_source(node.rules.committee.parameters.factors, quoted_by(node.sources)):
+        missing[factor] = Unquoted(factor=factor, code="market_unavailable", detail=NO_SOURCE)
     _note(node, missing)
     if not quoted:
         raise _nothing_quoted(list(missing.values()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 
 import msgspec
@@ -15,10 +15,12 @@ from adapters.chains.provider import origin
 from node.clock_check import check_clock
 from node.commands.doctor.findings import Finding, care, good, wrong
 from node.commands.doctor.operator import Operator
-from node.round.observing import market_sources
+from node.factor_list import without_source
+from node.round.observing import market_sources, quoted_by
 from node.round.reading import endpoint_options, open_chains
 from node.settings import Chain, Endpoint, endpoint_url, endpoints_of
 from riskschema.errors import PlimsollError, TransientError
+from riskschema.instruments import FactorId
 from riskschema.market import MarketReading
 from riskschema.portfolio import BlockReference
 from riskschema.units import ZERO_ADDRESS, Hash32
@@ -38,11 +40,19 @@ class ExaminedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     head: BlockReference | None = None
 
 
-async def examine_endpoints(operator: Operator) -> tuple[Sequence[Finding], Sequence[BlockReference]]:
-    """Return a line for each endpoint, and their newest blocks."""
-    settings = operator.settings
-    asked = [(chain, endpoint) for chain in settings.chains for endpoint in endpoints_of(chain)]
-    examined = await asyncio.gather(*(_examine(operator, chain, endpoint) for chain, endpoint in asked))
+async def examine_endpoints(
+    operator: Operator, needed: Mapping[int, Collection[int]]
+) -> tuple[Sequence[Finding], Sequence[BlockReference]]:
+    """Return a line for each endpoint, and their newest blocks.
+
+    Args:
+        operator: Whose.
+        needed: By chain the blocks from which on its logs will be asked for.
+    """
+    asked = [(chain, endpoint) for chain in operator.settings.chains for endpoint in endpoints_of(chain)]
+    examined = await asyncio.gather(
+        *(_examine(operator, chain, endpoint, needed.get(chain.chain_id, ())) for chain, endpoint in asked)
+    )
     return [each.finding for each in examined], [each.head for each in examined if each.head is not None]
 
 
@@ -70,7 +80,7 @@ async def examine_feeds(operator: Operator) -> Sequence[Finding]:
         chains = await open_chains(stack, operator.settings.chains, operator.directory)
         sources = market_sources(operator.settings.market, chains)
         readings = await asyncio.gather(*(source.read() for source in sources))
-    return [_feeds_finding(readings)]
+    return [_feeds_finding(readings), _factors_finding(operator, quoted_by(sources))]
 
 
 def _feeds_finding(readings: Sequence[MarketReading]) -> Finding:
@@ -88,12 +98,22 @@ def _feeds_finding(readings: Sequence[MarketReading]) -> Finding:
     return good("feeds", f"{len(quoted)} factors have a value{age}")
 
 
-async def _examine(operator: Operator, chain: Chain, endpoint: Endpoint) -> ExaminedEndpoint:
+def _factors_finding(operator: Operator, quoted: Collection[FactorId]) -> Finding:
+    agreed = operator.committee.parameters.factors
+    missing = without_source(agreed, quoted)
+    if missing:
+        said = f"no market source is asked for {', '.join(missing)}, on which the committee agrees"
+        remedy = "Add them to [[market.sources]]: this node never votes on them, and the votes of the others decide."
+        return care("factors", "market_unavailable", said, remedy)
+    return good("factors", f"a market source is asked for each of the committee's {len(agreed)}")
+
+
+async def _examine(operator: Operator, chain: Chain, endpoint: Endpoint, needed: Collection[int]) -> ExaminedEndpoint:
     check = f"endpoint of {chain.chain_id}"
     try:
         check = f"endpoint {origin(endpoint_url(endpoint, operator.directory))}"
         async with asyncio.timeout(ENDPOINT_SECONDS):
-            return await _ask(operator, chain, endpoint, check)
+            return await _ask(operator, chain, endpoint, needed, check)
     except PlimsollError as error:
         return ExaminedEndpoint(finding=wrong(check, error))
     except TimeoutError:
@@ -101,7 +121,9 @@ async def _examine(operator: Operator, chain: Chain, endpoint: Endpoint) -> Exam
         return ExaminedEndpoint(finding=wrong(check, late))
 
 
-async def _ask(operator: Operator, chain: Chain, endpoint: Endpoint, check: str) -> ExaminedEndpoint:
+async def _ask(
+    operator: Operator, chain: Chain, endpoint: Endpoint, needed: Collection[int], check: str
+) -> ExaminedEndpoint:
     """Ask one endpoint for all that a round needs, as much at a time as the settings allow."""
     async with open_chain(
         endpoints=[endpoint_options(endpoint, operator.directory)],
@@ -115,20 +137,19 @@ async def _ask(operator: Operator, chain: Chain, endpoint: Endpoint, check: str)
     ) as opened:
         head = await opened.head()
         try:
-            await _use_limits(operator, opened, head, endpoint)
+            await _use_limits(opened, head, endpoint, needed)
         except PlimsollError as error:
             return ExaminedEndpoint(finding=wrong(check, error), head=head)
         (report,) = opened.endpoints()
     return ExaminedEndpoint(finding=_endpoint_finding(check, chain, endpoint, head, report), head=head)
 
 
-async def _use_limits(operator: Operator, opened: OpenedChain, head: BlockReference, endpoint: Endpoint) -> None:
-    """Ask for a batch, for a range of logs, and for the first logs that the venues need."""
+async def _use_limits(opened: OpenedChain, head: BlockReference, endpoint: Endpoint, needed: Collection[int]) -> None:
+    """Ask for a batch, for a range of logs, and for the first logs that the indexes need: whoever pruned refuses."""
     reader = await opened.pin(head)
     await reader.native_balances([ZERO_ADDRESS] * endpoint.batch_size)
     first = max(0, head.number - endpoint.log_range + 1)
-    begins = {venue.start_block for venue in operator.venues if venue.chain_id == opened.chain_id}
-    ranges = [(first, head.number), *((block, block) for block in sorted(begins) if block <= head.number)]
+    ranges = [(first, head.number), *((block, block) for block in sorted(needed) if block <= head.number)]
     for low, high in ranges:
         await reader.logs(addresses=[ZERO_ADDRESS], topics=[[NOBODY]], from_block=low, to_block=high)
 

@@ -13,6 +13,7 @@ from node.commands.doctor.brokers import examine_brokers
 from node.commands.doctor.chains import clock_finding, examine_endpoints, examine_feeds
 from node.commands.doctor.destination import examine_destination
 from node.commands.doctor.findings import Finding, Health, State, care, good, within, wrong
+from node.commands.doctor.indexes import first_needed, indexes_findings, read_indexes
 from node.commands.doctor.machine import examine_disk, examine_ports, examine_versions
 from node.commands.doctor.operator import (
     OpenedKeys,
@@ -93,8 +94,9 @@ def _local(check: str, examining: Awaitable[Sequence[Finding]]) -> Awaitable[Seq
 
 
 async def _chains(operator: Operator) -> Sequence[Finding]:
-    findings, heads = await examine_endpoints(operator)
-    return [*findings, clock_finding(heads)]
+    indexes = await asyncio.to_thread(read_indexes, operator)
+    findings, heads = await examine_endpoints(operator, first_needed(operator, indexes))
+    return [*findings, clock_finding(heads), *indexes_findings(operator, indexes, heads)]
 
 
 async def _with_keys(operator: Operator) -> Sequence[Finding]:

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.chain
 
 CHECKS = {
     *("settings", "committee", "files", "keys", "guard", "ports", "brokers", "contract", "transmitter"),
-    *("history", "versions", "disk", "clock", "feeds"),
+    *("history", "versions", "disk", "clock", "indexes", "feeds", "factors"),
 }
 HEALTHY = {State.GOOD}
 
@@ -225,6 +225,14 @@ async def test_a_feed_that_grew_old_is_named_with_its_age(network: LocalNetwork)
     found = await the_only_wrong(network)
     assert (found.check, found.code) == ("feeds", "market_unavailable")
     assert re.search(r"BTC: .*the answer is \d+ s old, the heartbeat is 1 s", found.said)
+
+
+async def test_a_factor_of_the_committee_that_no_source_is_asked_for_is_named(network: LocalNetwork) -> None:
+    edit(network, r'^\[\[market.sources.feeds\]\]\nfactor = "BTC"\naddress = .*\n', "")
+    found = await the_only_wrong(network)
+    assert (found.check, found.state, found.code) == ("factors", State.CARE, "market_unavailable")
+    assert "BTC" in found.said
+    assert "[[market.sources]]" in found.remedy
 
 
 async def test_a_contract_that_is_not_there_is_named(network: LocalNetwork, now: Devnet) -> None:

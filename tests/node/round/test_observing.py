@@ -231,3 +231,22 @@ async def test_sources_that_all_fail_are_an_abstention_that_may_pass(local: Loca
         with pytest.raises(TransientError, match="no market source answers: elsewhere: gone") as refusal:
             await run_rounds(node, StopRequest(), once=True)
     assert refusal.value.code == "endpoint_unreachable"
+
+
+@pytest.mark.chain
+async def test_a_factor_of_the_committee_without_a_source_is_told_at_the_start_and_shown_in_every_round(
+    local: LocalNode,
+) -> None:
+    (table,) = local.settings.market.sources
+    feeds = [feed for feed in table["feeds"] if feed["factor"] != "BTC"]
+    market = msgspec.structs.replace(local.settings.market, sources=({**table, "feeds": feeds},))
+    local.settings = msgspec.structs.replace(local.settings, market=market)
+    with capture_logs() as events:
+        async with local.open() as node:
+            await certified_rounds(node, 2)
+            exposition = node.metrics.exposition(local.clock.now()).decode()
+    (told,) = [event for event in events if event["event"] == "factors without a source"]
+    assert told["factors"] == ("BTC",)
+    assert [event["factor"] for event in events if event["event"] == "no value"] == ["BTC"], "once, not every round"
+    assert 'plimsoll_unquoted{factor="BTC"} 1.0' in exposition
+    assert 'plimsoll_unquoted{factor="ETH"}' not in exposition
