@@ -1,4 +1,4 @@
-"""How much one sender may send by one connection: whoever floods spends a budget of its own, and nobody else's.
+"""How much one sender may send by one connection, and a broker in all: whoever floods spends a budget of its own.
 
 A hostile broker can write any sender's name on its noise. What it spends is then that sender's budget at this broker;
 what the same sender says by another broker is heard as before.
@@ -14,6 +14,10 @@ BYTES_PER_SLOT = 8 * 1024 * 1024
 """Two proposals of the largest size, and answers to a node that catches up."""
 SLOTS_SAVED = 2
 """Unused budget is kept for so many slots: bursts are normal, after a reconnection for example."""
+PACKETS_PER_SECOND = 1_000
+PACKETS_SAVED = 8_000
+"""Of a connection, whoever sent them and whatever they are: 31 operators with all their budgets in slots of two seconds
+send fewer. A packet that is dropped for its sender's budget was read and parsed all the same."""
 
 
 class Budget:
@@ -64,3 +68,26 @@ class Budgets:
         if budget is None:
             budget = self._budgets[key] = Budget(self._interval, self._clock)
         return budget.spend(size)
+
+
+class PacketBudget:
+    """Packets of one broker, however often it is reached anew.
+
+    Args:
+        clock: Seconds that only go forward.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._at = clock()
+        self._packets = float(PACKETS_SAVED)
+
+    def spend(self) -> bool:
+        """Take a packet off the budget; say whether there was one left."""
+        now = self._clock()
+        self._packets = min(self._packets + (now - self._at) * PACKETS_PER_SECOND, float(PACKETS_SAVED))
+        self._at = now
+        if self._packets < 1:
+            return False
+        self._packets -= 1
+        return True

@@ -6,6 +6,8 @@ What aiomqtt 2.5 over paho 2.2 does by itself, and what is done here instead:
   the connection, and reading goes by small pieces;
 - packets that no broker owes this node are kept (messages of QoS 2 until they are released, 65,535 of them) or answered
   (pings, while nobody reads the answers): they end the connection;
+- packets may come as fast as they like, and each is read and parsed before anybody asks for whose it is: a broker that
+  sends more than a whole committee does loses the connection, and the next ones until it has been quiet for a while;
 - a handshake may go on for ever, byte by byte, in a thread that a stop waits for: it has an end;
 - a socket is watched by the thread that connects, or one turn of the loop late: by then it may be closed, and its
   number another's. Here the loop alone does it, and at once.
@@ -21,6 +23,7 @@ from typing import Any
 
 import aiomqtt
 
+from node.gossip.budgets import PacketBudget
 from node.gossip.transport import LARGEST_PAYLOAD_BYTES
 
 MAX_PACKET_BYTES = LARGEST_PAYLOAD_BYTES + 1_024
@@ -35,16 +38,24 @@ KIND, QUALITY = 0xF0, 0x06
 
 
 class CarefulClient(aiomqtt.Client):
-    """`aiomqtt.Client` that believes no length, no kind of packet and no socket."""
+    """`aiomqtt.Client` that believes no length, no kind of packet and no socket.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    Args:
+        packets: What the broker may still send.
+    """
+
+    def __init__(self, *args: Any, packets: PacketBudget, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         paho: Any = self._client
         receive: Callable[[int], bytes] = paho._sock_recv  # noqa: SLF001 - no other way to see a length in time
 
         def receive_some(size: int) -> bytes:
-            _check(paho._in_packet["command"], size)  # noqa: SLF001 - likewise
-            return receive(min(size, READ_BYTES))
+            first_byte = paho._in_packet["command"]  # noqa: SLF001 - likewise
+            _check(first_byte, size)
+            received = receive(min(size, READ_BYTES))
+            if not first_byte and received and not packets.spend():
+                raise ConnectionAbortedError("more packets than a whole committee sends")
+            return received
 
         paho._sock_recv = receive_some  # noqa: SLF001 - likewise
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 import aiomqtt
 import msgspec
 
+from node.gossip.budgets import PacketBudget
 from node.gossip.careful_client import BoundedHandshake, CarefulClient
 from node.gossip.transport import LARGEST_PAYLOAD_BYTES
 from node.status import NodeStatus
@@ -105,6 +107,7 @@ class Connection:
         self._greet = greet
         self._status = status
         self._clock = clock
+        self._packets = PacketBudget(time.monotonic)
         self._outgoing: asyncio.Queue[tuple[str, bytes, bool]] = asyncio.Queue(MAX_UNSENT)
         self.connected = asyncio.Event()
         """Set while subscribed."""
@@ -145,6 +148,7 @@ class Connection:
             max_queued_incoming_messages=MAX_QUEUED,
             socket_options=NODELAY,
             logger=quiet_logger(),
+            packets=self._packets,
         ) as client:
             await client.subscribe(self._subscriptions)
             self._outgoing = asyncio.Queue(MAX_UNSENT)  # what waited for the connection before is late

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from datetime import UTC, datetime
 
 import aiomqtt
 
+from node.gossip.budgets import PacketBudget
 from node.gossip.careful_client import CarefulClient
 from node.gossip.connection import BrokerAddress, client_context, quiet_logger
 from node.gossip.topics import Topics
@@ -70,6 +72,7 @@ async def _subscribe(address: BrokerAddress, topics: Topics) -> None:
         tls_context=context,
         clean_session=True,
         logger=quiet_logger(),
+        packets=PacketBudget(time.monotonic),
     ) as client:
         granted = await client.subscribe([(each, 0) for each in topics.subscriptions])
         if any(each != 0 for each in granted):

@@ -24,7 +24,7 @@ def _fast_signatures() -> Iterator[None]:
         yield
 
 
-def calls(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str) -> list[tuple[Any, ...]]:
+def calls(monkeypatch: pytest.MonkeyPatch, module: ModuleType | type, name: str) -> list[tuple[Any, ...]]:
     """Return the list of the arguments with which a function is called from now on."""
     seen: list[tuple[Any, ...]] = []
     called = getattr(module, name)

@@ -9,17 +9,24 @@ from pathlib import Path
 
 import pytest
 
+from attest.agreement import open_rounds
 from attest.formats.committee import Committee
 from attest.keys.certificates import broker_certificate
 from node.clock import SystemClock
-from node.gossip import careful_client
+from node.gossip import budgets, careful_client
 from node.gossip.brokers import BrokerTransport, open_brokers
 from node.gossip.careful_client import MAX_PACKET_BYTES
 from node.gossip.connection import BrokerAddress, Tls
+from node.gossip.inbox import MAX_WAITING
 from node.gossip.topics import topics_of
 from node.gossip.transport import Channel
 from node.status import NodeStatus
+from riskschema.errors import ProtocolViolation
+from tests.attest.agreement.round_kit import observation
+from tests.attest.agreement.test_noise import calls
+from tests.attest.agreement.wire_kit import Wire
 from tests.builders.reports import committee, operators
+from tests.network.fake_signer import fast_signatures
 from tests.node.gossip.running_brokers import INTERVAL, PASSWORD, connected_to, embedded, make_members
 from tests.node.gossip.test_brokers import heard
 from tests.patience import HANG_SECONDS, POLL_SECONDS
@@ -27,6 +34,7 @@ from tests.patience import HANG_SECONDS, POLL_SECONDS
 CONNACK = b"\x20\x02\x00\x00"
 PING = b"\xc0\x00"
 PINGRESP = b"\xd0\x00"
+PACKETS = 2_000
 LONGEST = b"\xff\xff\xff\x7f"
 """The length of a packet of 268,435,455 bytes."""
 
@@ -116,6 +124,40 @@ async def test_a_hostile_broker_takes_nothing_from_what_is_heard_by_another(tmp_
             for number in range(20):
                 other.send(Channel.MESSAGE, bytes([number]))
                 assert await heard(node) == (1, Channel.MESSAGE, bytes([number]))
+
+
+async def test_a_broker_that_floods_with_what_it_may_send_is_left_and_pays_for_few_verifications(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(budgets, "PACKETS_SAVED", PACKETS)
+    monkeypatch.setattr(budgets, "PACKETS_PER_SECOND", 0)
+    looked_at = calls(monkeypatch, BrokerTransport, "_take")
+    verified = calls(monkeypatch, open_rounds, "check_signature")
+    with fast_signatures():
+        wire = Wire(4)
+        wire.tick(wire.rules.slot_start_ms(1), only=[0])
+        said_once = wire.say(1, 1, observation(wire.now // 1_000))
+    council = wire.rules.committee
+    topic = topics_of(council, 1).topic(Channel.MESSAGE, None).encode()
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for number in range(10 * PACKETS):
+            forged = said_once[:-4] + number.to_bytes(4)
+            writer.write(announced(0x30, 2 + len(topic) + len(forged)) + len(topic).to_bytes(2) + topic + forged)
+            await writer.drain()
+
+    async with hostile(flood) as (url, said), reaching(BrokerAddress(url=url, password="p"), council) as node:
+        async with asyncio.timeout(HANG_SECONDS):
+            for _ in range(2):
+                assert await said.get() == b"", "the connection is ended, and so is the next one"
+        assert 0 < len(looked_at) < PACKETS
+        arrivals = []
+        while (arrival := node.take()) is not None:
+            arrivals.append(arrival.payload)
+    for payload in 2 * arrivals:
+        with pytest.raises(ProtocolViolation):
+            wire.machines[0].on_message(payload)
+    assert len(verified) == len(arrivals) <= MAX_WAITING, "of thousands of forgeries those that had room, each once"
 
 
 async def test_a_handshake_that_drips_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
