@@ -20,7 +20,7 @@ from node.loop.rounds import run_rounds
 from node.loop.stopping import StopRequest
 from node.round.node import Node
 from node.round.result import RoundResult
-from node.settings import load_settings
+from node.settings import Settings, load_settings
 from tests.node.local_node import chain_time, write_cheap_keys
 
 NODES = 4
@@ -54,9 +54,21 @@ class Council:
         return len(self.results[operator]) >= rounds
 
 
+def as_it_is(index: int, settings: Settings) -> Settings:
+    """Change nothing of an operator's settings."""
+    del index
+    return settings
+
+
 @asynccontextmanager
-async def council(devnet: Devnet, directory: Path, change: Callable[[int, Node], Node]) -> AsyncIterator[Council]:
-    """Run them; `change` may put something else into an operator's node. None publishes."""
+async def council(
+    devnet: Devnet,
+    directory: Path,
+    change: Callable[[int, Node], Node],
+    *,
+    configure: Callable[[int, Settings], Settings] = as_it_is,
+) -> AsyncIterator[Council]:
+    """Run them; `change` may put something else into an operator's node, `configure` its settings. None publishes."""
     for index in range(1, NODES + 1):
         write_cheap_keys(directory / f"operator-{index}" / "keys")
         (directory / f"operator-{index}").chmod(0o700)
@@ -72,7 +84,7 @@ async def council(devnet: Devnet, directory: Path, change: Callable[[int, Node],
         stack.enter_context(patch("node.composition.open_transport", join))
         nodes = []
         for index, operator in enumerate(prepared.operators):
-            settings = msgspec.structs.replace(load_settings(operator.config_file), publish=None)
+            settings = msgspec.structs.replace(configure(index, load_settings(operator.config_file)), publish=None)
             node = await stack.enter_async_context(open_node(settings, operator.directory, clock=clock))
             nodes.append(change(index, node))
         running = Council(nodes)
