@@ -101,6 +101,8 @@ def _pegs(values: ParameterValues) -> Iterator[str]:
         breaks = values.pegs.of(kind).breaks
         if len(set(breaks)) != len(breaks):
             yield f"pegs.{kind}.breaks: a move is there twice"
+        if values.pegs.of(kind).usual_discount >= 1.0:
+            yield f"pegs.{kind}.usual_discount: leaves no price"
         if kind not in kinds:
             yield f"pegs.crises: none is of kind {kind}"
     if len(set(values.oracles.wrong_answers)) != len(values.oracles.wrong_answers):

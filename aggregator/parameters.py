@@ -92,6 +92,11 @@ class Peg(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the pegs of one kind move and break, and what selling the asset for its underlying costs."""
 
     daily_volatility: Share
+    """At parity."""
+    discount_volatility: Share
+    """Of a day, per square root of |ln(price / parity)|: the variance of a peg grows with its distance from parity."""
+    usual_discount: Share
+    """No peg is taken to be nearer to parity, nor farther where nobody knows: an index is not told, or no price."""
     breaks: Annotated[tuple[Move, ...], Meta(min_length=1)]
     half_spread: Share
     impact_per_million: Positive

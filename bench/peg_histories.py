@@ -40,18 +40,16 @@ def read_pegs(folder: Path, prices: Prices) -> Pegs:
     """Return all pegs on the clock of `prices`."""
     inside = folder / "pegs"
     lines: dict[str, list[tuple[Floats, Floats]]] = {
-        "STETH": [_columns(inside / "chainlink_steth_eth_rounds_2022_2024.parquet", "price")],
+        "STETH": [columns(inside / "chainlink_steth_eth_rounds_2022_2024.parquet", "price")],
         "WBTC": [
-            _columns(inside / "wbtc_btc_coingecko_hourly_2021_2023.parquet", "ratio_med25h"),
-            _columns(inside / "binance_wbtcusdt_1h_2023_2025.parquet", "ratio_close", later=HOUR),
+            columns(inside / "wbtc_btc_coingecko_hourly_2021_2023.parquet", "ratio_med25h"),
+            columns(inside / "binance_wbtcusdt_1h_2023_2025.parquet", "ratio_close", later=HOUR),
         ],
-        "USDC": [_columns(inside / "uniswap_v3_usdc_usdt_hourly_2022_2026.parquet", "price")],
-        "DAI": [_columns(inside / "uniswap_v3_dai_usdc_hourly_2021_2025.parquet", "price_dai_in_usdc", later=HOUR)],
+        "USDC": [columns(inside / "uniswap_v3_usdc_usdt_hourly_2022_2026.parquet", "price")],
+        "DAI": [columns(inside / "uniswap_v3_dai_usdc_hourly_2021_2025.parquet", "price_dai_in_usdc", later=HOUR)],
     }
     comet = inside / "comet_oracle_hourly_2022_2024.parquet"
-    lines |= {
-        name: [_columns(comet, "price", symbol=symbol)] for name, symbol in (("CBETH", "cbETH"), ("RETH", "rETH"))
-    }
+    lines |= {name: [columns(comet, "price", symbol=symbol)] for name, symbol in (("CBETH", "cbETH"), ("RETH", "rETH"))}
     found = {name: _on_clock(parts, prices) for name, parts in lines.items()}
     one = np.ones(prices.hours)
     found["USDT"] = (one, one, one)
@@ -59,7 +57,7 @@ def read_pegs(folder: Path, prices: Prices) -> Pegs:
     return Pegs(close=close, high=high, low=low)
 
 
-def _columns(path: Path, column: str, *, symbol: str | None = None, later: int = 0) -> tuple[Floats, Floats]:
+def columns(path: Path, column: str, *, symbol: str | None = None, later: int = 0) -> tuple[Floats, Floats]:
     """Return times and values; `later` is how long after its time stamp a value was seen."""
     table = parquet.read_table(path).to_pydict()
     rows = [

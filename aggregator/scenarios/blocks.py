@@ -15,7 +15,7 @@ from aggregator.exact.buffers import view64
 from aggregator.exact.kernels import logarithms
 from aggregator.parameters import Parameters
 from aggregator.scenarios.factors import Listing, listing, sides
-from aggregator.scenarios.pegs import calm_blocks, ratio_blocks, with_crises
+from aggregator.scenarios.pegs import assumed_level, noise_blocks, ratio_blocks, widened, with_breaks
 from aggregator.scenarios.proxies import proxy_blocks, quartile
 from aggregator.scenarios.reference_blocks import reference_blocks
 from aggregator.scenarios.volatility import annual, forecast_series, hourly, with_implied
@@ -46,6 +46,8 @@ class FactorBlocks(msgspec.Struct, frozen=True, kw_only=True):
     long_run: float
     """Likewise, over all history."""
     flags: frozenset[Flag]
+    level: float = 1.0
+    """Of a peg: price over parity, as far as it counts."""
 
 
 class _Measured(msgspec.Struct, frozen=True):
@@ -79,8 +81,8 @@ def factor_blocks(market: MarketState, factors: list[str], parameters: Parameter
     """Return the blocks of `factors`, all with the same dates.
 
     A factor with a year of its own history uses it. One without is a proxy: beta times its group's leading factor, and
-    noise of its own. A peg uses the history of its ratio, or the noise of its kind, and its kind's crises. Nothing
-    depends on which factors are asked for.
+    noise of its own. A peg uses the history of its ratio, or the noise of its kind, its kind's crises, and a day on
+    which it returns to parity. Nothing depends on which factors are asked for.
 
     Args:
         market: The agreed market state.
@@ -229,18 +231,22 @@ def _reference(name: FactorId, sources: _Sources) -> Floats:
 def _peg(name: FactorId, asset: FactorId, sources: _Sources) -> FactorBlocks:
     parameters, known = sources.parameters, sources.known
     kind, stream = known.peg_kind(name), known.stream(name)
-    moves = _ratio_history(name, sources)
+    told, moves = known.level(name), _ratio_history(name, sources)
+    level = assumed_level(told, kind, parameters)
     flags = _flags(asset, sources) | (frozenset() if moves is not None else {Flag.HISTORY_SHORT})
     if moves is None:
-        moves = calm_blocks(kind, stream, sources.blocks, parameters)
+        moves = noise_blocks(level, kind, stream, sources.blocks, parameters)
+    else:
+        moves = widened(moves, told, kind, stream, parameters)
     return FactorBlocks(
         name=name,
         group=_group(asset, sources),
         peg=kind,
-        standardised=with_crises(moves, kind, stream, parameters),
+        standardised=with_breaks(moves, level, kind, stream, parameters),
         forecast=1.0,
         long_run=1.0,
         flags=flags,
+        level=level,
     )
 
 

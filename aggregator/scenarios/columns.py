@@ -124,10 +124,10 @@ def scenario_range(item: FactorBlocks, grid: Grid) -> float:
 
 
 def moves_alone(item: FactorBlocks, parameters: Parameters) -> tuple[float, float]:
-    """Return how far a factor falls and rises alone: by its range, a peg by the largest breaks of its kind."""
+    """Return how far a factor falls and rises alone: by its range, a peg by its kind's largest breaks or to parity."""
     if item.peg is not None:
-        breaks = parameters.pegs.of(item.peg).breaks
-        return min(*breaks, 0.0), max(*breaks, 0.0)
+        moves = (*parameters.pegs.of(item.peg).breaks, 1.0 / item.level - 1.0)
+        return min(*moves, 0.0), max(*moves, 0.0)
     reach = scenario_range(item, parameters.grid)
     return -min(reach, parameters.grid.largest_fall), reach
 

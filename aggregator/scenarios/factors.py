@@ -116,6 +116,14 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
             return Wad(self.prices[asset] * WAD // self.prices[base])
         return Wad(WAD)
 
+    def level(self, name: FactorId) -> float | None:
+        """Return what a pegged asset costs over what it stands for; None without a quote, or with an index not told."""
+        asset, base = sides(name)
+        factor = self.factors.get(asset)
+        if asset not in self.quoted or (base and not (factor is not None and factor.parity)):
+            return None
+        return self.price(name) / WAD
+
     def _listed_kind(self, name: FactorId) -> PegKind | None:
         """Return the kind of a listed factor's peg: its own, or that of what it is exchanged for."""
         factor = self.factors.get(name)

@@ -21,9 +21,6 @@ Floats = NDArray[np.float64]
 def proxy_blocks(leading: Floats, stream: int, *, led: float, parameters: Parameters) -> Floats:
     """Return standardised blocks of unit variance, shape (blocks, 24, 3): low, high, close.
 
-    The extremes of two moves need not coincide: low = min(leading low + own close, leading close + own low), highs
-    likewise.
-
     Args:
         leading: The leading factor's blocks.
         stream: Number of the factor's own noise.
@@ -32,11 +29,18 @@ def proxy_blocks(leading: Floats, stream: int, *, led: float, parameters: Parame
     """
     parts = parameters.paths.reference_parts_per_hour
     own_share = max(math.sqrt(max(1.0 - led * led, 0.0)), parameters.proxy.smallest_own_share)
-    common = math.sqrt(1.0 - own_share * own_share) * leading
     own = own_share * own_blocks(stream, blocks=leading.shape[0], parts_per_hour=parts)
-    low = np.minimum(common[:, :, 0] + own[:, :, 2], common[:, :, 2] + own[:, :, 0])
-    high = np.maximum(common[:, :, 1] + own[:, :, 2], common[:, :, 2] + own[:, :, 1])
-    return np.stack([low, high, common[:, :, 2] + own[:, :, 2]], axis=2)
+    return summed(math.sqrt(1.0 - own_share * own_share) * leading, own)
+
+
+def summed(first: Floats, second: Floats) -> Floats:
+    """Return the sum of two factors' moves of shape (blocks, 24, 3), whose extremes need not coincide.
+
+    Low = min(low + other close, close + other low), highs likewise.
+    """
+    low = np.minimum(first[:, :, 0] + second[:, :, 2], first[:, :, 2] + second[:, :, 0])
+    high = np.maximum(first[:, :, 1] + second[:, :, 2], first[:, :, 2] + second[:, :, 1])
+    return np.stack([low, high, first[:, :, 2] + second[:, :, 2]], axis=2)
 
 
 def quartile(values: Sequence[float], model: Proxy) -> float:

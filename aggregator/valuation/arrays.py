@@ -16,6 +16,7 @@ from aggregator.rule_terms import RowInstrument, RuleRow
 from aggregator.scenarios.blocks import FactorBlocks, factor_blocks
 from aggregator.scenarios.columns import HOURS, Columns, MarketColumns, alone_columns, build_columns, moves_alone
 from aggregator.scenarios.factors import listing
+from aggregator.scenarios.pegs import daily_noise
 from aggregator.valuation.pricing import Pricer, UnitValues, needed_factors, unit_values
 from aggregator.valuation.rule_rows import RulePricer, market_key, rule_key
 from riskschema.arrays import FactorTerms, RiskArrays, RowTable
@@ -166,10 +167,10 @@ def _terms(
 
 
 def _break_cost(item: FactorBlocks, moves: Floats, parameters: Parameters) -> float:
-    """Return the mean over blocks of a peg's fall beyond three standard deviations of its calm noise."""
+    """Return the mean over blocks of a peg's fall beyond three standard deviations of its noise."""
     if item.peg is None:
         return 0.0
-    falls = np.maximum(-moves - CALM_DEVIATIONS * parameters.pegs.of(item.peg).daily_volatility, 0.0)
+    falls = np.maximum(-moves - CALM_DEVIATIONS * daily_noise(item.level, item.peg, parameters), 0.0)
     return float(np.cumsum(falls)[-1]) / falls.size
 
 

@@ -70,7 +70,7 @@ class RulePricer:
             values = unit_values(row.instrument, market).values / market.ratio(row.numeraire)
             moves = values / values[0] if values[0] else np.zeros(values.size)
         else:
-            moves = self._moves(row, asset, answer) * self._growth(row.instrument)
+            moves = self._moves(row, asset) * self._growth(row.instrument)
         one = answer / float(10 ** decimals(row.instrument))
         values = one * moves
         values[0] = one
@@ -81,9 +81,9 @@ class RulePricer:
         found = unit_values(instrument, self._eyes["fixed"]).values
         return np.asarray(found / found[0])
 
-    def _moves(self, row: RuleRow, asset: Asset | FactorId, answer: float) -> Floats:
-        """Return the answers over the answer now, which is in dollars per whole unit."""
-        oracle = row.oracle or VenueOracle()
+    def _moves(self, row: RuleRow, asset: Asset | FactorId) -> Floats:
+        """Return the answers over the answer now."""
+        oracle, answer = row.oracle or VenueOracle(), (row.price or 0) / WAD * self._numeraire_price(row)
         eyes = self._eyes[oracle.kind]
         if not answer or oracle.kind == "fixed" or own_factor(row.instrument) == row.numeraire:
             return np.ones(eyes.columns.count)  # a debt in the loan asset is one of it, whoever sees what
@@ -95,6 +95,18 @@ class RulePricer:
         level = self._level(asset, oracle, answer, feed)
         market = quoted / self._eyes[row.numeraire_oracle].ratio(row.numeraire)
         return answers(market, answer / level, feed) * rest * (level / answer)
+
+    def _numeraire_price(self, row: RuleRow) -> float:
+        """Return the dollars that the venue takes one of its numeraire for: at parity where it is blind to the peg.
+
+        An answer in something that is off its peg unseen is not a lag of what it prices.
+        """
+        base, peg = self._known.legs(row.numeraire)
+        factor, worth = self._known.factors.get(row.numeraire), self._known.worth(base)
+        at_parity = base == USD or (factor is not None and factor.parity)
+        if row.numeraire_oracle == "market" or peg is None or worth is None or not at_parity:
+            return self._eyes["market"].price(row.numeraire)
+        return worth.price / WAD
 
     def _level(self, asset: Asset | FactorId, oracle: VenueOracle, answer: float, feed: Feed) -> float:
         """Return what the oracle would say if it answered anew: the market price, or underlying x index.

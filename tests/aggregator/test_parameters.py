@@ -120,7 +120,9 @@ CHANGES = {
     "smallest_eigenvalue = 1e-6 ": "smallest_eigenvalue = 0.9 ",
     "smallest_own_share = 0.3 ": "smallest_own_share = 1.0 ",
     "volatility_multiplier = 1.5 ": "volatility_multiplier = 1.6 ",
-    "daily_volatility = 0.0005": "daily_volatility = 0.0006",
+    "daily_volatility = 0.0001": "daily_volatility = 0.0006",
+    "usual_discount = 0.0012": "usual_discount = 0.0022",
+    "discount_volatility = 0.037": "discount_volatility = 0.047",
     "warm_up_hours = 168": "warm_up_hours = 24",
     "z = 3.0 ": "z = 4.0 ",
 }

@@ -211,3 +211,19 @@ def test_two_dollars_that_nobody_knows_break_apart(lab, parameters, market) -> N
     (item,) = assess([loop(lab, pair, 1.03, VenueOracle())], state, parameters).assessments
     assert item.score > 0
     assert item.base_margin / 1e8 >= 0.13 * 1e6 * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("level", [0.97, 0.995, 1.004])
+def test_a_discount_that_closes_again_hurts_who_owes_what_is_pegged(lab, parameters, market, level: float) -> None:
+    """Ether held, staked ether owed: at a discount of 3 % such a loop scored 0, as if it could not close."""
+    quotes = (*market.quotes, FactorQuote(factor="STETH", price=lab.wad(2_000 * level), group="eth"))
+    state = msgspec.structs.replace(market, quotes=quotes)
+    pair = Pair("owed", lab.token("ETH"), 2_000, token(lab, "STETH"), 2_000 * level)
+    loops = [loop(lab, pair, health, VenueOracle(), number=place) for place, health in enumerate((1.01, 1.025), 1)]
+    near, farther = assess(loops, state, parameters).assessments
+    assert near.score >= farther.score
+    assert near.score > 0
+    assert (farther.score > 300) == (level == 0.97), "parity is within reach of an open discount: on two days of 1,100"
+    closing = 1.0 / level - 1.0 if level < 1.0 else 0.0
+    owed = 1e6 * 0.95 / 1.01
+    assert near.base_margin / 1e8 >= owed * closing * (1 - 1e-6), "the requirement has what closing costs"

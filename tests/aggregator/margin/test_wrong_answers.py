@@ -61,7 +61,8 @@ def test_who_is_liquidatable_already_loses_nothing_to_a_wrong_answer(lab, small_
 
 def test_a_margin_can_be_what_a_wrong_answer_costs_and_its_parts_add_up(lab, small_parameters) -> None:
     """Two dollars that cannot break, in a quiet market: nothing else is at stake."""
-    dollars = msgspec.structs.replace(small_parameters.pegs.dollar, breaks=(-0.0001,), daily_volatility=0.0)
+    still = {"daily_volatility": 0.0, "discount_volatility": 0.0}
+    dollars = msgspec.structs.replace(small_parameters.pegs.dollar, breaks=(-0.0001,), **still)
     pegs = msgspec.structs.replace(small_parameters.pegs, dollar=dollars, crises=())
     crises = msgspec.structs.replace(small_parameters.stress, crises=small_parameters.stress.crises[:1])
     chosen = msgspec.structs.replace(small_parameters, pegs=pegs, stress=crises)

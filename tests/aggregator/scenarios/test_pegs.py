@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 
 from aggregator.exact.buffers import view64
 from aggregator.scenarios.blocks import factor_blocks
-from riskschema.market import FactorQuote
+from aggregator.scenarios.pegs import daily_noise
+from riskschema.market import FactorQuote, Group
 from riskschema.units import WAD, Wad
 
 NAMES = ["DAI", "STETH / ETH", "USDC", "WBTC / BTC"]
@@ -36,7 +38,7 @@ def crisis(parameters, kind: str) -> np.ndarray:
     [("USDC", "dollar", 0.8774), ("STETH / ETH", "staking", 0.935), ("WBTC / BTC", "wrapped_bitcoin", 0.985)],
 )
 def test_a_peg_without_history_is_calm_but_for_the_published_crisis_of_its_kind(
-    pegs, parameters, name: str, kind: str, low: float
+    pegs, parameters, name: str, kind: Any, low: float
 ) -> None:
     item = pegs[name]
     assert (item.peg, item.forecast, item.flags) == (kind, 1.0, {"history_short"})
@@ -44,7 +46,77 @@ def test_a_peg_without_history_is_calm_but_for_the_published_crisis_of_its_kind(
     assert broken.size == 2, "once alone, once with all of its kind"
     assert np.exp(item.standardised[broken[0], :, 2]) == pytest.approx(crisis(parameters, kind))
     calm = np.delete(item.standardised[:, -1, 2], broken)
-    assert calm.std() == pytest.approx(parameters.pegs.of(kind).daily_volatility, rel=0.2)
+    assert calm.std() == pytest.approx(daily_noise(1.0, kind, parameters), rel=0.2)
+
+
+def at(lab, parameters, name: str, price: float | None):
+    """Return the peg of staked ether, or of a dollar, at a price over parity."""
+    found = lab.market()
+    if price is not None:
+        asset = name.partition(" / ")[0]
+        others = tuple(quote for quote in found.quotes if quote.factor != asset)
+        value = lab.wad(round(price * (2_000 if "ETH" in name else 1), 9))
+        group: Group = "eth" if "ETH" in name else "stablecoin"
+        found = msgspec.structs.replace(found, quotes=(*others, FactorQuote(factor=asset, price=value, group=group)))
+    (item,) = factor_blocks(found, [name], parameters)
+    return item
+
+
+def typical(item) -> float:
+    """Return a day's median move: crises and returns to parity are few."""
+    return float(np.median(np.abs(item.standardised[:, -1, 2])))
+
+
+@pytest.mark.parametrize("name", ["STETH / ETH", "USDC"])
+def test_the_farther_from_parity_the_more_a_peg_moves_and_never_less_than_usual(lab, parameters, name: str) -> None:
+    """Staked ether moved by .07 % a day at parity, and by .4 % at a discount of three per cent (2022)."""
+    moved = [typical(at(lab, parameters, name, price)) for price in (1.0, 0.9999, 0.98, 0.92)]
+    assert moved[0] == pytest.approx(moved[1], rel=0.01)
+    assert moved[3] > 1.8 * moved[2] > 1.8 * moved[1]
+    model = parameters.pegs.of("staking" if "ETH" in name else "dollar")
+    wide = math.sqrt(model.daily_volatility**2 - model.discount_volatility**2 * math.log(0.92))
+    usual = math.sqrt(model.daily_volatility**2 + model.discount_volatility**2 * model.usual_discount)
+    assert moved[3] / moved[0] == pytest.approx(wide / usual, rel=0.02)
+
+
+def test_where_nobody_quotes_an_asset_or_tells_its_index_its_discount_is_the_usual_one(lab, parameters) -> None:
+    usual = 1.0 - parameters.pegs.staking.usual_discount
+    assert at(lab, parameters, "STETH / ETH", None).level == usual
+    assert at(lab, parameters, "RETH / ETH", 1.1).level == usual, "a price with an index in it tells no discount"
+    assert at(lab, parameters, "STETH / ETH", 0.97).level == pytest.approx(0.97)
+
+
+def test_a_premium_counts_up_to_the_largest_rise_of_the_kind(lab, parameters) -> None:
+    """A token in the group of stablecoins that costs 1.17 accrues interest, or is no dollar."""
+    assert at(lab, parameters, "USDC", 1.17).level == 1.0 + max(parameters.pegs.dollar.breaks)
+
+
+def test_a_discount_closes_within_a_day_in_two_blocks_alone_and_with_its_kind(lab, parameters) -> None:
+    item = at(lab, parameters, "STETH / ETH", 0.94)
+    closed = np.flatnonzero(np.isclose(item.standardised[:, -1, 2], -math.log(0.94), rtol=1e-9))
+    assert closed.size == 2
+    assert (np.diff(item.standardised[closed[0], :, 2]) > 0).all(), "hour by hour"
+    other = factor_blocks(lab.market(), ["CBETH / ETH"], parameters)[0]
+    usual = -math.log(1.0 - parameters.pegs.staking.usual_discount)
+    again = np.flatnonzero(np.isclose(other.standardised[:, -1, 2], usual, rtol=1e-9))
+    assert len(set(closed.tolist()) & set(again.tolist())) == 1, "together once"
+
+
+def test_an_open_discount_widens_a_pegs_own_past(lab, small_parameters) -> None:
+    history = lab.history(["ETH", "BTC"], 24 * 90)
+    history = msgspec.structs.replace(history, factors=("ETH", "STETH"))
+    quotes = lab.market().quotes
+    found = []
+    for price in (2_000, 1_880):
+        staked = FactorQuote(factor="STETH", price=lab.wad(price), group="eth")
+        market = msgspec.structs.replace(lab.market(history), quotes=(*quotes, staked))
+        found.append(factor_blocks(market, ["STETH / ETH"], small_parameters)[0].standardised)
+    closed, open_ = found
+    added = (open_ - closed)[-20:, -1, 2]
+    model = small_parameters.pegs.staking
+    assert added.std() == pytest.approx(model.discount_volatility * math.sqrt(-math.log(0.94)), rel=0.4)
+    assert (open_[:, :, 0] <= open_[:, :, 2]).all()
+    assert (open_[:, :, 1] >= open_[:, :, 2]).all()
 
 
 def test_dollars_break_one_at_a_time_and_together(pegs) -> None:

@@ -14,6 +14,7 @@ from aggregator.valuation.arrays import build_arrays
 from aggregator.valuation.oracles import Feed, answers, follow
 from aggregator.valuation.rule_rows import rule_key
 from riskschema.instruments import Token, WrappedToken
+from riskschema.market import FactorQuote
 from riskschema.portfolio import VenueOracle
 
 HOUR = 3_600
@@ -121,6 +122,27 @@ def test_a_venue_that_takes_a_dollar_token_for_a_dollar_does_not_see_it_break(la
     blind = msgspec.structs.replace(held, numeraire_oracle="fixed")
     seeing, taken = rows(lab, small_parameters, held, blind)
     assert (seeing / taken).max() > 1.1, "when USDC breaks, ether is worth more of it"
+
+
+@pytest.mark.parametrize(("numeraire", "price"), [("WBTC", 40_180), ("WBTC", 39_820)])
+def test_a_numeraire_off_its_peg_unseen_is_no_lag_of_what_is_priced_in_it(
+    lab, small_parameters, numeraire, price
+) -> None:
+    """The venue takes wrapped bitcoin for bitcoin and says one is worth one, while it trades .45 % away from that."""
+    quoted = FactorQuote(factor=numeraire, price=lab.wad(price), group="btc")
+    market = lab.market()
+    market = msgspec.structs.replace(market, quotes=(*market.quotes, quoted))
+    for kind in ("exchange_rate", "capped"):
+        item = RuleRow(
+            instrument=lab.token("BTC"),
+            numeraire=numeraire,
+            price=lab.wad(1),
+            oracle=VenueOracle(kind="exchange_rate"),
+            numeraire_oracle=kind,
+        )
+        found = build_arrays([], [item], market, small_parameters)
+        mantissas = view32(found.rule.mantissas).astype(float)[0]
+        assert (mantissas == mantissas[0]).all()
 
 
 def test_deviation_and_heartbeat_of_an_oracle_come_before_the_groups(lab, small_parameters) -> None:
