@@ -19,7 +19,7 @@ SLACK = 2
 """Units of the numeraire that one position's value may be rounded by."""
 
 
-class Line(msgspec.Struct, frozen=True):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """One balance as a pool counts it."""
 
     amount: int
@@ -41,7 +41,7 @@ class Line(msgspec.Struct, frozen=True):
         return (self.amount + 1) * self.price // self.unit + SLACK
 
 
-class AccountTotals(msgspec.Struct, frozen=True):
+class AccountTotals(msgspec.Struct, frozen=True, gc=False):
     """What a pool says of an account as a whole."""
 
     collateral: int

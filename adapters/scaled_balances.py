@@ -51,8 +51,9 @@ class Scaled(msgspec.Struct, frozen=True):
         units = self.units.get(account, 0)
         if not units:
             return 0 if self.roundings else None
-        balances = {rounding(units * self.index) for rounding in self.roundings}
-        return balances.pop() if len(balances) == 1 else None
+        product = units * self.index
+        balance = self.roundings[0](product) if self.roundings else None
+        return balance if all(rounding(product) == balance for rounding in self.roundings[1:]) else None
 
     def sample(self, block: int) -> list[Address]:
         """Return the holders whose turn it is at a block."""

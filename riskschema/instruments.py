@@ -6,6 +6,7 @@ share at the pinned block (an index, a borrow rate) is therefore part of the ins
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Literal, get_args
 
 import msgspec
@@ -274,6 +275,7 @@ class UniswapV3Liquidity(
 Instrument = Token | Claim | Debt | Perpetual | Future | Option | UniswapV2Share | UniswapV3Liquidity | WrappedToken
 
 
+@lru_cache(maxsize=1_024)
 def venue_id(protocol: str, chain_id: int, deployment: str) -> VenueId:
     """Return the name of a deployment."""
     return f"{protocol}:{chain_id}:{deployment}"
@@ -284,6 +286,7 @@ def protocol_of(venue: VenueId) -> str:
     return venue.partition(":")[0]
 
 
+@lru_cache(maxsize=1_024)
 def chain_of(venue: VenueId) -> int:
     """Return the chain id of a venue."""
     return int(venue.split(":", 2)[1])

@@ -94,6 +94,7 @@ class WeightedCollateral(
     frozen=True,
     kw_only=True,
     forbid_unknown_fields=True,
+    gc=False,
     tag_field="kind",
     tag="weighted_collateral",
 ):
@@ -201,7 +202,7 @@ class Restriction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """When it ends by itself, where that is known."""
 
 
-class Silo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Silo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """The positions that are liquidated together, and the venue's own word on their health."""
 
     id: SiloId

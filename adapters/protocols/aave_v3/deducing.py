@@ -18,7 +18,7 @@ from adapters.protocols.aave_v3.books import CONFIGURATION, EMODE, STABLE
 from adapters.protocols.aave_v3.emodes import EModes
 from adapters.protocols.aave_v3.holdings import Holdings
 from adapters.protocols.aave_v3.market import MAX_RESERVES, Market
-from adapters.protocols.aave_v3.silos import account_lines
+from adapters.protocols.aave_v3.uses import Counting
 from adapters.sampling import drawn
 from adapters.scaled_balances import Scaled, read_balances
 from riskschema.holders import Units
@@ -31,7 +31,7 @@ _BORROWING = sum(1 << 2 * index for index in range(MAX_RESERVES))
 _UNASKED = AccountTotals(0, 0, 0, 0)
 
 
-class Setup(msgspec.Struct, frozen=True):
+class Setup(msgspec.Struct, frozen=True, gc=False):
     """All that logs can change of an account, as the contracts told it after the last of them."""
 
     configuration: int
@@ -60,12 +60,13 @@ def setups(
     stable = [told[book] for book in stable_books]
     found = {}
     for account in accounts:
-        debts = tuple((index, units[account]) for index, units in owing if account in units)
+        debts = tuple([(index, units[account]) for index, units in owing if account in units])
         configuration = told[CONFIGURATION].get(account, 0)
-        named = sum(1 << 2 * index for index, _ in debts)
-        if configuration & _BORROWING != named or any(account in units for units in stable):
+        if configuration & _BORROWING != sum([1 << 2 * index for index, _ in debts]) or any(
+            account in units for units in stable
+        ):
             continue
-        held = tuple((index, units[account]) for index, units in supplied if account in units)
+        held = tuple([(index, units[account]) for index, units in supplied if account in units])
         emode = told[EMODE].get(account, 0) & 0xFF if configuration else 0  # where nothing is used, it means nothing
         found[account] = Setup(configuration, emode, held, debts)
     return found
@@ -95,7 +96,8 @@ class Comparison:
         known: Mapping[Address, Setup],
         told: Mapping[Address, Holdings | ContractRefusal],
     ) -> None:
-        self._market, self._emodes, self._known = market, emodes, known
+        self._market, self._known = market, known
+        self._counting = Counting(market, emodes)
         self.agreeing: dict[Address, Setup] = {}
         """Those of whom both say the same."""
         self.contradicted = False
@@ -110,7 +112,7 @@ class Comparison:
                 self.contradicted = True
                 return
             try:
-                cases.append((account, held.totals, account_lines(market, held, emodes)))
+                cases.append((account, held.totals, self._counting.lines(held)))
             except ContractRefusal:
                 continue
         self.ways = fitting((totals, lines) for _, totals, lines in cases)
@@ -160,7 +162,7 @@ class Comparison:
         if len(held.supplied) < len(supplied) or len(held.debts) < len(owed):
             return None
         try:
-            totals = deduced(self.ways, account_lines(self._market, held, self._emodes))
+            totals = deduced(self.ways, self._counting.lines(held))
         except ContractRefusal:
             return None
         if totals is None:

@@ -10,7 +10,6 @@ import msgspec
 from adapters.abi import Answer, ContractRefusal, Function, Question, ask, known
 from adapters.crosschecks import AccountTotals
 from adapters.protocols.aave_v3.books import INCOME, OWED, SUPPLY, USER_CONFIGURATION, USER_EMODE, VARIABLE
-from adapters.protocols.aave_v3.emodes import price_of
 from adapters.protocols.aave_v3.market import Market, Reserve
 from adapters.scaled_balances import Scaled, read_balances, sampled
 from riskschema.holders import Units
@@ -22,7 +21,38 @@ _USER_DATA = Function("getUserAccountData(address)", "(uint256,uint256,uint256,u
 _STABLE_BALANCE = Function("balanceOf(address)", "(uint256)")
 
 
-class Holdings(msgspec.Struct, kw_only=True):
+class Use(msgspec.Struct, frozen=True, gc=False):
+    """Which reserves an account uses and how: with prices, all that decides how it is counted but for the amounts."""
+
+    configuration: int
+    emode: int
+    supplied: tuple[int, ...]
+    """Indexes of the reserves in which it has something, as the next two."""
+    variable: tuple[int, ...]
+    stable: tuple[int, ...]
+
+    def pledges(self, reserve: Reserve) -> bool:
+        """Tell whether `reserve` is used as collateral (``UserConfiguration.isUsingAsCollateral``)."""
+        return bool(self.configuration >> (2 * reserve.index + 1) & 1)
+
+    def borrows(self, reserve: Reserve) -> bool:
+        """Tell whether `reserve` is borrowed (``UserConfiguration.isBorrowing``)."""
+        return bool(self.configuration >> (2 * reserve.index) & 1)
+
+    def supplies(self, reserve: Reserve) -> bool:
+        """Tell whether anything of `reserve` is held."""
+        return reserve.index in self.supplied
+
+    def backs_with(self, reserve: Reserve) -> bool:
+        """Tell whether anything of `reserve` backs a debt."""
+        return self.supplies(reserve) and self.pledges(reserve)
+
+    def owes(self, reserve: Reserve) -> bool:
+        """Tell whether anything of `reserve` is owed."""
+        return reserve.index in self.variable or reserve.index in self.stable
+
+
+class Holdings(msgspec.Struct, kw_only=True, gc=False):
     """What was read of one account."""
 
     configuration: int
@@ -41,9 +71,25 @@ class Holdings(msgspec.Struct, kw_only=True):
         """The pool's own word; None where nothing is owed."""
         return None if self.totals.health == NO_DEBT else Wad(self.totals.health)
 
+    @property
+    def use(self) -> Use:
+        """Which reserves it uses, and how."""
+        debts = self.debts.items()
+        return Use(
+            self.configuration,
+            self.emode,
+            tuple([index for index, units in self.supplied.items() if units]),
+            tuple([index for index, (variable, _) in debts if variable]),
+            tuple([index for index, (_, stable) in debts if stable]),
+        )
+
     def owed(self, reserve: Reserve) -> int:
         """Return base units owed of a reserve, at both rates."""
         return sum(self.debts.get(reserve.index, (0, 0)))
+
+    def amount(self, index: int, which: int) -> int:
+        """Return base units in a reserve: supplied (0), or minus those owed at a variable (1) or a stable rate (2)."""
+        return -self.debts[index][which - 1] if which else self.supplied[index]
 
     def pledges(self, reserve: Reserve) -> bool:
         """Tell whether the account uses `reserve` as collateral (``UserConfiguration.isUsingAsCollateral``)."""
@@ -113,23 +159,6 @@ def _supplied(
     return held
 
 
-def set_aside(market: Market, held: Holdings) -> list[ContractRefusal]:
-    """Take out of what an account holds that which backs no debt and whose worth nobody can tell; return why.
-
-    Anyone can send anybody interest-bearing tokens of any reserve.
-    """
-    reasons = list(held.refused.values())
-    for reserve in market.reserves:
-        if held.supplied.get(reserve.index) and not held.pledges(reserve) and not held.borrows(reserve):
-            try:
-                known(reserve.token)
-                price_of(market, reserve, None)
-            except ContractRefusal as refusal:
-                reasons.append(refusal)
-                del held.supplied[reserve.index]
-    return reasons
-
-
 async def _complete(
     reader: PinnedReader,
     market: Market,
@@ -195,16 +224,3 @@ def _fill(
     for reserve in filter(held.borrows, market.reserves):
         variable = known(owed[reserve.index])
         held.debts[reserve.index] = (variable, next(remaining)[0] if reserve.stable_debt != ZERO_ADDRESS else 0)
-
-
-def reserves_of(found: Iterable[Holdings | ContractRefusal]) -> frozenset[int]:
-    """Return the reserves in which any of the accounts has something, by index."""
-    return frozenset(
-        index
-        for held in found
-        if isinstance(held, Holdings)
-        for index in (
-            *(index for index, balance in held.supplied.items() if balance),
-            *(index for index, debts in held.debts.items() if any(debts)),
-        )
-    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from adapters.protocols.aave_v3.emodes import oracle_price
-from adapters.protocols.aave_v3.holdings import Holdings
+from adapters.protocols.aave_v3.holdings import Holdings, Use
 from adapters.protocols.aave_v3.market import Reserve
 from adapters.protocols.aave_v3.terms import Terms
 from riskschema.portfolio import Restriction
@@ -22,7 +22,7 @@ SMALL_PAIR = 2_000 * 10**8
 BASIS_POINTS = 10_000
 
 
-def close_factor(terms: Terms, held: Holdings) -> Wad:
+def close_factor(terms: Terms, use: Use, held: Holdings) -> Wad:
     """Return the largest share of the account's debt that one liquidation repays."""
     if held.health is None:
         return CLOSE_FACTOR
@@ -30,48 +30,52 @@ def close_factor(terms: Terms, held: Holdings) -> Wad:
         return Wad(WAD)
     if not terms.conditions.closes_small_pairs:
         return CLOSE_FACTOR
-    largest = max((_repaid(terms, held, *pair) for pair in _pairs(terms, held)), default=0)
+    largest = max((_repaid(terms, use, held, *pair) for pair in _pairs(terms, use)), default=0)
     return Wad(min(WAD, max(CLOSE_FACTOR, largest * WAD // held.totals.debt)))
 
 
-def restrictions(terms: Terms, held: Holdings) -> tuple[Restriction, ...]:
+def restrictions(terms: Terms, use: Use, held: Holdings) -> tuple[Restriction, ...]:
     """Return what the pool lets nobody do with what the account has."""
-    conditions, found = terms.conditions, list[Restriction]()
-    if held.health is not None:
-        waits = conditions.sequencer_waits and held.health >= CLOSE_FACTOR_THRESHOLD
-        if waits or not any(_open(terms, *pair) for pair in _pairs(terms, held)):
-            found.append(Restriction(kind="no_liquidation"))
-        if waits:
-            found.append(Restriction(kind="sequencer"))
+    owes = held.health is not None
+    waits = held.health is not None and terms.conditions.sequencer_waits and held.health >= CLOSE_FACTOR_THRESHOLD
+    key = use, owes, waits
+    if key not in terms.restricted:
+        terms.restricted[key] = tuple(_restrictions(terms, use, owes=owes, waits=waits))
+    return terms.restricted[key]
+
+
+def _restrictions(terms: Terms, use: Use, *, owes: bool, waits: bool) -> Iterator[Restriction]:
+    if owes and (waits or not any(_open(terms, *pair) for pair in _pairs(terms, use))):
+        yield Restriction(kind="no_liquidation")
+    if waits:
+        yield Restriction(kind="sequencer")
     for reserve in terms.market.reserves:
-        if held.supplied.get(reserve.index) or held.owed(reserve):
-            if reserve.index not in terms.restricted:
-                terms.restricted[reserve.index] = conditions.of(reserve)
-            found += terms.restricted[reserve.index]
-    return tuple(found)
+        if use.supplies(reserve) or use.owes(reserve):
+            yield from terms.conditions.of(reserve)
 
 
-def _pairs(terms: Terms, held: Holdings) -> Iterator[tuple[Reserve, Reserve]]:
-    """Yield collateral and debt, as a liquidation takes them."""
-    reserves = terms.market.reserves
-    pledged = [each for each in reserves if held.supplied.get(each.index) and held.pledges(each)]
-    owed = [each for each in reserves if held.owed(each)]
-    return ((collateral, debt) for collateral in pledged for debt in owed)
+def _pairs(terms: Terms, use: Use) -> tuple[tuple[Reserve, Reserve], ...]:
+    """Return collateral and debt, as a liquidation takes them."""
+    if use not in terms.pairs:
+        pledged = [each for each in terms.market.reserves if use.backs_with(each)]
+        owed = [each for each in terms.market.reserves if use.owes(each)]
+        terms.pairs[use] = tuple((collateral, debt) for collateral in pledged for debt in owed)
+    return terms.pairs[use]
 
 
 def _open(terms: Terms, *pair: Reserve) -> bool:
     return all(each.active and not each.paused and not terms.conditions.waits(each) for each in pair)
 
 
-def _repaid(terms: Terms, held: Holdings, collateral: Reserve, debt: Reserve) -> int:
+def _repaid(terms: Terms, use: Use, held: Holdings, collateral: Reserve, debt: Reserve) -> int:
     """Return how much of a debt may be repaid in one call because the pair is small, in base units; else 0.
 
     No more than the collateral pays for.
     """
-    member = terms.member(held, collateral)
+    member = terms.counting.member(use, collateral)
     price = oracle_price(terms.market, collateral, member)
     pledged: int = held.supplied[collateral.index] * price // 10**collateral.decimals
-    price = oracle_price(terms.market, debt, terms.member(held, debt))
+    price = oracle_price(terms.market, debt, terms.counting.member(use, debt))
     owed: int = -(-held.owed(debt) * price // 10**debt.decimals)
     if pledged >= SMALL_PAIR and owed >= SMALL_PAIR:
         return 0

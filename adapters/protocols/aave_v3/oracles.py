@@ -10,7 +10,7 @@ from adapters.abi import ContractRefusal, Function, ask
 from adapters.oracles.following import venue_oracle
 from adapters.oracles.sources import Source, read_sources
 from adapters.protocols.aave_v3.emodes import EMode, EModes
-from adapters.protocols.aave_v3.holdings import Holdings
+from adapters.protocols.aave_v3.holdings import Use
 from adapters.protocols.aave_v3.market import Market, Reserve
 from riskschema.portfolio import VenueOracle
 from riskschema.ports import CALL_GAS, PinnedReader
@@ -32,10 +32,8 @@ class Oracles(msgspec.Struct, frozen=True):
         return venue_oracle(self.sources.get(_priced(reserve, member)), reserve.token, timestamp=self.timestamp)
 
 
-async def read_oracles(
-    reader: PinnedReader, market: Market, found: Iterable[Holdings | ContractRefusal], emodes: EModes
-) -> Oracles:
-    """Read the sources of all that the accounts hold or owe.
+async def read_oracles(reader: PinnedReader, market: Market, uses: Iterable[Use], emodes: EModes) -> Oracles:
+    """Read the sources of all that accounts of such uses hold or owe.
 
     Governance lists them, so they need not be asked one by one with little gas.
 
@@ -43,13 +41,11 @@ async def read_oracles(
         TransientError: the endpoint failed.
     """
     wanted: dict[Address, None] = {}
-    for held in found:
-        if isinstance(held, ContractRefusal):
-            continue
-        category = emodes.get(held.emode)
+    for use in uses:
+        category = emodes.get(use.emode)
         emode = category if isinstance(category, EMode) else None
         for reserve in market.reserves:
-            if held.supplied.get(reserve.index) or any(held.debts.get(reserve.index, ())):
+            if use.supplies(reserve) or use.owes(reserve):
                 member = emode if emode is not None and reserve.index in emode.members else None
                 wanted[_priced(reserve, member)] = None
     answers = await ask(reader, [(_SOURCE, market.oracle, (asset,)) for asset in wanted])

@@ -10,11 +10,12 @@ from adapters.protocols.aave_v3.books import fold, log_query, read_books, read_u
 from adapters.protocols.aave_v3.conditions import read_conditions
 from adapters.protocols.aave_v3.deducing import Comparison, Setup, due, setups
 from adapters.protocols.aave_v3.emodes import EModes, read_emodes
-from adapters.protocols.aave_v3.holdings import Holdings, known_balances, read_holdings, reserves_of, set_aside
+from adapters.protocols.aave_v3.holdings import Holdings, known_balances, read_holdings
 from adapters.protocols.aave_v3.market import Market, read_market
 from adapters.protocols.aave_v3.oracles import read_oracles
 from adapters.protocols.aave_v3.silos import account_silo, check_account
-from adapters.protocols.aave_v3.terms import Terms
+from adapters.protocols.aave_v3.terms import Terms, set_aside
+from adapters.protocols.aave_v3.uses import Counting
 from adapters.sampling import Trust
 from riskschema.holders import Book, Fold, Holder, Known, Log, LogQuery, Units
 from riskschema.instruments import VenueId
@@ -65,9 +66,14 @@ class AaveV3:
         except ContractRefusal as refusal:
             return self._place.refuse_all(refusal, accounts)
         holdings, emodes, asked = await self._holdings(reader, market, list(dict.fromkeys(accounts)), indexed or {})
-        conditions = await read_conditions(reader, self._provider, market, reserves_of(holdings.values()))
-        oracles = await read_oracles(reader, market, holdings.values(), emodes)
-        terms = Terms(market=market, emodes=emodes, oracles=oracles, conditions=conditions)
+        uses = dict.fromkeys(held.use for held in holdings.values() if isinstance(held, Holdings))
+        used = {index for use in uses for index in (*use.supplied, *use.variable, *use.stable)}
+        terms = Terms(
+            market=market,
+            counting=Counting(market, emodes),
+            conditions=await read_conditions(reader, self._provider, market, used),
+            oracles=await read_oracles(reader, market, uses, emodes),
+        )
         silos: list[Silo] = []
         missing: list[Unread] = []
         aside: list[Aside] = []
@@ -75,7 +81,7 @@ class AaveV3:
             try:
                 if account in asked:
                     check_account(reader, terms, account, known(held))
-                aside += [self._place.aside(reason, account) for reason in set_aside(market, known(held))]
+                aside += [self._place.aside(reason, account) for reason in set_aside(terms, known(held))]
                 if silo := account_silo(self._place, terms, account, known(held)):
                     silos.append(silo)
             except ContractRefusal as refusal:
