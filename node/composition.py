@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from adapters.parallel import in_parallel
 from aggregator.parameters import load_parameters
 from attest.agreement.machine import RoundMachine
 from attest.agreement.rules import AgreementRules
@@ -37,10 +38,9 @@ from node.round.exchange.fetching import CatchUp
 from node.round.hourly_prices import HourlyPrices
 from node.round.node import Node, StepHook, no_hook, thread_executor
 from node.round.observing import market_sources, quoted_by
-from node.round.parallel import in_parallel
-from node.round.reading import configured_venues, indexed_venues, open_chains
+from node.round.reading import configured_venues, endpoint_options, indexed_venues, open_chains
 from node.round.retention import retention
-from node.settings import Keys, MarketSettings, Publish, Settings, own_url, read_text
+from node.settings import Keys, MarketSettings, Publish, Settings, endpoints_of, read_text
 from node.status import NodeStatus
 from node.telemetry import Metrics
 from riskschema.codec import MAX_DOCUMENT_BYTES, decode_json
@@ -241,7 +241,7 @@ async def _publisher(
 ) -> AsyncIterator[Publisher]:
     chain = next(chain for chain in settings.chains if chain.chain_id == publish.chain_id)
     async with open_publisher(
-        rpc_url=own_url(chain, directory),
+        endpoints=[endpoint_options(endpoint, directory) for endpoint in endpoints_of(chain)],
         chain_id=chain.chain_id,
         config_digest=Hash32(rules.config_digest),
         signer=open_keystore(directory / keys.transmitter, directory / keys.password_file),

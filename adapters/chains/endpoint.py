@@ -102,8 +102,8 @@ class Endpoint:
             log_range=options.log_range,
         )
 
-    async def ask(self, requests: Sequence[Request]) -> list[RpcAnswer]:
-        """Return answers that are facts: results of the right form, and reverts.
+    async def ask(self, requests: Sequence[Request], *, settling: bool = True) -> list[RpcAnswer]:
+        """Return answers that are facts: results of the right form, and reverts; without `settling` whatever it says.
 
         Raises:
             TransientError: anything else; noted in `health`.
@@ -113,6 +113,8 @@ class Endpoint:
             if self.health.state is EndpointState.LIMITED:
                 await asyncio.sleep(min(self.health.pause, LONGEST_WAIT_SECONDS))
             answers = await self._transport.many(requests)
+            if not settling:
+                return answers
             return [settled(request, answer, self.name) for request, answer in zip(requests, answers, strict=True)]
         except TransientError as error:
             self.fail(fault_of(error))

@@ -17,8 +17,9 @@ from adapters.chains.endpoint import Endpoint, EndpointReport
 from adapters.chains.heads import Heads
 from adapters.chains.health import DISTRUSTED, EndpointState, Fault
 from adapters.chains.provider import LOGS, Request, RetryableError
+from adapters.chains.relay import Relay
 from adapters.chains.shortage import failure_kind, too_few
-from adapters.chains.transport import together
+from adapters.parallel import in_parallel
 from riskschema.errors import FatalError, TransientError
 from riskschema.portfolio import BlockReference
 from riskschema.units import Hash32
@@ -80,6 +81,11 @@ class EndpointPool:
         confirming = copy(self)
         confirming.agreement = max(2, self.agreement)
         return confirming
+
+    def relay(self) -> Relay:
+        """Return a way to one of the same endpoints at a time, once they are opened."""
+        assert self._genesis_hash is not None  # noqa: S101 - set by `open`
+        return Relay(self._endpoints, genesis_hash=self._genesis_hash, attempts=self._attempts)
 
     async def open(self, genesis_hash: Hash32 | None) -> Hash32:
         """Look at all endpoints; return the hash of the chain's block 0.
@@ -149,7 +155,7 @@ class EndpointPool:
         others = [index for index, (method, _) in enumerate(requests) if method != LOGS]
         chunks = [others[at : at + self._batch_size] for at in range(0, len(others), self._batch_size)]
         chunks += [[index] for index, (method, _) in enumerate(requests) if method == LOGS]
-        parts = await together(self._vote([requests[index] for index in chunk]) for chunk in chunks)
+        parts = await in_parallel(self._vote([requests[index] for index in chunk]) for chunk in chunks)
         answers: list[RpcAnswer] = [RpcAnswer()] * len(requests)
         for chunk, part in zip(chunks, parts, strict=True):
             for index, answer in zip(chunk, part, strict=True):

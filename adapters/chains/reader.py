@@ -15,6 +15,7 @@ from adapters.chains.logs import LogFilter, read_logs
 from adapters.chains.multicall import MULTICALL3, Aggregation, aggregated, separated
 from adapters.chains.pool import EndpointPool
 from adapters.chains.provider import origin
+from adapters.chains.relay import Relay
 from riskschema.errors import TransientError
 from riskschema.holders import Log
 from riskschema.portfolio import BlockReference
@@ -138,6 +139,10 @@ class Chain:
     def endpoints(self) -> tuple[EndpointReport, ...]:
         """Return what is known of each endpoint, in the order in which they are asked."""
         return self._transport.reports()
+
+    def relay(self) -> Relay:
+        """Return a way to one of its endpoints at a time, for transactions."""
+        return self._transport.relay()
 
     async def head(self) -> BlockReference:
         """Return the newest block of the configured finality, `confirmations` below its tag (at lowest block 0)."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import stamina
 
@@ -18,9 +18,8 @@ from adapters.chains.answers import (
     malformed,
 )
 from adapters.chains.provider import LOGS, BatchTooLarge, BoundedProvider, RateLimited, Request, RetryableError
+from adapters.parallel import in_parallel
 from riskschema.errors import TransientError
-
-T = TypeVar("T")
 
 MAX_SPAN = 1 << 40
 _GROW_AFTER = 32
@@ -102,7 +101,7 @@ class Transport:
         chunks = [others[at : at + size] for at in range(0, len(others), size)]
         chunks += [[index] for index, (method, _) in enumerate(requests) if method == LOGS]
         answers: list[RpcAnswer] = [RpcAnswer()] * len(requests)
-        parts = await together(self._part([requests[index] for index in chunk]) for chunk in chunks)
+        parts = await in_parallel(self._part([requests[index] for index in chunk]) for chunk in chunks)
         for chunk, part in zip(chunks, parts, strict=True):
             for index, answer in zip(chunk, part, strict=True):
                 answers[index] = answer
@@ -187,29 +186,3 @@ class Transport:
             if answer.error and limited(answer.error):
                 raise RateLimited(f"{self.where}: limits the rate of requests")
         return answers
-
-
-async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Return what several coroutines return, run at once.
-
-    Raises:
-        TransientError: the first that one of them raised; the others are cancelled.
-    """
-    tasks: list[asyncio.Task[T]] = []
-    failed: TransientError | None = None
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(each) for each in work]
-    except* TransientError as failures:
-        failed = _first(failures)  # raised here, Python before 3.11.4 would put it into a group again
-    if failed is not None:
-        raise failed
-    return [task.result() for task in tasks]
-
-
-def _first(group: BaseExceptionGroup[TransientError]) -> TransientError:
-    """Return one failure of a group."""
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return cast("TransientError", found)

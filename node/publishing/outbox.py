@@ -119,9 +119,9 @@ class Outbox:
         unsettled = await self._store.pending_transactions(self._config_digest, self._chain_id, self._signer.address)
         if not unsettled:
             return head
-        # nonces before receipts: a nonce that is used then must have its receipt now, if the transaction was ours
-        used = await self._sender.next_nonce(max(0, head - ABANDON_DEPTH))
-        receipts = await self._sender.receipts([each for kept in unsettled for each in (kept.hash, *kept.replaced)])
+        sent = [each for kept in unsettled for each in (kept.hash, *kept.replaced)]
+        # a nonce that is used so far below the head must have its receipt, if the transaction was ours
+        used, receipts = await self._sender.fate(sent, block=max(0, head - ABANDON_DEPTH))
         problems: list[TransientError] = []
         for kept in unsettled:
             receipt = next((receipts[each] for each in (kept.hash, *kept.replaced) if each in receipts), None)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import aiohttp
-
-from adapters.chains.provider import BoundedProvider
-from adapters.chains.reader import open_chain
-from adapters.chains.transport import Transport
+from adapters.chains import EndpointOptions, open_chain
 from node.publishing.outbox import Outbox, PublishLimits
 from node.publishing.sender import ExplainRevert, Sender
 from node.publishing.transactions import Payload, least_gas
@@ -21,6 +17,8 @@ from riskschema.rounds import StoredTransaction
 from riskschema.units import Address, Hash32
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
+ATTEMPTS = 3
+"""Times that all endpoints are tried within one step."""
 FAILURES_PER_ROUND = 2
 FOR_A_PERSON = ("budget_spent", "transmitter_unfunded")
 """What waiting for the deadline does not mend."""
@@ -29,33 +27,35 @@ FOR_A_PERSON = ("budget_spent", "transmitter_unfunded")
 @asynccontextmanager
 async def open_sender(
     *,
-    rpc_url: str,
+    endpoints: Sequence[EndpointOptions],
     chain_id: int,
     address: Address,
     explain: ExplainRevert,
     genesis_hash: Hash32 | None,
     timeout_seconds: float,
 ) -> AsyncIterator[Sender]:
-    """Open one account's view of a chain, after checking that the endpoint serves it.
+    """Open one account's view of a chain, after checking that an endpoint serves it.
 
     Raises:
-        FatalError: the endpoint serves another chain.
-        TransientError: it cannot be reached.
+        FatalError: they serve another chain.
+        TransientError: none can be reached.
     """
     async with open_chain(
-        rpc_url=rpc_url, chain_id=chain_id, genesis_hash=genesis_hash, timeout_seconds=timeout_seconds
-    ):
-        pass
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout_seconds)) as session:
-        provider = BoundedProvider(rpc_url, session, max_answer_bytes=MAX_ANSWER_BYTES)
-        transport = Transport(provider, batch_size=100, concurrency=2, attempts=3)
-        yield Sender(transport, chain_id=chain_id, address=address, explain=explain)
+        endpoints=endpoints,
+        chain_id=chain_id,
+        agreement=1,
+        genesis_hash=genesis_hash,
+        timeout_seconds=timeout_seconds,
+        attempts=ATTEMPTS,
+        max_answer_bytes=MAX_ANSWER_BYTES,
+    ) as chain:
+        yield Sender(chain.relay(), chain_id=chain_id, address=address, explain=explain)
 
 
 @asynccontextmanager
 async def open_publisher(
     *,
-    rpc_url: str,
+    endpoints: Sequence[EndpointOptions],
     chain_id: int,
     config_digest: Hash32,
     signer: Signer,
@@ -66,12 +66,12 @@ async def open_publisher(
     genesis_hash: Hash32 | None = None,
     timeout_seconds: float = 10.0,
 ) -> AsyncIterator[ChainPublisher]:
-    """Open the publisher of one chain, after checking that the endpoint serves it.
+    """Open the publisher of one chain, after checking that an endpoint serves it.
 
     Args:
-        rpc_url: http(s) address; only its origin appears in messages.
+        endpoints: Those to send by, own ones first: the next takes over where one fails.
         chain_id: The chain id it must serve.
-        config_digest:  that scopes the stored transactions.
+        config_digest: Of the network, that scopes the stored transactions.
         signer: Key of the account that pays.
         store: Where transactions are kept before they are sent.
         clock: Time.
@@ -81,11 +81,11 @@ async def open_publisher(
         timeout_seconds: For one request.
 
     Raises:
-        FatalError: the endpoint serves another chain.
-        TransientError: it cannot be reached.
+        FatalError: they serve another chain.
+        TransientError: none can be reached.
     """
     async with open_sender(
-        rpc_url=rpc_url,
+        endpoints=endpoints,
         chain_id=chain_id,
         address=signer.address,
         explain=explain,

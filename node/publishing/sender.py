@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
-from adapters.chains.answers import as_revert, failure, malformed, printable, to_block, to_quantity
+from adapters.chains.answers import RpcAnswer, as_revert, failure, malformed, printable, to_block, to_quantity
+from adapters.chains.provider import Request
+from adapters.chains.relay import Relay
 from adapters.chains.transport import Transport
 from riskschema.errors import InvalidData, TransientError
 from riskschema.portfolio import BlockReference
@@ -39,18 +41,24 @@ class Sender:
     """The endpoint's view of one account.
 
     Args:
-        transport: The way to the endpoint.
+        transport: The way to an endpoint.
         chain_id: The chain it serves.
         address: The account.
         explain: Puts a revert into words.
     """
 
-    def __init__(self, transport: Transport, *, chain_id: int, address: Address, explain: ExplainRevert) -> None:
-        self.where = transport.where
+    def __init__(
+        self, transport: Transport | Relay, *, chain_id: int, address: Address, explain: ExplainRevert
+    ) -> None:
         self.address = address
         self._transport = transport
         self._chain_id = chain_id
         self._explain = explain
+
+    @property
+    def where(self) -> str:
+        """Whose word it is."""
+        return self._transport.where
 
     async def head(self) -> BlockReference:
         """Return the newest block."""
@@ -72,16 +80,17 @@ class Sender:
         base_fee = to_quantity(block.result["baseFeePerGas"], self.where)
         return base_fee, DEFAULT_TIP_WEI if tip.error else to_quantity(tip.result, self.where)
 
-    async def next_nonce(self, block: int | None = None) -> int:
-        """Return how many transactions of the account are in the chain, up to `block` or the newest.
+    async def next_nonce(self) -> int:
+        """Return how many transactions of the account are in the chain.
 
         Raises:
             TransientError: the endpoint failed or answered nonsense.
         """
-        tag = "latest" if block is None else hex(block)
+        return self._nonce(await self._transport.one("eth_getTransactionCount", str(self.address), "latest"))
+
+    def _nonce(self, result: object) -> int:
         where = f"{self.where} eth_getTransactionCount"
-        answer = await self._transport.one("eth_getTransactionCount", str(self.address), tag)
-        nonce = to_quantity(answer, where)
+        nonce = to_quantity(result, where)
         if nonce > 2**53:
             raise malformed(where, "answered an impossible nonce")
         return nonce
@@ -179,7 +188,24 @@ class Sender:
         Raises:
             TransientError: the endpoint failed or answered nonsense.
         """
-        answers = await self._transport.many([("eth_getTransactionReceipt", [str(each)]) for each in hashes])
+        return self._found(hashes, await self._transport.many([_receipt_of(each) for each in hashes]))
+
+    async def fate(self, hashes: Sequence[Hash32], *, block: int) -> tuple[int, dict[Hash32, Receipt]]:
+        """Return how many transactions of the account are in the chain up to `block`, and the receipts of some.
+
+        Both are one endpoint's word: where another were asked for the receipts, one that lags would seem to have lost a
+        transaction whose nonce is used.
+
+        Raises:
+            TransientError: the endpoint failed or answered nonsense.
+        """
+        count = ("eth_getTransactionCount", [str(self.address), hex(block)])
+        answer, *answers = await self._transport.many([count, *(_receipt_of(each) for each in hashes)])
+        if answer.error:
+            raise failure(answer.error, f"{self.where} eth_getTransactionCount")
+        return self._nonce(answer.result), self._found(hashes, answers)
+
+    def _found(self, hashes: Sequence[Hash32], answers: Sequence[RpcAnswer]) -> dict[Hash32, Receipt]:
         found: dict[Hash32, Receipt] = {}
         for wanted, answer in zip(hashes, answers, strict=True):
             if answer.error:
@@ -196,3 +222,7 @@ class Sender:
         if max(block, gas) > 2**53:
             raise malformed(where, "answered an impossible receipt")
         return Receipt(hash=wanted, succeeded=status == 1, block_number=block, gas_used=gas)
+
+
+def _receipt_of(hash_: Hash32) -> Request:
+    return "eth_getTransactionReceipt", [str(hash_)]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from adapters.markets import load_source
+from adapters.parallel import in_parallel
 from attest.agreement.effects import Observe
 from attest.agreement.observing import block_numbers_to_name, word_observation
 from attest.formats.parameters import ChainParameters
@@ -14,7 +15,6 @@ from attest.wire.messages import Observation
 from node.clock_check import check_clock
 from node.factor_list import without_source
 from node.round.node import Node
-from node.round.parallel import in_parallel
 from node.settings import MarketSettings
 from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData, PlimsollError, TransientError

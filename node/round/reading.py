@@ -12,12 +12,12 @@ import msgspec
 
 from adapters.chains import Chain as OpenedChain
 from adapters.chains import EndpointOptions, open_chain
+from adapters.parallel import in_parallel
 from adapters.protocols import discover_protocols
 from node.index.following import VenueHolders, VenueIndex
 from node.index.opening import IndexedVenue
 from node.named_oracles import NamedOracle, with_named_oracles
 from node.round.confirming import read_confirmed
-from node.round.parallel import in_parallel
 from node.settings import Chain, Endpoint, Oracle, endpoint_url, endpoints_of
 from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData

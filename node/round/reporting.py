@@ -7,6 +7,7 @@ from functools import partial
 
 import msgspec
 
+from adapters.parallel import in_parallel
 from aggregator.market_memory import SECTION, remember
 from attest.agreement.effects import OutcomeReady
 from attest.agreement.outcome import Outcome, pins_root
@@ -19,7 +20,6 @@ from node.index.spare import set_spare_aside
 from node.round.assessing import AssessedRound, agreed_market, assess_round, known_memory, market_state
 from node.round.hourly_prices import completed_hours
 from node.round.node import Node
-from node.round.parallel import in_parallel
 from node.round.reading import Reading, read_portfolios, venue_holders
 from riskschema.codec import encode_json
 from riskschema.errors import TransientError

@@ -13,7 +13,8 @@ from node.commands.doctor.findings import Finding, care, good, wrong
 from node.commands.doctor.operator import Operator
 from node.publishing.publisher import open_sender
 from node.publishing.sender import Sender
-from node.settings import Publish, own_url
+from node.round.reading import endpoint_options
+from node.settings import Publish, endpoints_of
 from riskschema.errors import InvalidData, TransientError
 from riskschema.units import Address, Hash32
 
@@ -32,7 +33,7 @@ async def examine_destination(operator: Operator, publish: Publish, transmitter:
     """
     chain = next(chain for chain in operator.settings.chains if chain.chain_id == publish.chain_id)
     async with open_sender(
-        rpc_url=own_url(chain, operator.directory),
+        endpoints=[endpoint_options(endpoint, operator.directory) for endpoint in endpoints_of(chain)],
         chain_id=chain.chain_id,
         address=transmitter,
         explain=lambda data: str(decode_revert(data)),

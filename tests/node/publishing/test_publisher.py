@@ -7,14 +7,16 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from eth_hash.auto import keccak
 
+from adapters.chains import EndpointOptions
 from attest.keys.keystore import LocalSigner
 from devnet.anvil import Anvil, run_anvil
 from devnet.toolchain.packages import default_cache, find_anvil
@@ -26,6 +28,7 @@ from riskschema.rounds import StoredTransaction
 from riskschema.units import Address, Hash32
 from storage.memory import MemoryStore
 from storage.store import open_store
+from tests.adapters.hostile_endpoint import Form, hostile_endpoints
 from tests.node.publishing.clocks import SkippingClock, WallClock
 from tests.patience import eventually
 
@@ -76,9 +79,9 @@ def store() -> MemoryStore:
 Opened = AbstractAsyncContextManager[ChainPublisher]
 
 
-def opened(chain: Anvil, store: Store, **limits: Any) -> Opened:
+def opened(chain: Anvil, store: Store, *, urls: Sequence[str] = (), **limits: Any) -> Opened:
     return open_publisher(
-        rpc_url=chain.url,
+        endpoints=[EndpointOptions(url=url) for url in urls or (chain.url,)],
         chain_id=CHAIN_ID,
         config_digest=NETWORK,
         signer=SIGNER,
@@ -384,6 +387,7 @@ async def test_a_killed_node_resumes_without_a_second_transaction(chain: Anvil, 
 
 NODE = """
     import asyncio, sys, time
+    from adapters.chains import EndpointOptions
     from attest.keys.keystore import LocalSigner
     from node.publishing.outbox import PublishLimits
     from node.publishing.publisher import open_publisher
@@ -399,7 +403,7 @@ NODE = """
 
     async def main():
         async with open_store(sys.argv[2]) as store, open_publisher(
-            rpc_url=sys.argv[1], chain_id=31337, config_digest=Hash32("0x" + "a1" * 32),
+            endpoints=[EndpointOptions(url=sys.argv[1])], chain_id=31337, config_digest=Hash32("0x" + "a1" * 32),
             signer=LocalSigner(b"\\x07" * 32),
             store=store, clock=WallClock(), explain=bytes.hex, limits=PublishLimits(max_fee_per_gas=10**11),
         ) as publisher:
@@ -424,7 +428,7 @@ async def test_a_fresh_chain_does_not_trip_over_the_transactions_of_an_old_one(
 
 async def test_another_chain_is_refused(chain: Anvil, store: MemoryStore) -> None:
     wrong = open_publisher(
-        rpc_url=chain.url,
+        endpoints=[EndpointOptions(url=chain.url)],
         chain_id=1,
         config_digest=NETWORK,
         signer=SIGNER,
@@ -441,7 +445,7 @@ async def test_another_chain_is_refused(chain: Anvil, store: MemoryStore) -> Non
 async def test_an_endpoint_that_goes_away_is_named_without_its_key(chain: Anvil, store: MemoryStore) -> None:
     async with line_to(chain) as (address, cut):
         publisher_of = open_publisher(
-            rpc_url=f"{address}/?key=0123456789secretkey",
+            endpoints=[EndpointOptions(url=f"{address}/?key=0123456789secretkey")],
             chain_id=CHAIN_ID,
             config_digest=NETWORK,
             signer=SIGNER,
@@ -458,6 +462,38 @@ async def test_an_endpoint_that_goes_away_is_named_without_its_key(chain: Anvil,
     # which of the two comes first depends on the client's pauses between its attempts
     assert re.search(f"{re.escape(address)}: (no answer in time|cannot be reached)", late.value.message)
     assert "secretkey" not in late.value.message
+
+
+SEND = "eth_sendRawTransaction"
+
+
+def takes_but_denies(form: Form, answer: Form) -> Form:
+    """Hand in the transaction, and answer as if something had broken."""
+    broken = {"jsonrpc": "2.0", "id": form["id"], "error": {"code": -32603, "message": "internal error"}}
+    return broken if form["method"] == SEND else answer
+
+
+@pytest.mark.parametrize("fault", ["down", "limited", "takes it and denies it"])
+async def test_another_endpoint_takes_the_same_bytes_where_the_first_fails(
+    chain: Anvil, store: MemoryStore, fault: str
+) -> None:
+    async with hostile_endpoints(chain.url, 2) as fleet:
+        async with opened(chain, store, urls=[each.url for each in fleet]) as publisher:
+            if fault == "takes it and denies it":
+                fleet[0].lie = takes_but_denies
+            else:
+                fleet[0].status = {"down": 503, "limited": 429}[fault]
+            published = await publisher.publish(round_number=5, to=BOOK, data=word(5))
+        sent = [form["params"][0] for each in fleet for form in each.asked if form["method"] == SEND]
+    assert len(set(sent)) == 1
+    assert published.hash == keccak_hex(sent[0])
+    assert SEND in fleet[1].methods()
+    assert nonce(chain) == 1
+    assert written(chain, 5) == 1
+
+
+def keccak_hex(raw: str) -> str:
+    return "0x" + keccak(bytes.fromhex(raw[2:])).hex()
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from aiohttp.test_utils import TestServer
 from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from hexbytes import HexBytes
 
+from adapters.chains import EndpointOptions
 from attest.keys.keystore import LocalSigner
 from devnet.anvil import Anvil, run_anvil
 from devnet.toolchain.packages import default_cache, find_anvil
@@ -51,7 +52,7 @@ class Endpoint:
 
     def open(self, store: Store, **limits: Any) -> AbstractAsyncContextManager[ChainPublisher]:
         return open_publisher(
-            rpc_url=self.url,
+            endpoints=[EndpointOptions(url=self.url)],
             chain_id=31337,
             config_digest=NETWORK,
             signer=SIGNER,

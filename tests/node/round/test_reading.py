@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from adapters.parallel import in_parallel
 from node.index.opening import open_indexes
-from node.round.parallel import in_parallel
 from node.round.reading import (
     ConfiguredVenue,
     Reading,
