@@ -31,6 +31,15 @@ def product(lots: Lots, mantissa: Mantissa) -> AccountValue:
 
 
 @compiled
+def add_products(lots: Lots, row: MantissaArray, sums: AccountValueArray) -> None:
+    """Add to each column the account value of one position, rounded as `product` rounds it."""
+    upper = np.int32(lots >> LIMB_BITS)
+    lower = np.int32(lots & LOW_LIMB)
+    for c in range(row.size):
+        sums[c] += np.int64(upper) * np.int64(row[c]) + ((np.int64(lower) * np.int64(row[c])) >> LIMB_BITS)
+
+
+@compiled
 def add_row(lots: Lots, row: MantissaArray, high: Ints, low: Ints) -> None:
     """Add lots·row to the two limbs of every column."""
     upper = np.int32(lots >> LIMB_BITS)  # both limbs as int32, so that the loop multiplies 32 by 32 bits in vectors

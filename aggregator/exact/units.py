@@ -46,8 +46,6 @@ ACCOUNT_LOTS_BITS = 44
 """An account's lots sum to at most 2^44 in size: larger accounts have coarser lots."""
 FINEST_COARSENESS = Coarseness(-20)
 """Lots are not made finer than 2^-20 of a row's: what is worth a tenth of a dollar already has 2^43 of them."""
-ABOVE_ALL_VALUES = 1 << 62
-"""No account value: they stay below 2^(44 + 30 - 24) in size."""
 USD_UNIT = 10**8
 """Dollar amounts are published in units of 10^-8."""
 PER_MILLE = 1_000

@@ -14,7 +14,7 @@ from aggregator.exact.compilation import compiled
 from aggregator.exact.units import PER_MILLION, MantissaArray, value_unit
 from aggregator.parameters import Parameters
 from aggregator.valuation.books import RuleBook, rule_book
-from aggregator.valuation.sides import NO_ANSWER, WrongAnswer, sides
+from aggregator.valuation.sides import NO_ANSWER, Sides, View, empty_sides, fill_sides
 from riskschema.arrays import PositionTable, RiskArrays
 
 Ints = NDArray[np.int64]
@@ -22,23 +22,28 @@ Floats = NDArray[np.float64]
 
 
 @compiled
-def cost(silo: int, answer: WrongAnswer, held: RuleBook, mantissas: MantissaArray, maximum_repayments: int) -> float:
-    """Return what a silo loses while one answer is wrong: liquidated until it is healthy at the wrong prices."""
-    wrong = sides(silo, 0, held, mantissas, answer)
-    right = sides(silo, 0, held, mantissas, WrongAnswer(NO_ANSWER, 0.0))
-    if right.required > right.weighted:  # liquidatable already: no wrong answer is to blame
+def cost(wrong: Sides, right: Sides, share: float, maximum_repayments: int) -> float:
+    """Return what a silo loses while one answer is wrong: liquidated until it is healthy at the wrong prices.
+
+    Args:
+        wrong: Both sides at the wrong answer, in one column.
+        right: The same at the right ones.
+        share: Of the debt that one liquidation repays.
+        maximum_repayments: Most liquidations.
+    """
+    if right.required[0] > right.weighted[0]:  # liquidatable already: no wrong answer is to blame
         return 0.0
-    kept, owed, share = 1.0, 1.0, held.close_factors[silo] / PER_MILLION
+    kept, owed, collateral, debt = 1.0, 1.0, wrong.collateral[0], wrong.debt[0]
     for _ in range(maximum_repayments):
-        if wrong.required * owed <= wrong.weighted * kept or wrong.debt <= 0.0 or wrong.collateral <= 0.0:
+        if wrong.required[0] * owed <= wrong.weighted[0] * kept or debt <= 0.0 or collateral <= 0.0:
             break
-        bonus = 1.0 + wrong.premium / wrong.collateral
-        repaid = min(share * wrong.debt * owed, wrong.collateral * kept / bonus)
-        kept -= repaid * bonus / wrong.collateral
-        owed -= repaid / wrong.debt
+        bonus = 1.0 + wrong.premium[0] / collateral
+        repaid = min(share * debt * owed, collateral * kept / bonus)
+        kept -= repaid * bonus / collateral
+        owed -= repaid / debt
         if kept <= 0.0:
             break
-    return max(right.collateral * (1.0 - kept) - right.debt * (1.0 - owed), 0.0)
+    return float(max(right.collateral[0] * (1.0 - kept) - right.debt[0] * (1.0 - owed), 0.0))
 
 
 @compiled
@@ -46,14 +51,16 @@ def worst_costs(
     held: RuleBook, mantissas: MantissaArray, moves: Floats, maximum_repayments: int, result: Floats
 ) -> None:
     """Write the cost of the worst answer per silo and move."""
+    wrong, right = empty_sides(1), empty_sides(1)
     for silo in range(held.silo_terms.size - 1):
-        largest = -1
+        largest, share = -1, held.close_factors[silo] / PER_MILLION
         for p in range(held.silo_terms[silo], held.silo_terms[silo + 1]):
             largest = max(largest, held.answers[p])
+        fill_sides(silo, View(0, NO_ANSWER, 0.0), held, mantissas, right)
         for index in range(moves.size):
             for answer in range(largest + 1):
-                found = cost(silo, WrongAnswer(answer, moves[index]), held, mantissas, maximum_repayments)
-                result[silo, index] = max(result[silo, index], found)
+                fill_sides(silo, View(0, answer, moves[index]), held, mantissas, wrong)
+                result[silo, index] = max(result[silo, index], cost(wrong, right, share, maximum_repayments))
 
 
 def wrong_answer_costs(table: PositionTable, arrays: RiskArrays, parameters: Parameters) -> Ints:

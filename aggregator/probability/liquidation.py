@@ -6,9 +6,7 @@ from typing import NamedTuple
 
 from aggregator.exact.compilation import compiled
 from aggregator.exact.units import PER_MILLION
-from aggregator.scenarios.columns import PATH_COLUMNS
-from aggregator.valuation.books import RuleBook, RuleRows
-from aggregator.valuation.sides import NO_ANSWER, WrongAnswer, sides, surplus
+from aggregator.valuation.sides import Sides
 
 
 class Outcome(NamedTuple):
@@ -19,40 +17,34 @@ class Outcome(NamedTuple):
 
 
 @compiled
-def walk(silo: int, start: int, held: RuleBook, rows: RuleRows, maximum_repayments: int) -> Outcome:
-    """Liquidate a silo along the path that begins at column `start`.
+def walk(along: Sides, close_factor: int, maximum_repayments: int) -> Outcome:
+    """Liquidate a silo along a path.
 
     Each liquidation repays the close factor of the debt and takes as much collateral plus the bonus, pro rata over
     the silo's assets, until the silo is healthy again. The loss is what is taken beyond what is repaid; the silo is
     insolvent when the collateral runs out first.
 
     Args:
-        silo: Index into `held`.
-        start: First of the path's 72 columns.
-        held: Rule terms.
-        rows: Rule rows.
+        along: Both sides of the silo in the path's 72 columns.
+        close_factor: What one liquidation repays of the debt, in parts per million.
         maximum_repayments: Liquidations in one column.
     """
-    kept, owed, loss = 1.0, 1.0, 0.0
-    share = held.close_factors[silo] / PER_MILLION
-    # Weighted sums stay below 2^50, which floats hold exactly: before the first negative one nothing is liquidated.
-    touch, end = start, start + PATH_COLUMNS
-    while touch < end and surplus(silo, touch, held, rows.mantissas) >= 0:
-        touch += 1
-    for column in range(touch, end):
-        now = sides(silo, column, held, rows.mantissas, WrongAnswer(NO_ANSWER, 0.0))
+    kept, owed, loss, share = 1.0, 1.0, 0.0, close_factor / PER_MILLION
+    for column in range(along.debt.size):
+        weighted, required = along.weighted[column], along.required[column]
+        collateral, debt = along.collateral[column], along.debt[column]
         for _ in range(maximum_repayments):
-            if now.required * owed <= now.weighted * kept:
+            if required * owed <= weighted * kept:
                 break
-            if now.debt * owed <= 0.0 or now.collateral <= 0.0:
-                return Outcome(loss, now.debt * owed > 0.0)
-            bonus = now.premium / now.collateral
-            repaid = share * now.debt * owed
-            seized, available = repaid * (1.0 + bonus), now.collateral * kept
+            if debt * owed <= 0.0 or collateral <= 0.0:
+                return Outcome(loss, debt * owed > 0.0)
+            bonus = along.premium[column] / collateral
+            repaid = share * debt * owed
+            seized, available = repaid * (1.0 + bonus), collateral * kept
             if seized >= available:
                 paid = available / (1.0 + bonus)
-                return Outcome(loss + (available - paid), now.debt * owed > paid)
+                return Outcome(loss + (available - paid), debt * owed > paid)
             loss += seized - repaid
-            kept -= seized / now.collateral
-            owed -= repaid / now.debt
+            kept -= seized / collateral
+            owed -= repaid / debt
     return Outcome(loss, False)

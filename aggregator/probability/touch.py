@@ -16,10 +16,10 @@ from aggregator.exact.units import LIMB_BITS, LOW_LIMB, POSITIONS_PER_FOLD, LotA
 from aggregator.parameters import Parameters
 from aggregator.probability.liquidation import walk
 from aggregator.probability.score import safe_multiplier
-from aggregator.probability.stretch import NEVER, multiplier, path_stretch
+from aggregator.probability.stretch import NEVER, Lines, empty_lines, multiplier, path_stretch
 from aggregator.scenarios.columns import PATH_COLUMNS
-from aggregator.valuation.books import Floats, Int16s, Int32s, Ints, RuleBook, RuleRows, rule_book, rule_rows
-from aggregator.valuation.sides import surplus
+from aggregator.valuation.books import Bools, Floats, Int16s, Int32s, Ints, RuleBook, RuleRows, rule_book, rule_rows
+from aggregator.valuation.sides import NO_ANSWER, Sides, View, empty_sides, fill_sides, surplus
 from riskschema.arrays import PositionTable, RiskArrays
 
 
@@ -51,15 +51,18 @@ class Wanted(NamedTuple):
 
 
 class Paths(NamedTuple):
-    """Scratch, one element per path."""
+    """Scratch, one element per path; and for the walk along one of them."""
 
     bound: Ints
     low: Ints
     stretch: Floats
+    walked: Bools
     joint: Floats
     touched: Int16s
     insolvent: Int16s
     ranked: Floats
+    lines: Lines
+    along: Sides
 
 
 class Work(NamedTuple):
@@ -121,11 +124,13 @@ def stretch_paths(silo: int, held: RuleBook, rows: RuleRows, wanted: Wanted, pat
     # Walking the paths up to it gives exact multipliers, and no wanted one exceeds the largest of them, `reach`.
     limit, reach = min(smallest(paths.stretch, paths.ranked), wanted.far), 1.0
     for b in range(paths.bound.size):
-        if paths.stretch[b] <= limit:
-            reach = max(reach, path_stretch(silo, b, held, rows, wanted.far)[1])
+        paths.walked[b] = paths.stretch[b] <= limit
+        if paths.walked[b]:
+            paths.bound[b], paths.stretch[b] = path_stretch(silo, b, paths.lines, wanted.far)
+            reach = max(reach, paths.stretch[b])
     for b in range(paths.bound.size):
-        if paths.stretch[b] <= reach:
-            paths.bound[b], paths.stretch[b] = path_stretch(silo, b, held, rows, reach)
+        if paths.stretch[b] <= reach and not paths.walked[b]:
+            paths.bound[b], paths.stretch[b] = path_stretch(silo, b, paths.lines, reach)
 
 
 @compiled
@@ -138,7 +143,8 @@ def touch_silo(silo: int, held: RuleBook, rows: RuleRows, wanted: Wanted, paths:
             paths.stretch[b] = 0.0
         if held.liquidatable[silo] or paths.bound[b] < 0:
             found += 1
-            outcome = walk(silo, 1 + b * PATH_COLUMNS, held, rows, wanted.repayments)
+            fill_sides(silo, View(1 + b * PATH_COLUMNS, NO_ANSWER, 0.0), held, rows.mantissas, paths.along)
+            outcome = walk(paths.along, held.close_factors[silo], wanted.repayments)
             lost += outcome.loss * held.value_units[silo]
             paths.touched[b] = max(paths.touched[b], weight)
             if outcome.insolvent:
@@ -210,10 +216,13 @@ def touches(held: RuleBook, rows: RuleRows, wanted: Wanted, result: TouchResult)
         np.zeros(blocks, dtype=np.int64),
         np.zeros(blocks, dtype=np.int64),
         np.zeros(blocks),
+        np.zeros(blocks, dtype=np.bool_),
         np.zeros(blocks),
         np.zeros(blocks, dtype=np.int16),
         np.zeros(blocks, dtype=np.int16),
         np.zeros(wanted.rank),
+        empty_lines(held, rows),
+        empty_sides(PATH_COLUMNS),
     )
     work = Work(held, rows, wanted, paths, result)
     for account in range(held.account_silos.size - 1):

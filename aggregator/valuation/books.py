@@ -17,6 +17,7 @@ Int16s = NDArray[np.int16]
 Int32s = NDArray[np.int32]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 
 class Book(NamedTuple):

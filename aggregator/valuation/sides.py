@@ -4,34 +4,42 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from aggregator.exact.compilation import compiled
-from aggregator.exact.sums import product
+from aggregator.exact.sums import add_products, product
 from aggregator.exact.units import PER_MILLION, MantissaArray
-from aggregator.valuation.books import RuleBook
+from aggregator.valuation.books import Floats, Ints, RuleBook
 
 NO_ANSWER = -2
 """The number of none, not even of what has no answer (-1)."""
 
 
-class WrongAnswer(NamedTuple):
-    """One answer of a silo's oracle, off by a relative move."""
+class View(NamedTuple):
+    """Columns in which a silo is looked at, at its oracle's answers, of which one may be off by a relative move."""
 
-    answer: int
-    """`NO_ANSWER`: all are right."""
+    start: int
+    """The first column."""
+    wrong: int
+    """Number of the wrong answer; `NO_ANSWER`: all are right."""
     move: float
 
 
 class Sides(NamedTuple):
-    """One silo in one column, in account values of its rule."""
+    """One silo in some columns, in account values of its rule."""
 
-    weighted: float
+    weighted: Floats
     """Collateral at its weights."""
-    collateral: float
-    premium: float
+    collateral: Floats
+    premium: Floats
     """Bonus on all collateral."""
-    required: float
+    required: Floats
     """What the weighted collateral must cover: debts, with the margin on what is short."""
-    debt: float
+    debt: Floats
+    counted: Ints
+    """Scratch."""
+    worth: Ints
+    """Scratch."""
 
 
 @compiled
@@ -44,19 +52,50 @@ def surplus(silo: int, column: int, held: RuleBook, mantissas: MantissaArray) ->
 
 
 @compiled
-def sides(silo: int, column: int, held: RuleBook, mantissas: MantissaArray, wrong: WrongAnswer) -> Sides:
-    """Return both sides of a silo in a column, at the answers of its oracle, of which one may be wrong."""
-    weighted, collateral, premium, required, debt = 0.0, 0.0, 0.0, 0.0, 0.0
+def surpluses(silo: int, start: int, held: RuleBook, mantissas: MantissaArray, result: Ints) -> None:
+    """Write a silo's weighted sums in the columns from `start`, as many as `result` has."""
+    result[:] = 0
     for p in range(held.silo_terms[silo], held.silo_terms[silo + 1]):
-        mantissa = mantissas[held.rows[p], column]
-        counted, worth = float(product(held.lots[p], mantissa)), float(product(held.gross[p], mantissa))
-        if held.answers[p] == wrong.answer:
-            counted, worth = counted * (1.0 + wrong.move), worth * (1.0 + wrong.move)
-        if worth > 0.0:
-            weighted += counted
-            collateral += worth
-            premium += worth * (held.bonuses[p] / PER_MILLION)
-        else:
-            required -= counted
-            debt -= worth
-    return Sides(weighted, collateral, premium, required, debt)
+        add_products(held.lots[p], mantissas[held.rows[p], start : start + result.size], result)
+
+
+@compiled
+def empty_sides(columns: int) -> Sides:
+    """Return room for both sides of a silo in so many columns."""
+    return Sides(
+        np.zeros(columns),
+        np.zeros(columns),
+        np.zeros(columns),
+        np.zeros(columns),
+        np.zeros(columns),
+        np.zeros(columns, dtype=np.int64),
+        np.zeros(columns, dtype=np.int64),
+    )
+
+
+@compiled
+def fill_sides(silo: int, view: View, held: RuleBook, mantissas: MantissaArray, result: Sides) -> None:
+    """Write both sides of a silo in the columns of a view, as many as `result` has."""
+    weighted, collateral, premium, required, debt, counted, worth = result
+    weighted[:] = 0.0
+    collateral[:] = 0.0
+    premium[:] = 0.0
+    required[:] = 0.0
+    debt[:] = 0.0
+    for p in range(held.silo_terms[silo], held.silo_terms[silo + 1]):
+        row = mantissas[held.rows[p], view.start : view.start + weighted.size]
+        factor = 1.0 + view.move if held.answers[p] == view.wrong else 1.0
+        bonus = held.bonuses[p] / PER_MILLION
+        counted[:] = 0
+        worth[:] = 0
+        add_products(held.lots[p], row, counted)
+        add_products(held.gross[p], row, worth)
+        # Every column takes both branches, so that the loop runs in vectors.
+        for c in range(weighted.size):
+            value, size = float(counted[c]) * factor, float(worth[c]) * factor
+            is_held = size > 0.0
+            weighted[c] += value if is_held else 0.0
+            collateral[c] += size if is_held else 0.0
+            premium[c] += size * bonus if is_held else 0.0
+            required[c] -= 0.0 if is_held else value
+            debt[c] -= 0.0 if is_held else size

@@ -16,6 +16,7 @@ from aggregator.probability.stretch import NEVER
 from aggregator.probability.touch import Wanted
 from aggregator.scenarios.columns import PATH_COLUMNS
 from aggregator.valuation.books import RuleBook, RuleRows
+from aggregator.valuation.sides import NO_ANSWER, View, empty_sides, fill_sides
 
 BLOCKS = 30
 
@@ -151,6 +152,13 @@ def test_collateral_that_only_rises_never_touches() -> None:
     assert stretch.multiplier(0, -5) == 0.0
 
 
+def walk(held: RuleBook, table: RuleRows, maximum_repayments: int) -> liquidation.Outcome:
+    """The first path of the first silo."""
+    along = empty_sides(PATH_COLUMNS)
+    fill_sides(0, View(1, NO_ANSWER, 0.0), held, table.mantissas, along)
+    return liquidation.walk(along, held.close_factors[0], maximum_repayments)
+
+
 def walk_down(price: list[float], **fields: object) -> liquidation.Outcome:
     """One path of 72 columns: collateral falls to each of `price` in turn and stays at the last; debt is flat."""
     line = (price + [price[-1]] * PATH_COLUMNS)[:PATH_COLUMNS]
@@ -161,7 +169,7 @@ def walk_down(price: list[float], **fields: object) -> liquidation.Outcome:
         gross=[2**40, -int(0.7 * 2**40)],
         **fields,  # type: ignore[arg-type]
     )
-    return liquidation.walk(0, 1, held, table, 64)
+    return walk(held, table, 64)
 
 
 UNIT = 2.0**42
@@ -200,14 +208,14 @@ def test_collateral_that_is_taken_to_the_last_leaves_what_is_owed_beyond_it() ->
     mantissas = frozen([line, [2**26] * (PATH_COLUMNS + 1)], np.int32)
     table = RuleRows(mantissas=mantissas, lowest=mantissas[:, :1].copy(), highest=mantissas[:, :1].copy())
     held = book([2**40, -(2**39)], bonus=0)
-    found = liquidation.walk(0, 1, held, table, 1)
+    found = walk(held, table, 1)
     assert found.loss == 0.0
     assert found.insolvent
 
 
 def test_debt_without_collateral_is_insolvent_at_once() -> None:
     held = book([-(2**40)])
-    assert liquidation.walk(0, 1, held, rows(1, 1), 64) == (0.0, True)
+    assert walk(held, rows(1, 1), 64) == (0.0, True)
 
 
 def test_fewer_values_than_the_rank_give_the_largest() -> None:
@@ -220,14 +228,14 @@ def test_what_is_short_is_repaid_at_its_value_not_at_its_margin() -> None:
     mantissas = frozen(np.full((2, PATH_COLUMNS + 1), 2**26), np.int32)
     table = RuleRows(mantissas=mantissas, lowest=mantissas[:, :1].copy(), highest=mantissas[:, :1].copy())
     held = book([106 * 2**30, -110 * 2**30], gross=[106 * 2**30, -100 * 2**30], bonus=0, close=1_000_000)
-    assert liquidation.walk(0, 1, held, table, 64) == (0.0, False)
+    assert walk(held, table, 64) == (0.0, False)
     under = book([99 * 2**30, -110 * 2**30], gross=[99 * 2**30, -100 * 2**30], bonus=0, close=1_000_000)
-    assert liquidation.walk(0, 1, under, table, 64).insolvent
+    assert walk(under, table, 64).insolvent
 
 
 def test_a_margin_above_the_whole_notional_without_debt_is_no_insolvency() -> None:
     held = book([-(2**38)], gross=[2**40])
-    assert liquidation.walk(0, 1, held, rows(1, 1), 64) == (0.0, False)
+    assert walk(held, rows(1, 1), 64) == (0.0, False)
 
 
 @pytest.mark.parametrize("count", [1, 127, 128, 129, 300, 1_100])
@@ -263,5 +271,5 @@ def test_a_silo_of_300_terms_touches_as_its_sum_does() -> None:
 def test_a_silo_whose_sum_is_exactly_zero_is_not_liquidated() -> None:
     level = frozen(np.full((2, PATH_COLUMNS + 1), 2**26), np.int32)
     table = RuleRows(mantissas=level, lowest=level[:, 1:2], highest=level[:, 1:2])
-    assert liquidation.walk(0, 1, book([2**40, -(2**40)]), table, 64) == (0.0, False)
-    assert liquidation.walk(0, 1, book([2**40, -(2**40) - 2**20]), table, 64)[0] > 0.0
+    assert walk(book([2**40, -(2**40)]), table, 64) == (0.0, False)
+    assert walk(book([2**40, -(2**40) - 2**20]), table, 64)[0] > 0.0
