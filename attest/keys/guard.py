@@ -133,6 +133,10 @@ class Guard:
         else:
             self._file.note(config_digest, kind, round_number, digest)
 
+    def has_said(self, config_digest: bytes, kind: int, round_number: int, digest: bytes) -> bool:
+        """Say whether this very message was let out here (`say_once`)."""
+        return self._file.said(config_digest, kind, round_number) == digest
+
     def sign_once(
         self,
         config_digest: bytes,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from attest.agreement.effects import Effects
-from attest.wire.envelope import Envelope, open_body, open_message, read_envelope
+from attest.wire.envelope import Envelope, check_scope, check_signature, open_body, open_message, read_envelope
 from attest.wire.messages import Answer, Body, MessageKind, Observation, Request, Share
 from node.gossip.transport import Arrival, Channel
 from node.round.exchange.catch_up import answer_request, take_answer
 from node.round.failing import ROUND
 from node.round.node import Node
-from riskschema.errors import InvalidData, ProtocolViolation, TransientError
+from riskschema.errors import FatalError, InvalidData, ProtocolViolation, TransientError
 from riskschema.rounds import StoredMessage
 
 
@@ -22,7 +22,8 @@ async def hear(node: Node, arrival: Arrival) -> Effects:
             case Channel.CERTIFICATE:
                 return node.machine.on_certificate(arrival.payload)
             case Channel.PRESENCE:
-                return ()  # for those who listen
+                _hear_presence(node, arrival)
+                return ()
             case _:
                 return await _hear_directed(node, arrival)
     except (ProtocolViolation, InvalidData) as error:
@@ -31,6 +32,32 @@ async def hear(node: Node, arrival: Arrival) -> Effects:
     except TransientError as error:  # the store: a question stays unanswered, and is asked again
         node.status.fail(ROUND, error.code, at=node.clock.now(), detail=error.message)
         return ()
+
+
+def _hear_presence(node: Node, arrival: Arrival) -> None:
+    """Stop where this key said something that this machine did not; the presences of peers are for those who listen.
+
+    Brokers keep the last sign of life, so that a machine whose guard is whole but no longer the newest, one that was
+    moved away from and is switched on again, usually learns of the other one before it says anything.
+
+    Raises:
+        FatalError: (``key_in_use``) another machine speaks with the key.
+        ProtocolViolation: malformed, foreign, stale or forged.
+    """
+    if arrival.sender != node.me:
+        return
+    envelope = read_envelope(arrival.payload)
+    if envelope.kind is not MessageKind.OBSERVATION or envelope.round < node.first_round:
+        return
+    if node.guard.has_said(node.rules.config_digest, envelope.kind, envelope.round, envelope.digest):
+        return
+    current = node.machine.current_round
+    check_scope(envelope, node.rules, first_round=max(current - 1, 0), last_round=current + 1)
+    check_signature(envelope, node.rules)
+    raise FatalError(
+        f"another machine observed round {envelope.round} with the key of operator {node.me}: stop one of them",
+        code="key_in_use",
+    )
 
 
 async def _hear_message(node: Node, arrival: Arrival) -> Effects:
