@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from riskschema.errors import FatalError, TransientError
 from riskschema.rounds import StoreSize
-from storage.migration import migrate, require_current
+from storage.migration import alone, migrate, require_current
 
 BUSY_TIMEOUT_MILLISECONDS = 20_000
 JOURNAL_BYTES = 16 * 1024 * 1024
@@ -62,7 +62,7 @@ async def open_database(location: str | Path) -> AsyncIterator[Database]:
     database = Database(name, engine)
     try:
         with _opening(name):
-            async with engine.execution_options(**{WRITES: True}).begin() as connection:
+            async with engine.execution_options(**{WRITES: True}).begin() as connection, alone():
                 await connection.run_sync(migrate)
         yield database
     finally:

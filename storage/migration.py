@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from alembic import command
@@ -14,6 +18,24 @@ from riskschema.errors import FatalError, TransientError
 from storage.tables import METADATA
 
 FOLDER = Path(__file__).parent / "migrations"
+LOOK_SECONDS = 0.02
+
+_UNDER_WAY = threading.Lock()
+
+
+@asynccontextmanager
+async def alone() -> AsyncIterator[None]:
+    """Wait until no other migration is under way in this process, in whatever thread or loop.
+
+    Alembic keeps the one that it runs in globals of its modules: while a statement is awaited another could begin,
+    and the rest of the first would be done to the other's database.
+    """
+    while not _UNDER_WAY.acquire(blocking=False):  # noqa: ASYNC110 - a lock or an event of asyncio is of one loop only
+        await asyncio.sleep(LOOK_SECONDS)
+    try:
+        yield
+    finally:
+        _UNDER_WAY.release()
 
 
 def migrate(connection: Connection) -> None:

@@ -207,7 +207,7 @@ async def main(folder: Path, url: str, indices: list[int]) -> None:
     broker, stop = RunningBroker(council, members, url, trusted), StopRequest()
 
     asyncio.get_running_loop().add_reader(sys.stdin, stop.ask)
-    async with AsyncExitStack() as stack:  # one after the other: databases are made by a library with global state
+    async with AsyncExitStack() as stack:
         opened = [await stack.enter_async_context(bare_node(folder, broker, index)) for index in indices]
         await asyncio.gather(*(run_rounds(node, stop) for node in opened))
 

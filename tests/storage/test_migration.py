@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -205,3 +206,17 @@ async def test_an_upgrade_that_breaks_off_changes_nothing_and_is_done_at_the_nex
     assert count == [(2 * sum(ACCOUNTS.values()),)]
     async with open_store(path) as store:
         assert await store.accounts(NETWORK, 1) == rounds[NETWORK, 1][1]
+
+
+async def test_databases_that_are_opened_at_once_each_get_their_own_tables(tmp_path: Path) -> None:
+    async def open_once(path: Path) -> list[tuple[str, str]]:
+        async with open_store(path):
+            pass
+        with plain(path) as database:
+            return database.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+
+    alone = await open_once(tmp_path / "alone.sqlite")
+    found = await asyncio.gather(*(open_once(tmp_path / f"{number}.sqlite") for number in range(4)))
+    assert found == [alone] * 4
+    with plain(tmp_path / "0.sqlite") as database:
+        assert database.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
