@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import sys
 import threading
@@ -95,7 +96,8 @@ def stop_with_input(stop: StopRequest) -> None:
     loop = asyncio.get_running_loop()
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        while os.read(sys.stdin.fileno(), 4_096):  # no buffered read: it would hold a lock that the end of Python wants
+            pass
         with suppress(RuntimeError):  # the loop has ended by itself
             loop.call_soon_threadsafe(stop.ask)
 

@@ -2,6 +2,10 @@
 
 It runs the same program as everybody, with a key of its own and without what keeps an honest node honest: between its
 rounds and the brokers something changes, hides or delays what it says. Its lies take turns, by round.
+
+It is for people who want to see lies being named, so it does what a changed program could do and no more. What tests
+need beside that (partners in one hand, floods of noise, shares over reports of others, when a broker delivered what) is
+in `tests/network/lying_operator.py`, which nobody who installs the program gets.
 """
 
 from __future__ import annotations

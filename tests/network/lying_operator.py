@@ -1,6 +1,10 @@
 """An operator over a real transport that lies in one way per round, with its own keys: what it says is validly signed.
 
 It reads no chain: it bends what correct operators say. Two of a committee do the same in the same round.
+
+`node/local/liar.py`, which `./run --faulty` starts, is another: a whole node, which reads and assesses, with a
+transport that bends its own words. Here nothing is read, so that a liar costs next to nothing of the time that is
+measured, two may collude, and what they say need not come from a report at all.
 """
 
 from __future__ import annotations

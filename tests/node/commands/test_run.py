@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from adapters.markets.chainlink import LATEST_ROUND_DATA
+from node.cli.endings import FOR_A_PERSON
 from node.local.introductions import INTRODUCED
 from riskschema.ports import CallSuccess
 from riskschema.rounds import RoundStep
@@ -274,6 +275,17 @@ def test_settings_of_a_node_that_do_not_fit_are_refused_before_anything_is_made(
     changed.unlink()
     assert names in message
     assert not list((tmp_path / "data").glob("*.sqlite"))
+
+
+def test_a_node_that_ends_by_itself_while_another_process_holds_its_input_ends_with_its_status(tmp_path: Path) -> None:
+    settings = tmp_path / "plimsoll.toml"
+    settings.write_text('[[chains]]\nchain_id = 1\nrpc_url = "http://127.0.0.1:1"\n')
+    command = [sys.executable, "-m", "node.cli", "run", "--config", str(settings), "--json", "--attached"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        last = process.stderr.read().splitlines()[-1]
+        assert process.wait(HANG_SECONDS) == FOR_A_PERSON
+    assert json.loads(last)["event"] == "ended"
 
 
 def test_a_node_keeps_its_ports_to_itself_and_names_the_setting_to_change(plimsoll: Plimsoll, config: Path) -> None:
