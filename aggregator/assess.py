@@ -9,7 +9,7 @@ from itertools import compress
 import msgspec
 
 from aggregator.asked_once import AskedOnce
-from aggregator.exact.buffers import view8, view32, view64
+from aggregator.exact.buffers import view32, view64
 from aggregator.exact.units import FULL_WEIGHT, PER_MILLION, USD_UNIT, Coarseness, whole_parts
 from aggregator.margin.add_ons import AddOn, factor_add_on
 from aggregator.margin.base_requirement import MEMBERS
@@ -43,6 +43,7 @@ from aggregator.valuation.positions import (
     read_accounts,
 )
 from aggregator.valuation.pricing import only_asset
+from aggregator.valuation.saturation import Cut, cut_silos
 from riskschema.arrays import PositionTable, RiskArrays
 from riskschema.assessment import Assessment, LiquidationPrice, ProbabilityInterval, SiloAssessment
 from riskschema.flags import Flag
@@ -87,6 +88,7 @@ class _Context(msgspec.Struct, frozen=True, kw_only=True):
     """What an instrument's factor is called."""
     ranges: dict[str, float]
     lists: dict[str, list[int]]
+    cut: Cut
 
 
 def assess(portfolios: Sequence[Portfolio], market: MarketState, parameters: Parameters) -> AssessmentBatch:
@@ -141,6 +143,7 @@ def _assess_read(
             "terms": view64(table.silo_terms).tolist(),
             "coarseness": view32(table.account_coarseness).tolist(),
         },
+        cut=cut_silos(table, arrays),
     )
     assessments = tuple(_assessment(index, account, context) for index, account in enumerate(accounts))
     return AssessmentBatch(assessments=assessments, arrays=arrays, positions=table, measures=context.measures)
@@ -185,8 +188,9 @@ def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessme
         context.arrays.blocks,
         parameters.probability,
     )
-    floor = max((_unfollowed_floor(item, parameters) for item in account.silos), default=0)
+    floor = max((_unknown_floor(silo, item, context) for silo, item in enumerate(account.silos, first)), default=0)
     result = verdict(chance.probability, liquidatable=liquidatable, floor_ppm=floor, model=parameters.probability)
+    cut = {Flag.SATURATED} if any(context.cut.some[first:last]) else ()
     exposed = [terms for terms, size in zip(context.arrays.factors, gross, strict=True) if size]
     healths = [item.silo.health for item in account.silos if item.silo.health is not None]
     decided, stressed = _parts(account, first, context)
@@ -229,7 +233,7 @@ def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessme
             coarse=coarse,
             add_ons=add_ons,
         ),
-        flags=tuple(sorted(account.flags.union(_cut_short(first, last, context), *(terms.flags for terms in exposed)))),
+        flags=tuple(sorted(account.flags.union(cut, *(terms.flags for terms in exposed)))),
         unread=account.unread,
         blocks=account.portfolio.blocks,
     )
@@ -283,7 +287,7 @@ def _silo_assessment(silo: int, item: ReadSilo, coarse: Coarseness, context: _Co
         context.arrays.blocks,
         parameters.probability,
     )
-    floor = _unfollowed_floor(item, parameters)
+    floor = _unknown_floor(silo, item, context)
     result = verdict(chance, liquidatable=item.liquidatable, floor_ppm=floor, model=parameters.probability)
     add_ons = _add_ons(margins.silo_gross[silo].tolist(), coarse, context)
     base = usd_ceiling(int(margins.silo_base[silo]), coarse)
@@ -306,17 +310,10 @@ def _distance(health: Wad | None) -> Wad | None:
     return Wad((health - WAD) * WAD // health) if health else None
 
 
-def _unfollowed_floor(item: ReadSilo, parameters: Parameters) -> int:
-    return parameters.probability.unfollowed_floor_ppm if item.unfollowed else 0
-
-
-def _cut_short(first: int, last: int, context: _Context) -> frozenset[Flag]:
-    """Say whether a row that the silos use has values cut at the mantissa's limit: losses may be understated."""
-    begin, end = context.lists["positions"][first], context.lists["positions"][last]
-    terms, more = context.lists["terms"][first], context.lists["terms"][last]
-    market = view8(context.arrays.market.saturated)[view32(context.table.rows)[begin:end]]
-    rule = view8(context.arrays.rule.saturated)[view32(context.table.term_rows)[terms:more]]
-    return frozenset({Flag.SATURATED} if market.any() or rule.any() else ())
+def _unknown_floor(silo: int, item: ReadSilo, context: _Context) -> int:
+    """Return how likely a liquidation is at least where something owed is not followed, or a loss is cut short."""
+    unknown = item.unfollowed or context.cut.against[silo]
+    return context.parameters.probability.unfollowed_floor_ppm if unknown else 0
 
 
 def _equity(silo: int, item: ReadSilo, coarse: Coarseness, context: _Context) -> Usd:

@@ -130,7 +130,8 @@ _ALL = (
     Reason(
         Flag.SATURATED,
         "values cut",
-        "In some scenario an instrument is worth more than the arrays can hold; the loss or gain there is larger.",
+        "In some scenario an instrument is worth more than the arrays can hold; the loss or gain there is larger. Where"
+        " a loss is cut, the grade is C at best.",
     ),
     Reason(Flag.UNPRICED, "unpriced position", "A position has no price and is left out of every sum."),
     # agreement

@@ -16,6 +16,7 @@ from aggregator.rule_terms import LinearRule, RowInstrument, RuleRow, RuleTerm
 from aggregator.scenarios.factors import Listing
 from aggregator.valuation.pricing import unquoted_factors
 from aggregator.valuation.rule_rows import market_key, own_factor, rule_key
+from aggregator.valuation.saturation import outgrows
 from aggregator.venues import read_rule
 from riskschema.arrays import PositionTable, RiskArrays, RowTable
 from riskschema.buffers import DType
@@ -36,7 +37,7 @@ class ReadSilo(msgspec.Struct, frozen=True, kw_only=True):
     rule: LinearRule | None
     """None where nothing can be liquidated or the rule cannot be followed."""
     unfollowed: bool = False
-    """Something owed has no price, or the rule is not known: the silo must not look safe."""
+    """Something owed has no price, a rate is absurd, or the rule is not known: the silo must not look safe."""
     unsettled: bool = False
     """What its contracts are measured against is not known: their moves count, their notional is no equity."""
     unpriced_debt: bool = False
@@ -139,7 +140,8 @@ def _unfollowed(silo: Silo, rule: LinearRule | None, quotes: _Quotes) -> bool:
         return silo.health is not None or any(p.quantity < 0 or isinstance(p.instrument, CONTRACTS) for p in held)
     if not rule.terms and _owes(silo):
         return True
-    return any(term.weighted < 0 and not _priced_term(term, quotes) for term in rule.terms)
+    absurd = _owes(silo) and any(outgrows(p.instrument) for p in held)
+    return absurd or any(term.weighted < 0 and not _priced_term(term, quotes) for term in rule.terms)
 
 
 def _owes(silo: Silo) -> bool:
