@@ -83,6 +83,10 @@ class Proxy(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     volatility_quartile: Annotated[int, Meta(ge=0, le=4)]
     volatility_multiplier: Positive
+    fewest_hours: Count
+    """Of a factor's own, from which on they count."""
+    prior_hours: Positive
+    """After so many hours of its own, these weigh half of its variance."""
     smallest_own_share: Share
     leading: Leading
     beta: ByGroup

@@ -43,8 +43,16 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True):
         return np.flatnonzero((self.close[:, begin:end] > 0).all(axis=1)).tolist()
 
     def history(self, places: Sequence[int], begin: int, end: int) -> HourlyHistory:
-        """Return the hours from `begin` to before `end` of some factors, each with a price in all of them."""
-        close, high, low = (_column(table[list(places), begin:end]) for table in (self.close, self.high, self.low))
+        """Return the hours from `begin` to before `end` of some factors, each with a price in the last of them.
+
+        What begins later repeats its first close until then, as in a genesis history.
+        """
+        tables = [table[list(places), begin:end] for table in (self.close, self.high, self.low)]
+        first = (tables[0] > 0).argmax(axis=1)
+        for line in np.flatnonzero(first):
+            for table in tables:
+                table[line, : first[line]] = tables[0][line, first[line]]
+        close, high, low = (_column(table) for table in tables)
         return HourlyHistory(
             first_hour=self.first_hour + HOUR * begin,
             factors=tuple(self.factors[place] for place in places),
@@ -52,6 +60,7 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True):
             high=high,
             low=low,
             simulated=False,
+            filled=tuple(self.factors[place] for place, hours in zip(places, first, strict=True) if hours),
         )
 
 

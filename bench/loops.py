@@ -1,6 +1,6 @@
 """Loops of pegged assets on every kind of oracle: what the engine says of them, and what their pegs did.
 
-Run: python -m bench.loops DATA_DIRECTORY [--every N]
+Run: python -m bench.validation DATA_DIRECTORY --only loops [--thin N]
 A loop holds 20,000 dollars of an asset and owes another of the same underlying. On a market oracle it is liquidated
 when the ratio of their prices falls by 1 - 1/health; an exchange rate, a cap and a fixed answer do not see that. The
 engine is told the past of bitcoin and ether only: pegs move by the noise and the published crises of their kind.
@@ -8,7 +8,6 @@ engine is told the past of bitcoin and ether only: pegs move by the noise and th
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.history.matrices import read_matrices
-from aggregator.parameters import Parameters, load_parameters
+from aggregator.parameters import Parameters
 from backtest.engine import forecast
 from backtest.losses import area_under_curve, brier, calibration_error, log_loss
 from backtest.population import VENUE
-from backtest.prices import DAY, HOUR, UNIT, Prices, join
-from backtest.report import Bar, Cell, Report, Table, date, markdown
+from backtest.prices import HOUR, UNIT, Prices, join
+from backtest.report import Bar, Cell, Table
 from backtest.score import EDGES, LEAST_DAYS_WITH_A_HIT
 from bench.peg_histories import BASES, Pegs, read_pegs
 from riskschema.instruments import Asset, Claim, Debt, Token, WrappedToken
@@ -33,8 +32,6 @@ from riskschema.portfolio import CollateralTerm, OracleKind, Portfolio, Position
 from riskschema.units import WAD, Address, Amount, Wad
 
 Floats = NDArray[np.float64]
-DAYS = ("2021-11-01", "2024-03-25")
-"""As in bench/validation.py."""
 COLLATERAL_USD, THRESHOLD = 20_000.0, 0.93
 PAIRS = (
     ("STETH", "ETH"),
@@ -170,11 +167,11 @@ def market(clock: Clock, hour: int, begin: int, names: Sequence[str]) -> MarketS
     return MarketState(as_of=clock.prices.first_hour + HOUR * hour, quotes=quotes, history=history)
 
 
-def walk(clock: Clock, parameters: Parameters, first: int, last: int, every: int) -> Loops:
-    """Assess all loops whose pegs are known on every `every`-th day and see what became of them."""
+def walk(clock: Clock, parameters: Parameters, days: range) -> Loops:
+    """Assess all loops whose pegs are known on every day of `days` and see what became of them."""
     rows: dict[str, list[Floats]] = {name: [] for name in ("probability", "touched", "loss", "base", "owed")}
-    days = []
-    for day in range(first, last, every * DAY):
+    seen = []
+    for day in days:
         hour = clock.prices.hour(day)
         now, end = hour - 1, hour + 24
         whole = {pair for pair in PAIRS if all(clock.known(name, now, end) for name in pair)}
@@ -196,8 +193,8 @@ def walk(clock: Clock, parameters: Parameters, first: int, last: int, every: int
         values["probability"][chosen], values["base"][chosen] = found.probability, found.base
         for name, line in values.items():
             rows[name].append(line)
-        days.append(day)
-    return Loops(days=tuple(days), **{name: np.stack(lines) for name, lines in rows.items()})
+        seen.append(day)
+    return Loops(days=tuple(seen), **{name: np.stack(lines) for name, lines in rows.items()})
 
 
 def summary(loops: Loops, chosen: NDArray[np.bool_]) -> tuple[Cell, ...]:
@@ -299,25 +296,10 @@ def tables(loops: Loops) -> tuple[tuple[Bar, ...], tuple[Table, ...]]:
     )
 
 
-def report(folder: Path, first: int, last: int, every: int, parameters: Parameters) -> Report:
+def measured(
+    folder: Path, days: range, parameters: Parameters
+) -> tuple[tuple[int, ...], tuple[Bar, ...], tuple[Table, ...]]:
+    """Return the days, what must hold and the tables."""
     prices = join(read_matrices(folder))
-    loops = walk(Clock(prices, read_pegs(folder, prices)), parameters, first, last, every)
-    bars, found = tables(loops)
-    return Report(
-        kind="loops",
-        parameters_hash=str(parameters.hash),
-        first_day=date(loops.days[0]),
-        last_day=date(loops.days[-1]),
-        days=len(loops.days),
-        bars=bars,
-        tables=found,
-    )
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--every", type=int, default=1)
-    chosen = parser.parse_args()
-    begin, end = (int(np.datetime64(text, "s").astype(np.int64)) for text in DAYS)
-    print(markdown(report(chosen.folder, begin, end, chosen.every, load_parameters())))
+    loops = walk(Clock(prices, read_pegs(folder, prices)), parameters, days)
+    return loops.days, *tables(loops)

@@ -1,16 +1,19 @@
 """Rebuild the tables of docs/validation.md: walk through the days and report on backtests, loops and young tokens.
 
-Run: python -m bench.validation DATA_DIRECTORY [--every N] [--thin N] [--keep WALK_FILE] [--from-walk WALK_FILE]
+Run: python -m bench.validation DATA_DIRECTORY [--only PART] [--every N] [--thin N] [--keep FILE] [--from-walk FILE]
      python -m bench.validation DATA_DIRECTORY --untouched     the year that nothing was chosen on, apart
---every N takes every N-th day of the population's walk, --thin N every N-th (by default the 16th) of those of loops
-and of young tokens; each of the three takes about a second a day. --keep writes the walk for `bench/alternatives.py`.
+--only rebuilds one part: the population's three tables, loops, young or forecast. --every N takes every N-th day of the
+population's walk, --thin N of those of loops and of young tokens; each of the three takes one or two seconds a day.
+--keep writes the population's walk for `bench/alternatives.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -20,8 +23,8 @@ from aggregator.scenarios.volatility import COMPONENTS, components, recursions
 from backtest.fitting import DAY, quasi_likelihood, sampled
 from backtest.margin import margin_report
 from backtest.population import group_of
-from backtest.prices import UNIT, Prices, join
-from backtest.report import Table, markdown, table_lines
+from backtest.prices import HOUR, UNIT, Prices, join
+from backtest.report import Bar, Report, Table, date, markdown, table_lines
 from backtest.score import score_report
 from backtest.var import var_report
 from backtest.walk import Walk
@@ -29,10 +32,14 @@ from bench import loops, young
 from node.commands.measuring.backtest import day, walked
 from riskschema.market import VOLATILE_GROUPS
 
+Measured = Callable[[Path, range, Parameters], tuple[tuple[int, ...], tuple[Bar, ...], tuple[Table, ...]]]
 PAGE = Path(__file__).parents[1] / "docs" / "validation.md"
 FIRST, UNTOUCHED, END = "2021-11-01", "2024-03-25", "2025-03-25"
 """Parameters were fitted before the first day; nothing was chosen on the days from the second on."""
 REPORTS = {"var": var_report, "score": score_report, "margin": margin_report}
+Apart = Literal["loops", "young"]
+APART: dict[Apart, Measured] = {"loops": loops.measured, "young": young.measured}
+PARTS = ("population", *APART, "forecast")
 
 
 def forecast_table(prices: Prices, parameters: Parameters, first: int, last: int) -> Table:
@@ -70,12 +77,22 @@ def written(page: str, name: str, text: str) -> str:
     return f"{head}{begin}{text}{end}{rest.split(end, 1)[1]}"
 
 
-def main(chosen: argparse.Namespace) -> None:
-    parameters = load_parameters()
-    since, until = (UNTOUCHED, END) if chosen.untouched else (FIRST, UNTOUCHED)
-    first, last = day(since, "--from"), day(until, "--to")
-    assert first is not None
-    assert last is not None
+def apart(kind: Apart, folder: Path, days: range, parameters: Parameters) -> Report:
+    """Return the report on loops, or on young tokens, on some days as Unix times."""
+    seen, bars, found = APART[kind](folder, days, parameters)
+    return Report(
+        kind=kind,
+        parameters_hash=str(parameters.hash),
+        first_day=date(seen[0]),
+        last_day=date(seen[-1]),
+        days=len(seen),
+        bars=bars,
+        tables=found,
+    )
+
+
+def population(chosen: argparse.Namespace, first: int, last: int, parameters: Parameters) -> dict[str, str]:
+    """Walk, or read a walk, and return the text of its three reports by name."""
     if chosen.from_walk:
         found: Walk = pickle.loads(chosen.from_walk.read_bytes())
     else:
@@ -84,25 +101,38 @@ def main(chosen: argparse.Namespace) -> None:
         )
     if chosen.keep:
         chosen.keep.write_bytes(pickle.dumps(found))
+    return {kind: markdown(report(found, parameters)) for kind, report in REPORTS.items()}
+
+
+def main(chosen: argparse.Namespace) -> None:
+    parameters = load_parameters()
+    since, until = (UNTOUCHED, END) if chosen.untouched else (FIRST, UNTOUCHED)
+    first, last = day(since, "--from"), day(until, "--to")
+    assert first is not None
+    assert last is not None
+    parts, texts = (chosen.only,) if chosen.only else PARTS, dict[str, str]()
+    if "population" in parts:
+        texts |= population(chosen, first, last, parameters)
+    for kind in APART:
+        if kind in parts:
+            days = range(first, last, chosen.thin * 24 * HOUR)
+            texts[kind] = markdown(apart(kind, chosen.data, days, parameters))
+    if "forecast" in parts:
+        table = forecast_table(join(read_matrices(chosen.data)), parameters, first, last)
+        texts["forecast"] = "\n".join([f"{table.title}:", "", *table_lines(table.columns, table.rows), ""])
     page = PAGE.read_text(encoding="utf-8")
-    prefix = "untouched " if chosen.untouched else ""
-    for kind, report in REPORTS.items():
-        page = written(page, prefix + kind, "\n" + markdown(report(found, parameters)) + "\n")
-    for apart in (loops, young):
-        found_apart = apart.report(chosen.data, first, last, chosen.thin, parameters)
-        page = written(page, prefix + found_apart.kind, "\n" + markdown(found_apart) + "\n")
-    table = forecast_table(join(read_matrices(chosen.data)), parameters, first, last)
-    text = "\n".join(["", f"{table.title}:", "", *table_lines(table.columns, table.rows), "", ""])
-    page = written(page, prefix + "forecast", text)
+    for name, text in texts.items():
+        page = written(page, f"{'untouched ' if chosen.untouched else ''}{name}", f"\n{text}\n")
     PAGE.write_text(page, encoding="utf-8")
-    print(f"{PAGE}: {len(found.days)} days, parameters {parameters.hash}")
+    print(f"{PAGE}: {', '.join(texts)}, parameters {parameters.hash}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--every", type=int, default=1)
-    parser.add_argument("--thin", type=int, default=16)
+    parser.add_argument("--thin", type=int, default=1)
+    parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--untouched", action="store_true")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--from-walk", type=Path)

@@ -1,14 +1,13 @@
-"""Young tokens: what the engine says of assets without a year in the table, and what they did.
+"""Young tokens: what the engine says of assets that begin later than the table, and what they did.
 
-Run: python -m bench.young DATA_DIRECTORY [--every N]
-A token that the window of history does not cover is beta x ether + noise of its own, at a volatility that nobody
-measured. For every such token accounts that are long and short at seven distances; days from its first day in the table
-on. Beside the engine the formula of a touch with the token's own short average: it knows how the token moved.
+Run: python -m bench.validation DATA_DIRECTORY --only young [--thin N]
+Before a token's first hour in the table it is beta x ether + noise of its own; its volatility is its group's until its
+own hours outweigh that. For every such token accounts that are long and short at seven distances; days from its first
+day in the table on. Beside the engine the formula of a touch with the token's own short average.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from pathlib import Path
 
@@ -17,27 +16,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.history.matrices import read_matrices
-from aggregator.parameters import Parameters, load_parameters
+from aggregator.parameters import Parameters
 from backtest.engine import forecast
 from backtest.losses import area_under_curve, brier, calibration_error, log_loss
 from backtest.outcomes import account_touched, ratios
 from backtest.plain_models import PlainModels, touch_formula
 from backtest.population import DOLLAR, Account, Pledge, Population, exposures, group_of, portfolio
-from backtest.prices import DAY, HOUR, Prices, join
-from backtest.report import Bar, Cell, Report, Table, date, markdown
+from backtest.prices import HOUR, Prices, join
+from backtest.report import Bar, Cell, Table
 from backtest.resampling import mean_interval
 from backtest.score import EDGES
 from riskschema.market import FactorQuote, MarketState
 from riskschema.units import Wad
 
 Floats = NDArray[np.float64]
-DAYS = ("2021-11-01", "2024-03-25")
-"""As in bench/validation.py."""
 DISTANCES = (0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.4)
 AGES = ((0, 30), (30, 90), (90, 180), (180, 365), (365, 10_000))
 """Days since the first hour in the table."""
-FEWEST_HOURS = 48
-"""From here on a token's own average says something."""
+FEWEST_HOURS = 168
+"""From here on a token's own average has seen no hour of the future: it starts at the mean of as many."""
 WAD_OF_UNIT = 10**6
 
 
@@ -78,15 +75,15 @@ def market(prices: Prices, places: list[int], young: list[int], begin: int, hour
         )
         for place in sorted(places + young)
     )
-    history = prices.history(places, begin, hour)
+    history = prices.history(sorted(places + young), begin, hour)
     return MarketState(as_of=prices.first_hour + HOUR * hour, quotes=quotes, history=history)
 
 
-def walk(prices: Prices, parameters: Parameters, first: int, last: int, every: int) -> Young:
+def walk(prices: Prices, parameters: Parameters, days: range) -> Young:
     """Assess the accounts of every token that has prices but no history, day by day."""
     plain, since = PlainModels(prices, parameters), (prices.close > 0).argmax(axis=1)
     rows: list[tuple[float, ...]] = []
-    for day in range(first, last, every * DAY):
+    for day in days:
         hour = prices.hour(day)
         begin = max(int(since.min()), hour - parameters.history_window_hours)
         covered = prices.covered(begin, hour + 24)
@@ -131,6 +128,7 @@ def summary(young: Young, chosen: NDArray[np.bool_]) -> tuple[Cell, ...]:
     said, seen = young.probability[chosen], young.touched[chosen]
     formula = young.formula[chosen]
     both = np.isfinite(formula)
+    apart = log_loss(said[both], seen[both]) - log_loss(formula[both], seen[both])
     return (
         int(chosen.sum()),
         float(said.mean()),
@@ -140,6 +138,7 @@ def summary(young: Young, chosen: NDArray[np.bool_]) -> tuple[Cell, ...]:
         float(brier(said, seen).mean()),
         float(log_loss(said, seen).mean()),
         float(log_loss(formula[both], seen[both]).mean()) if both.any() else None,
+        float(apart.mean()) if both.any() else None,
         area_under_curve(said, seen),
         float((young.loss[chosen] > young.base[chosen]).mean()),
     )
@@ -154,6 +153,7 @@ COLUMNS = (
     "Brier",
     "log loss",
     "formula's log loss",
+    "difference, same days",
     "AUC",
     "loss above base",
 )
@@ -181,7 +181,7 @@ def tables(young: Young) -> tuple[tuple[Bar, ...], tuple[Table, ...]]:
                 holds=0.67 <= seen / said <= 1.5 if days >= 60 else None,
             )
         )
-    error, breached = float(whole[4] or 0.0), float(whole[9] or 0.0)
+    error, breached = float(whole[4] or 0.0), float(whole[10] or 0.0)
     bars.append(Bar(name="expected calibration error", measured=error, bar="≤ .01", holds=error <= 0.01))
     bars.append(Bar(name="losses above base", measured=breached, bar="≤ .005", holds=breached <= 0.005))
     ages = [
@@ -205,25 +205,9 @@ def tables(young: Young) -> tuple[tuple[Bar, ...], tuple[Table, ...]]:
     )
 
 
-def report(folder: Path, first: int, last: int, every: int, parameters: Parameters) -> Report:
-    young = walk(join(read_matrices(folder)), parameters, first, last, every)
-    bars, found = tables(young)
-    days = np.unique(young.days)
-    return Report(
-        kind="young",
-        parameters_hash=str(parameters.hash),
-        first_day=date(int(days[0])),
-        last_day=date(int(days[-1])),
-        days=days.size,
-        bars=bars,
-        tables=found,
-    )
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--every", type=int, default=1)
-    chosen = parser.parse_args()
-    begin, end = (int(np.datetime64(text, "s").astype(np.int64)) for text in DAYS)
-    print(markdown(report(chosen.folder, begin, end, chosen.every, load_parameters())))
+def measured(
+    folder: Path, days: range, parameters: Parameters
+) -> tuple[tuple[int, ...], tuple[Bar, ...], tuple[Table, ...]]:
+    """Return the days, what must hold and the tables."""
+    young = walk(join(read_matrices(folder)), parameters, days)
+    return tuple(np.unique(young.days).tolist()), *tables(young)

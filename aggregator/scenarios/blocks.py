@@ -7,6 +7,8 @@ stride, never drawn. Pegs are not rescaled (`pegs`).
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from aggregator.exact.buffers import view64
 from aggregator.exact.kernels import logarithms
 from aggregator.parameters import Parameters
 from aggregator.scenarios.factors import Listing, listing, sides
+from aggregator.scenarios.late_lines import first_own_hour, own_weight
 from aggregator.scenarios.pegs import assumed_level, noise_blocks, ratio_blocks, widened, with_breaks
 from aggregator.scenarios.proxies import proxy_blocks, quartile
 from aggregator.scenarios.reference_blocks import reference_blocks
@@ -80,9 +83,10 @@ def block_count(market: MarketState, parameters: Parameters) -> int:
 def factor_blocks(market: MarketState, factors: list[str], parameters: Parameters) -> list[FactorBlocks]:
     """Return the blocks of `factors`, all with the same dates.
 
-    A factor with a year of its own history uses it. One without is a proxy: beta times its group's leading factor, and
-    noise of its own. A peg uses the history of its ratio, or the noise of its kind, its kind's crises, and a day on
-    which it returns to parity. Nothing depends on which factors are asked for.
+    A factor with a line as long as the table uses it. One without is a proxy: beta times its group's leading factor and
+    noise of its own; where its line begins later, its own days take the place of the proxy's. A peg uses the history of
+    its ratio, or the noise of its kind, its kind's crises, and a day on which it returns to parity. Nothing depends on
+    which factors are asked for.
 
     Args:
         market: The agreed market state.
@@ -119,7 +123,7 @@ def _measure_all(market: MarketState, known: Listing, blocks: int, parameters: P
     return {
         name: _measure(history, index, known.factors[name].group, blocks, parameters)
         for index, name in enumerate(history.factors)
-        if name in quoted and known.legs(name) == (name, None)
+        if name in quoted and known.legs(name) == (name, None) and not first_own_hour(history, index, parameters)
     }
 
 
@@ -149,7 +153,7 @@ def _factor(name: FactorId, sources: _Sources) -> FactorBlocks:
         return _peg(name, asset, sources)
     quote = sources.quotes.get(name)
     group = factor.group if factor is not None else UNNAMED_GROUP
-    found = sources.measured.get(name) or _proxy(name, group, quote, sources)
+    found = sources.measured.get(name) or _with_own_hours(name, group, _proxy(name, group, quote, sources), sources)
     forecast, long_run = found.forecast, found.long_run
     if quote is not None and quote.annual_volatility is not None:
         implied = hourly(quote.annual_volatility / WAD)
@@ -199,6 +203,29 @@ def _proxy(name: FactorId, group: Group, quote: FactorQuote | None, sources: _So
         parameters=parameters,
     )
     return _Measured(standardised, forecast, long_run)
+
+
+def _with_own_hours(name: FactorId, group: Group, proxy: _Measured, sources: _Sources) -> _Measured:
+    """Return a proxy with the hours that the factor has: its days where they are known, and a share of its variance."""
+    history, parameters = sources.market.history, sources.parameters
+    if history is None or not _usable(history, parameters) or name not in history.factors:
+        return proxy
+    index = history.factors.index(name)
+    begin = first_own_hour(history, index, parameters)
+    own = own_weight(history.hours - begin, parameters.proxy)
+    if not own:
+        return proxy
+    close = logarithms(view64(history.close)[index][begin:])
+    known, today, long_run = forecast_series(close[1:] - close[:-1], group=group, model=parameters.volatility)
+    starts = _starts(history.hours, sources.blocks, parameters)
+    lived = starts >= begin + parameters.volatility.warm_up_hours
+    standardised = proxy.standardised.copy()
+    standardised[lived] = _moves(history, index, starts[lived]) / known[starts[lived] - begin][:, None, None]
+    return _Measured(
+        standardised,
+        math.sqrt(own * today * today + (1.0 - own) * proxy.forecast * proxy.forecast),
+        math.sqrt(own * long_run * long_run + (1.0 - own) * proxy.long_run * proxy.long_run),
+    )
 
 
 def _leading(name: FactorId, group: Group, sources: _Sources) -> _Measured | None:
@@ -256,6 +283,9 @@ def _ratio_history(name: FactorId, sources: _Sources) -> Floats | None:
     both = [side for side in sides(name) if side not in ("", USD)]
     if history is None or not _usable(history, parameters) or not set(both) <= set(history.factors):
         return None
+    lines = [history.factors.index(side) for side in both]
+    if any(first_own_hour(history, line, parameters) for line in lines):
+        return None
     starts = _starts(history.hours, sources.blocks, parameters)
-    moves = [_moves(history, history.factors.index(side), starts) for side in both]
+    moves = [_moves(history, line, starts) for line in lines]
     return moves[0] if len(moves) == 1 else ratio_blocks(moves[0], moves[1])

@@ -30,6 +30,8 @@ class WrittenHistory(msgspec.Struct, frozen=True, kw_only=True):
     hours: int
     filled: dict[str, int]
     """Hours that were missing and repeat the close before them, by factor."""
+    late: dict[str, int]
+    """Factors that begin later than the table, and how many hours they have."""
 
 
 def _require_candles(loaded: LoadedHistory) -> None:
@@ -77,6 +79,7 @@ def write_history(named: tuple[str, ...], output: Path, *, as_json: bool) -> Non
         first_hour=loaded.history.first_hour,
         hours=loaded.history.hours,
         filled={item.factor: item.hours for item in loaded.filled},
+        late={item.factor: item.hours for item in loaded.late},
     )
     if as_json:
         click.echo(encode_json(written))
@@ -85,4 +88,6 @@ def write_history(named: tuple[str, ...], output: Path, *, as_json: bool) -> Non
     click.echo(f"{output}: {', '.join(written.factors)}, {written.hours:,} hours from {begin:%Y-%m-%d %H:%M} UTC")
     for factor, hours in written.filled.items():
         click.echo(f"  {factor}: {hours} missing hours were filled with the close before them")
+    for factor, hours in written.late.items():
+        click.echo(f"  {factor}: has only the last {hours:,} hours, and repeats its first close before them")
     click.echo(f"  hash {written.hash}")

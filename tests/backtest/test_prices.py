@@ -37,3 +37,9 @@ def test_a_hole_between_histories_is_refused() -> None:
         join([history("B", 0, 1), history("B", 2, 1)])
     with pytest.raises(InvalidData, match="at least one factor"):
         join([])
+
+
+def test_what_begins_later_repeats_its_first_close_until_then() -> None:
+    found = join([history("A", 0, 1, 2, 3, 4), history("B", 2, 7, 8)]).history([0, 1], 0, 4)
+    assert np.frombuffer(found.close.data, dtype="<i8").tolist() == [1, 2, 3, 4, 7, 7, 7, 8]
+    assert found.filled == ("B",)

@@ -37,6 +37,30 @@ def lines(column: Column) -> list[list[float]]:
     return (np.frombuffer(column.data, "<i8").reshape(column.shape) / 1e12).tolist()
 
 
+def test_a_file_of_less_than_a_year_shortens_no_other_and_repeats_its_first_close_until_it_begins(
+    tmp_path: Path,
+) -> None:
+    year = 8_760
+    old = write_csv(tmp_path / "old.csv", [candle(hour, 100 + hour % 7) for hour in range(year + 10)])
+    young = write_csv(tmp_path / "young.csv", [candle(hour, 3 + hour % 5) for hour in range(year, year + 12)])
+    loaded = load_history({"OLD": [old], "YOUNG": [young]})
+    assert (loaded.history.hours, loaded.history.filled) == (year + 10, ("YOUNG",))
+    assert loaded.filled == ()
+    assert [(item.factor, item.hours) for item in loaded.late] == [("YOUNG", 10)]
+    close, high, low = (lines(side)[1] for side in (loaded.history.close, loaded.history.high, loaded.history.low))
+    assert set(close[:year]) == set(high[:year]) == set(low[:year]) == {3.0}
+    assert close[year:] == [3.0 + hour % 5 for hour in range(year, year + 10)]
+    assert high[year] == 3.5
+    short = load_history(
+        {
+            "OLD": [old],
+            "YOUNG": [young],
+            "MIDDLE": [write_csv(tmp_path / "m.csv", [candle(hour, 7) for hour in range(5, year + 10)])],
+        }
+    )
+    assert short.history.first_hour == START + 5 * HOUR, "who has a year shortens the others"
+
+
 def test_prices_keep_their_decimal_digits(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", [f"{START},0.1,57953.860000000001,0.00000001,0.3,0"])
     assert read_candles(path) == [Candle(START, 57_953_860000000001, 10_000, 300_000_000_000)]

@@ -120,3 +120,49 @@ def test_a_stated_volatility_is_not_widened(market, small_parameters) -> None:
     ]
     (found,) = factor_blocks(msgspec.structs.replace(market, quotes=tuple(quotes)), UNKNOWN[:1], small_parameters)
     assert found.forecast == found.long_run == pytest.approx(hourly(2.0))
+
+
+def late(table: HourlyHistory, line: int, begin: int) -> HourlyHistory:
+    """Return a table one of whose lines nobody observed before an hour."""
+    sides = {}
+    for name in ("close", "high", "low"):
+        column = getattr(table, name)
+        values = np.frombuffer(column.data, "<i8").reshape(column.shape).copy()
+        values[line, :begin] = np.frombuffer(table.close.data, "<i8").reshape(column.shape)[line, begin]
+        sides[name] = msgspec.structs.replace(column, data=values.tobytes())
+    return msgspec.structs.replace(table, filled=(table.factors[line],), **sides)
+
+
+@pytest.mark.parametrize("annual", [0.4, 3.0])
+def test_a_young_assets_own_hours_count_for_more_the_more_there_are(lab, small_parameters, market, annual) -> None:
+    """Until now its forecast was its group's, whatever it did since it began."""
+    hours = 24 * 90
+    tables = [lab.history(["ETH"], hours, annual=0.8)]
+    tables += [lab.history(["LINK"], hours, seed=place, annual=level) for place, level in enumerate((0.9, 1.2, 1.5))]
+    whole = joined([*tables, lab.history(["LINK"], hours, seed=9, annual=annual)], ("ETH", "AAVE", "MKR", "CRV", "NEW"))
+    quotes = (*market.quotes, FactorQuote(factor="NEW", price=Wad(WAD)))
+    found = {}
+    for own in (0, 47, 48, 24 * 7, 24 * 30):
+        table = late(whole, 4, hours - own) if own else whole
+        if not own:
+            table = msgspec.structs.replace(market.history, factors=("ETH", "AAVE", "MKR", "CRV"))
+        state = msgspec.structs.replace(market, quotes=quotes, history=table)
+        (found[own],) = factor_blocks(state, ["NEW"], small_parameters)
+    prior, wanted = found[0].forecast, hourly(annual)
+    assert found[47].forecast == prior, "two days say nothing yet"
+    distances = [abs(found[own].forecast / wanted - 1.0) for own in (0, 48, 24 * 7, 24 * 30)]
+    assert distances == sorted(distances, reverse=True)
+    assert found[24 * 7].forecast ** 2 < prior**2 if annual < 1 else found[24 * 7].forecast > prior
+    assert all("history_short" in item.flags for item in found.values())
+    assert (found[24 * 7].standardised == found[0].standardised).all(), "within the warm-up no day is its own"
+    lived = np.flatnonzero((found[24 * 30].standardised != found[0].standardised).any(axis=(1, 2)))
+    assert lived.size == 30 - 7 - 1, "each day begins with a close"
+    assert lived[-1] == found[0].standardised.shape[0] - 1
+
+
+def test_a_peg_whose_line_begins_late_has_the_noise_of_its_kind(lab, small_parameters) -> None:
+    history = msgspec.structs.replace(lab.history(["ETH", "BTC"], 24 * 90), factors=("ETH", "STETH"))
+    (without,) = factor_blocks(lab.market(lab.history(["ETH"], 24 * 90)), ["STETH / ETH"], small_parameters)
+    (begun,) = factor_blocks(lab.market(late(history, 1, 24 * 80)), ["STETH / ETH"], small_parameters)
+    assert (begun.standardised == without.standardised).all()
+    assert "history_short" in begun.flags
