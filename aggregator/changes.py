@@ -9,7 +9,8 @@ import msgspec
 
 from aggregator.valuation.pricing import decimals
 from riskschema.assessment import Action
-from riskschema.portfolio import USD, Portfolio, Silo, SiloId, WeightedCollateral
+from riskschema.instruments import Instrument
+from riskschema.portfolio import USD, Portfolio, Silo, SiloId, WeightedCollateral, is_stuck, takes_no_more
 from riskschema.units import WAD, Amount, Wad
 
 Deltas = Mapping[tuple[int, int], int]
@@ -36,7 +37,7 @@ def candidates(portfolio: Portfolio) -> Iterator[Candidate]:
     """Yield what can be done in each lending silo that owes something, and the same share of all their debts.
 
     Repay a debt from elsewhere, add more of a collateral that is there, or close: sell a collateral at the venue's
-    prices to repay a debt.
+    prices to repay a debt. What the venue lets nobody do now is left out.
     """
     owing: list[tuple[int, int, int]] = []
     for place, silo in enumerate(portfolio.silos):
@@ -49,7 +50,8 @@ def candidates(portfolio: Portfolio) -> Iterator[Candidate]:
             yield from _repayments(place, silo, debts)
             yield from _additions(place, silo, debts, pledged)
             yield from _closings(place, silo, debts, pledged)
-    if len({place for place, _, _ in owing}) > 1:
+    stuck = any(is_stuck(portfolio.silos[place], _instrument(portfolio.silos[place], at)) for place, at, _ in owing)
+    if len({place for place, _, _ in owing}) > 1 and not stuck:
         yield Candidate(
             action="repay",
             silo=None,
@@ -60,6 +62,8 @@ def candidates(portfolio: Portfolio) -> Iterator[Candidate]:
 
 def _repayments(place: int, silo: Silo, debts: list[int]) -> Iterator[Candidate]:
     for debt in debts:
+        if is_stuck(silo, _instrument(silo, debt)):
+            continue
         owed = -int(silo.positions[debt].quantity)
         yield Candidate(action="repay", silo=silo.id, most=owed, deltas=_moved((place, debt), Fraction(1)))
 
@@ -68,7 +72,7 @@ def _additions(place: int, silo: Silo, debts: list[int], pledged: list[int]) -> 
     owed = sum((unit_value(silo, debt) * -int(silo.positions[debt].quantity) for debt in debts), Fraction(0))
     for backing in pledged:
         unit = unit_value(silo, backing)
-        if unit:
+        if unit and not takes_no_more(silo, _instrument(silo, backing)):
             most = int(MOST_ADDED * owed / unit) + 1
             yield Candidate(action="add", silo=silo.id, most=most, deltas=_moved((place, backing), Fraction(1)))
 
@@ -77,7 +81,7 @@ def _closings(place: int, silo: Silo, debts: list[int], pledged: list[int]) -> I
     for debt in debts:
         for backing in pledged:
             unit = unit_value(silo, backing)
-            if not unit:
+            if not unit or any(is_stuck(silo, _instrument(silo, at)) for at in (debt, backing)):
                 continue
             rate = unit_value(silo, debt) / unit
             worth = int(silo.positions[backing].quantity) // rate if rate else 0
@@ -85,6 +89,10 @@ def _closings(place: int, silo: Silo, debts: list[int], pledged: list[int]) -> I
             if most > 0:
                 deltas = _moved((place, debt), Fraction(1), sold=(place, backing), rate=rate)
                 yield Candidate(action="close", silo=silo.id, most=most, deltas=deltas)
+
+
+def _instrument(silo: Silo, at: int) -> Instrument:
+    return silo.positions[at].instrument
 
 
 def _moved(

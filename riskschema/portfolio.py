@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,9 +16,11 @@ from riskschema.instruments import (
     Instrument,
     MarketId,
     Timestamp,
+    Token,
     UniswapV2Share,
     UniswapV3Liquidity,
     VenueId,
+    WrappedToken,
     chain_of,
 )
 from riskschema.units import WAD, Address, Amount, Hash32, Wad
@@ -191,6 +194,22 @@ RestrictionKind = Literal[
 for long enough, unless health is far below 1; do anything with an asset (inactive, paused); liquidate it yet; supply
 or borrow it (frozen); supply more of it; borrow more of it. A deficit: part of what its lenders hold nobody owes."""
 
+RESTRICTION_MEANINGS: Mapping[RestrictionKind, str] = {
+    "no_liquidation": "nobody can liquidate it now",
+    "sequencer": "nobody can liquidate it until the sequencer was up for long enough, unless health is far below 1",
+    "inactive": "can be neither repaid, added nor withdrawn",
+    "paused": "can be neither repaid, added nor withdrawn until the pause ends",
+    "grace_period": "nobody can liquidate it yet",
+    "frozen": "no more of it can be added or borrowed",
+    "supply_capped": "no more of it can be added",
+    "borrow_capped": "no more of it can be borrowed",
+    "deficit": "part of what its lenders hold nobody owes",
+}
+"""The same in a sentence about the token, or about all of the silo."""
+
+_STUCK = frozenset[RestrictionKind]({"inactive", "paused"})
+_FULL = _STUCK | frozenset[RestrictionKind]({"frozen", "supply_capped"})
+
 
 class Restriction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What cannot be done at the pinned block. It changes no figure, since it may end within the day."""
@@ -322,3 +341,38 @@ class VenueReading(msgspec.Struct, frozen=True, kw_only=True):
 def _check_chain(venue: VenueId, chain_id: int) -> None:
     if chain_of(venue) != chain_id:
         raise ValueError(f"venue {venue!r} is on another chain than chain_id {chain_id}")
+
+
+def is_stuck(silo: Silo, instrument: Instrument) -> bool:
+    """Tell whether a position can be neither repaid nor withdrawn now."""
+    return _restricted(silo, instrument, _STUCK)
+
+
+def takes_no_more(silo: Silo, instrument: Instrument) -> bool:
+    """Tell whether nothing can be added to a position now."""
+    return _restricted(silo, instrument, _FULL)
+
+
+def symbol_of(silo: Silo, restriction: Restriction) -> str:
+    """Return what the token concerned is called, for people; empty where it is all of the silo."""
+    for position in silo.positions:
+        token = _token(position.instrument)
+        if token is not None and token.address == restriction.asset:
+            return token.symbol
+    return restriction.asset or ""
+
+
+def _restricted(silo: Silo, instrument: Instrument, kinds: frozenset[RestrictionKind]) -> bool:
+    token = _token(instrument)
+    return token is not None and any(each.kind in kinds and each.asset == token.address for each in silo.restrictions)
+
+
+def _token(instrument: Instrument) -> Token | None:
+    match instrument:
+        case Claim() | Debt():
+            return _token(instrument.token)
+        case WrappedToken():
+            return instrument.token
+        case Token():
+            return instrument
+    return None

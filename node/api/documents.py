@@ -24,7 +24,15 @@ from attest.reports.attestation import (
     leaf_document,
     refuse_unless,
 )
-from node.api.holdings import PositionDocument, PriceDocument, held_factors, position_documents, price_documents
+from node.api.holdings import (
+    PositionDocument,
+    PriceDocument,
+    RestrictionDocument,
+    held_factors,
+    position_documents,
+    price_documents,
+    restriction_documents,
+)
 from riskschema.assessment import Assessment, Grade, Score
 from riskschema.codec import decode_json
 from riskschema.errors import InvalidData
@@ -86,6 +94,8 @@ class AccountDocument(Document, frozen=True, kw_only=True, tag_field="format", t
     """Every venue of the committee, in the order of the bits."""
     aside: tuple[Aside, ...] | None
     """What is held besides, whose worth nobody can tell and that backs no debt: counted nowhere. Null likewise."""
+    restrictions: tuple[RestrictionDocument, ...] | None
+    """What venues let nobody do with it now; no figure depends on it. Null likewise."""
     positions: tuple[PositionDocument, ...] | None
     """What the account holds and owes. Null: the round was kept by a version that did not store positions so."""
     prices: tuple[PriceDocument, ...] | None
@@ -236,6 +246,7 @@ def account_document(
             for bit, rule in enumerate(committee.venues)
         ),
         aside=None if portfolio is None else portfolio.aside,
+        restrictions=None if portfolio is None else restriction_documents(portfolio),
         positions=None if portfolio is None else position_documents(portfolio, assessment, agreed),
         prices=None if portfolio is None or agreed is None else price_documents(agreed, held_factors(portfolio)),
         attestation=attestation_document(certified, account, committee),

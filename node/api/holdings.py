@@ -27,7 +27,17 @@ from riskschema.instruments import (
     WrappedToken,
 )
 from riskschema.market import AgreedMarket, AgreedPrice, Group
-from riskschema.portfolio import Portfolio, Position, Silo, SiloId, VenueOracle, WeightedCollateral
+from riskschema.portfolio import (
+    RESTRICTION_MEANINGS,
+    Portfolio,
+    Position,
+    RestrictionKind,
+    Silo,
+    SiloId,
+    VenueOracle,
+    WeightedCollateral,
+    symbol_of,
+)
 from riskschema.units import Amount, Usd, Wad
 
 Decimal = Annotated[str, Meta(pattern=r"^-?[0-9]+(\.[0-9]+)?$")]
@@ -80,6 +90,39 @@ class PositionDocument(Document, frozen=True, kw_only=True):
     oracle: VenueOracle | None
     """What the venue's oracle of it follows, as its contracts tell or the operators name it. Null: nothing is known of
     it (it is taken to follow the market), or nothing depends on it."""
+
+
+class RestrictionDocument(Document, frozen=True, kw_only=True):
+    """What a venue lets nobody do for now."""
+
+    silo: SiloId
+    """With which silo of the assessment."""
+    venue: VenueId
+    """The protocol deployment."""
+    kind: RestrictionKind
+    """What it is."""
+    symbol: Symbol
+    """The token concerned; empty: all of the silo."""
+    meaning: str
+    """The same in words."""
+    until: Timestamp | None
+    """Unix seconds when it ends by itself; null where that is not known."""
+
+
+def restriction_documents(portfolio: Portfolio) -> tuple[RestrictionDocument, ...]:
+    """Return what cannot be done now, silo by silo."""
+    return tuple(
+        RestrictionDocument(
+            silo=silo.id,
+            venue=silo.venue,
+            kind=each.kind,
+            symbol=symbol_of(silo, each),
+            meaning=RESTRICTION_MEANINGS[each.kind],
+            until=each.until,
+        )
+        for silo in portfolio.silos
+        for each in silo.restrictions
+    )
 
 
 def price_documents(market: AgreedMarket, factors: frozenset[FactorId] | None = None) -> tuple[PriceDocument, ...]:

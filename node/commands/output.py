@@ -8,6 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from node.explaining.sentences import barriers
 from riskschema.assessment import Assessment, ProbabilityInterval
 from riskschema.instruments import (
     Claim,
@@ -47,7 +48,10 @@ def portfolio_table(portfolio: Portfolio) -> RenderableType:
     if not portfolio.silos:
         table.add_row("nothing held or owed", "", "", "")
     spare = [Text(f"- {item.venue}: set aside, {item.detail}", style="dim") for item in portfolio.aside]
-    return Group(table, *_warnings([(item.venue, item.code, item.detail) for item in portfolio.unread]), *spare)
+    barred = [Text(f"! {line}", style="yellow") for silo in portfolio.silos for line in barriers(silo)]
+    return Group(
+        table, *_warnings([(item.venue, item.code, item.detail) for item in portfolio.unread]), *barred, *spare
+    )
 
 
 def assessment_table(assessment: Assessment, changes: Sequence[str]) -> RenderableType:

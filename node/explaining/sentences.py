@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from riskschema.assessment import (
     GRADES,
@@ -14,7 +15,7 @@ from riskschema.assessment import (
     SiloAssessment,
 )
 from riskschema.instruments import Claim, Debt, Instrument, Token, WrappedToken, protocol_of
-from riskschema.portfolio import OracleKind, Portfolio, Silo, WeightedCollateral
+from riskschema.portfolio import RESTRICTION_MEANINGS, OracleKind, Portfolio, Silo, WeightedCollateral, symbol_of
 from riskschema.reasons import REASONS
 from riskschema.units import WAD, Usd
 
@@ -45,6 +46,8 @@ SEEN: dict[OracleKind, str] = {
     "fixed": "at a fixed price",
 }
 LARGEST = 3
+LAST_DAY = int(datetime(9_999, 12, 31, tzinfo=UTC).timestamp())
+"""The last that a calendar names."""
 
 
 def sentences(assessment: Assessment, changes: tuple[Improvement, ...], portfolio: Portfolio) -> Iterator[str]:
@@ -55,6 +58,8 @@ def sentences(assessment: Assessment, changes: tuple[Improvement, ...], portfoli
         yield _nearest(max(owing, key=lambda silo: (silo.liquidation_probability, -(silo.health or 0))))
     for silo in portfolio.silos:
         yield from _blindness(silo)
+        for line in barriers(silo):
+            yield f"Not possible now: {line}."
     yield from _margin(assessment)
     if assessment.uncovered is not None:
         yield f"More than the equity is required though a liquidation is unlikely: {UNCOVERED[assessment.uncovered]}."
@@ -106,6 +111,22 @@ def _blindness(silo: Silo) -> Iterator[str]:
     blind = "; ".join(f"{name} {how}" for name, how in seen.items() if how)
     if blind:
         yield f"{protocol_of(silo.venue)} (chain {silo.chain_id}) prices {blind}."
+
+
+def barriers(silo: Silo) -> Iterator[str]:
+    """Yield what a venue lets nobody do with a silo now."""
+    for each in silo.restrictions:
+        what = symbol_of(silo, each) or "all of the silo"
+        end = (
+            ""
+            if each.until is None
+            else f", until {datetime.fromtimestamp(min(each.until, LAST_DAY), UTC):%Y-%m-%d %H:%M} UTC"
+        )
+        yield f"{silo.venue}: {what}: {RESTRICTION_MEANINGS[each.kind]} ({each.kind}{end})"
+
+
+def _time(timestamp: int) -> str:
+    return f"{datetime.fromtimestamp(min(timestamp, LAST_DAY), UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _symbol(instrument: Instrument) -> str:

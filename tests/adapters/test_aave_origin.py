@@ -146,6 +146,9 @@ async def test_a_pause_forbids_everything_and_its_end_gives_grace(chain, market,
     market.configure("setReservePause", weth, True, 0)
     prices(market, WETH=2_300)
     assert restricted(await silo_of(market, pin, who)) == {("no_liquidation", None), ("paused", weth)}
+    assert not takes(market, who, "WETH")
+    fund(market, who, "USDC", 10**6)
+    market.act("repay", token(market, "USDC"), 10**6, VARIABLE, who, sender=who)
 
     market.configure("setReservePause", weth, False, GRACE)
     silo = await silo_of(market, pin, who)
@@ -156,6 +159,15 @@ async def test_a_pause_forbids_everything_and_its_end_gives_grace(chain, market,
     chain.anvil.mine_at(ends)
     assert restricted(await silo_of(market, pin, who)) == set()
     assert repaid_share(market, who, "WETH", "USDC") > 0
+
+
+def takes(market: AaveOrigin, account: str, symbol: str) -> bool:
+    """Ask the pool whether it takes more of a reserve."""
+    try:
+        supply(market, account, symbol, 10**6)
+    except TransactionReverted:
+        return False
+    return True
 
 
 async def test_frozen_and_full_reserves_are_said_as_the_pool_refuses(market, pin, who) -> None:

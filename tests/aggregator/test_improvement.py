@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import msgspec
 import pytest
 
 from aggregator.assess import assess
 from aggregator.changes import candidates, changed
 from aggregator.improvement import FINENESS, improvements
 from riskschema.assessment import GRADES
+from riskschema.codec import from_builtins
+from riskschema.portfolio import Restriction
 
 NEAR = {"ETH": 10, "USDC": -15_000}
 UNITS = {"ETH": 10**18, "USDC": 10**6, "BTC": 10**8, "DAI": 10**18}
@@ -112,3 +115,42 @@ def test_health_after_a_change_is_the_venues(lab, action: str) -> None:
     units = {p.instrument.token.symbol: p.quantity / UNITS[p.instrument.token.symbol] for p in after.positions}
     assert after.health == pytest.approx(lab.lending(units).health, rel=1e-8)
     assert chosen.most // FINENESS >= 1
+
+
+def restricted(silo, **kinds: str):
+    """Return a silo with restrictions: kind and the name of the asset."""
+    tokens = {held.instrument.token.symbol: held.instrument.token.address for held in silo.positions}
+    limits = tuple(
+        from_builtins({"kind": kind, "asset": tokens[name]}, Restriction, what=kind) for kind, name in kinds.items()
+    )
+    return msgspec.structs.replace(silo, restrictions=limits)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "left"),
+    [
+        ("paused", "USDC", {"add"}),
+        ("inactive", "USDC", {"add"}),
+        ("paused", "ETH", {"repay"}),
+        ("frozen", "ETH", {"repay", "close"}),
+        ("supply_capped", "ETH", {"repay", "close"}),
+        ("frozen", "USDC", {"repay", "add", "close"}),
+        ("borrow_capped", "USDC", {"repay", "add", "close"}),
+        ("grace_period", "ETH", {"repay", "add", "close"}),
+        ("deficit", "USDC", {"repay", "add", "close"}),
+    ],
+)
+def test_what_the_venue_lets_nobody_do_is_not_proposed(lab, parameters, kind: str, name: str, left: set[str]) -> None:
+    free = lab.lending(NEAR, ident="near")
+    now, changes = improvements(lab.portfolio(free), lab.market(), parameters)
+    assert {change.action for change in changes} == {"repay", "add", "close"}
+    same, possible = improvements(lab.portfolio(restricted(free, **{kind: name})), lab.market(), parameters)
+    assert {change.action for change in possible} == left
+    assert same == now
+
+
+def test_all_debts_are_repaid_in_part_only_where_each_can_be(lab) -> None:
+    silos = [lab.lending({"ETH": 10, "USDC": -15_000}, ident=name, chain_id=n) for n, name in enumerate("ab", 1)]
+    assert [each for each in candidates(lab.portfolio(*silos)) if each.silo is None]
+    stuck = lab.portfolio(silos[0], restricted(silos[1], paused="USDC"))
+    assert not [each for each in candidates(stuck) if each.silo is None]

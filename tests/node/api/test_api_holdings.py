@@ -6,13 +6,15 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.api.holdings import decimal
+from node.api.holdings import decimal, restriction_documents
+from riskschema.portfolio import Restriction
 from riskschema.units import Address
-from tests.node.api.conftest import World, agreed_market
+from tests.node.api.conftest import WETH, World, agreed_market, portfolio
 
 ROUND = 7
 
@@ -27,6 +29,23 @@ async def with_market(world: World, alice: Address) -> World:
     world.market = agreed_market(int(world.clock.now()))
     await world.certify(ROUND, alice)
     return world
+
+
+async def test_what_a_venue_forbids_for_now_is_told_with_its_token_and_its_end(
+    with_market: World, alice: Address
+) -> None:
+    _, body = await fetch(with_market, f"/v1/accounts/{alice}")
+    assert body["restrictions"] == []
+    pause = Restriction(kind="paused", asset=WETH.address)
+    wait = Restriction(kind="no_liquidation", until=2_000_000_000)
+    held = portfolio(alice)
+    loan = msgspec.structs.replace(held.silos[0], restrictions=(pause, wait))
+    told = restriction_documents(msgspec.structs.replace(held, silos=(loan, held.silos[1])))
+    assert [(each.silo, each.kind, each.symbol, each.until) for each in told] == [
+        ("loan", "paused", "WETH", None),
+        ("loan", "no_liquidation", "", 2_000_000_000),
+    ]
+    assert told[0].meaning == "can be neither repaid, added nor withdrawn until the pause ends"
 
 
 async def test_positions_are_told_in_tokens_in_dollars_and_as_the_contracts_count(
