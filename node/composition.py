@@ -25,6 +25,8 @@ from node.clock import SystemClock
 from node.clock_check import check_clock, check_first_round
 from node.committee_file import load_committee
 from node.committee_fit import check_agreement, check_history, destination_of, operator_index
+from node.endpoints.opening import endpoint_options, open_chains
+from node.endpoints.remembered import FILE, RememberedEndpoints
 from node.factor_list import factor_groups, with_own_factors, without_source
 from node.gossip.opening import open_transport
 from node.index.opening import open_indexes
@@ -38,7 +40,7 @@ from node.round.exchange.fetching import CatchUp
 from node.round.hourly_prices import HourlyPrices
 from node.round.node import Node, StepHook, no_hook, thread_executor
 from node.round.observing import market_sources, quoted_by
-from node.round.reading import configured_venues, endpoint_options, indexed_venues, open_chains
+from node.round.reading import configured_venues, indexed_venues
 from node.round.retention import retention
 from node.settings import Keys, MarketSettings, Publish, Settings, endpoints_of, read_text
 from node.status import NodeStatus
@@ -87,15 +89,15 @@ async def open_node(
         executor = stack.enter_context(thread_executor())
         identity, signer, guard = _open_keys(stack, keys, directory)
         me = operator_index(committee, signer, identity)
-        chains = await open_chains(stack, settings.chains, directory)
+        data = directory / settings.data_directory
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        chains = await open_chains(stack, settings.chains, directory, RememberedEndpoints(data / FILE))
         metrics.watch_endpoints(tuple(chains.values()))
         sources = market_sources(settings.market, chains)
         groups = factor_groups(
             parameters.factors, settings.market, quoted=quoted_by(sources), agreed=committee.parameters.factors
         )
         _tell_unpriced(committee, sources)
-        data = directory / settings.data_directory
-        data.mkdir(parents=True, exist_ok=True, mode=0o700)
         store = await stack.enter_async_context(open_store(data / settings.database))
         indexes = await stack.enter_async_context(open_indexes(data, indexed_venues(venues)))
         state, certificate = await _resume(store, rules, history)

@@ -15,7 +15,8 @@ from msgspec import Meta
 from adapters.chains.answers import RpcAnswer, to_block, to_quantity
 from adapters.chains.ballots import settled
 from adapters.chains.health import EndpointState, Fault, Health, fault_of
-from adapters.chains.provider import LOGS, BoundedProvider, Request, Traffic
+from adapters.chains.learned import Learned
+from adapters.chains.provider import LOGS, MAX_RETRY_AFTER_SECONDS, BoundedProvider, Request, Traffic
 from adapters.chains.transport import Transport
 from riskschema.errors import TransientError
 from riskschema.ports import CALL_GAS
@@ -47,6 +48,8 @@ class EndpointOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Posts in flight."""
     calls_per_day: Annotated[int, Meta(ge=1)] | None = None
     """Requests in 24 hours; beyond it others are asked."""
+    learned: Learned | None = None
+    """What was found of it before."""
 
 
 class EndpointReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +75,7 @@ class Endpoint:
         name: What messages and metrics call it.
         max_answer_bytes: Largest answer accepted.
         clock: Seconds of any origin.
+        now: Unix seconds.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class Endpoint:
         name: str,
         max_answer_bytes: int,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
         self.health = Health(clock)
@@ -90,9 +95,10 @@ class Endpoint:
         """Of the chain it was found to serve; None before it was looked at."""
         self._options = options
         self._chain_id = chain_id
-        self._clock = clock
-        self._day_began = clock()
-        self._calls_before = 0
+        self._now = now
+        learned = options.learned or Learned(day_began=now())
+        self._day_began = learned.day_began
+        self._calls_before = -learned.calls
         self._provider = BoundedProvider(options.url, session, max_answer_bytes=max_answer_bytes)
         self._transport = Transport(
             self._provider,
@@ -101,6 +107,11 @@ class Endpoint:
             attempts=1,
             log_range=options.log_range,
         )
+        self._transport.resume(learned)
+        self._spent()  # a new day begins with the calls that look at the endpoint
+        if (pause := learned.limited_until - now()) > 0:
+            asked = f"{name} asked before the start not to be asked"
+            self.health.fail(Fault(EndpointState.LIMITED, asked, min(pause, MAX_RETRY_AFTER_SECONDS)))
 
     async def ask(self, requests: Sequence[Request], *, settling: bool = True) -> list[RpcAnswer]:
         """Return answers that are facts: results of the right form, and reverts; without `settling` whatever it says.
@@ -197,12 +208,30 @@ class Endpoint:
             log_range=self._transport.span.value,
         )
 
+    def learned(self) -> Learned:
+        """Return what a restart must not forget."""
+        limited = self.health.state is EndpointState.LIMITED and self.health.pause > 0
+        return Learned(
+            log_range=self._transport.span.value,
+            batch_size=self._transport.batch.value,
+            batched=self._transport.batched,
+            limited_until=self._now() + self.health.pause if limited else 0.0,
+            day_began=self._day_began,
+            calls=self._spent(),
+        )
+
+    def _spent(self) -> int:
+        """Return the calls of the running day; a clock that went back makes it longer, never new."""
+        now = self._now()
+        self._day_began = min(self._day_began, now)
+        if now - self._day_began >= DAY_SECONDS:
+            self._day_began, self._calls_before = now, self._provider.traffic.calls
+        return self._provider.traffic.calls - self._calls_before
+
     def _within_budget(self, calls: int) -> None:
         if self._options.calls_per_day is None:
             return
-        if self._clock() - self._day_began >= DAY_SECONDS:
-            self._day_began, self._calls_before = self._clock(), self._provider.traffic.calls
-        spent = self._provider.traffic.calls - self._calls_before
+        spent = self._spent()
         if spent + calls > self._options.calls_per_day:
             raise TransientError(
                 f"{self.name}: {spent} of {self._options.calls_per_day} calls of the day are spent, {calls} more asked",

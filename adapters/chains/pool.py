@@ -16,6 +16,7 @@ from adapters.chains.ballots import content, digest
 from adapters.chains.endpoint import Endpoint, EndpointReport
 from adapters.chains.heads import Heads
 from adapters.chains.health import DISTRUSTED, EndpointState, Fault
+from adapters.chains.learned import Learned
 from adapters.chains.provider import LOGS, Request, RetryableError
 from adapters.chains.relay import Relay
 from adapters.chains.shortage import failure_kind, too_few
@@ -73,6 +74,10 @@ class EndpointPool:
     def reports(self) -> tuple[EndpointReport, ...]:
         """Return what is known of each endpoint, in their order."""
         return tuple(endpoint.report() for endpoint in self._endpoints)
+
+    def learned(self) -> tuple[Learned, ...]:
+        """Return what each endpoint was found to take, in their order."""
+        return tuple(endpoint.learned() for endpoint in self._endpoints)
 
     def confirming(self) -> EndpointPool | None:
         """Return the same endpoints where two must agree; None where there is only one."""

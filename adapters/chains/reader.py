@@ -11,6 +11,7 @@ import aiohttp
 
 from adapters.chains.answers import RpcAnswer, as_revert, failure, to_block, to_bytes, to_quantity
 from adapters.chains.endpoint import Endpoint, EndpointOptions, EndpointReport
+from adapters.chains.learned import Learned
 from adapters.chains.logs import LogFilter, read_logs
 from adapters.chains.multicall import MULTICALL3, Aggregation, aggregated, separated
 from adapters.chains.pool import EndpointPool
@@ -73,6 +74,7 @@ async def open_chain(
                     chain_id=chain_id,
                     name=name if names.count(name) == 1 else f"{name}#{names[:at].count(name) + 1}",
                     max_answer_bytes=max_answer_bytes,
+                    now=clock,
                 )
                 for at, (each, name) in enumerate(zip(options, names, strict=True))
             ],
@@ -139,6 +141,10 @@ class Chain:
     def endpoints(self) -> tuple[EndpointReport, ...]:
         """Return what is known of each endpoint, in the order in which they are asked."""
         return self._transport.reports()
+
+    def learned(self) -> tuple[Learned, ...]:
+        """Return what each endpoint was found to take, in the order in which they are asked."""
+        return self._transport.learned()
 
     def relay(self) -> Relay:
         """Return a way to one of its endpoints at a time, for transactions."""

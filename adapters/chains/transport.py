@@ -17,6 +17,7 @@ from adapters.chains.answers import (
     is_rate_limit_in_words,
     malformed,
 )
+from adapters.chains.learned import Learned
 from adapters.chains.provider import LOGS, BatchTooLarge, BoundedProvider, RateLimited, Request, RetryableError
 from adapters.parallel import in_parallel
 from riskschema.errors import TransientError
@@ -78,6 +79,17 @@ class Transport:
         self._batched = True
         self._slots = asyncio.Semaphore(concurrency)
         self._attempts = attempts
+
+    @property
+    def batched(self) -> bool:
+        """False: the endpoint was found to know no batches."""
+        return self._batched
+
+    def resume(self, learned: Learned) -> None:
+        """Begin with the limits that were found before."""
+        self.batch.lower(learned.batch_size)
+        self.span.lower(learned.log_range)
+        self._batched = learned.batched
 
     async def one(self, method: str, *parameters: Any) -> Any:
         """Return the result of one request.

@@ -28,8 +28,9 @@ from node.commands.network.founding import FoundingChoices
 from node.committee_file import load_agreement, write_committee
 from node.committee_fit import discovery_rules
 from node.composition import load_history
+from node.endpoints.opening import open_chains
 from node.publishing.deploying import GWEI, Deployer, open_deployer
-from node.round.reading import configured_venues, open_chains
+from node.round.reading import configured_venues
 from node.settings import Chain, Keys, Settings, load_settings, own_url
 from node.telemetry import configure_logging
 from riskschema.codec import encode_json

@@ -15,11 +15,13 @@ import msgspec
 from rich.table import Table
 
 from node.commands.output import print_table
+from node.endpoints.opening import open_chains
+from node.endpoints.remembered import FILE, RememberedEndpoints
 from node.index.backfill import Progress, catch_up
 from node.index.following import VenueIndex
 from node.index.opening import IndexedVenue, index_path, open_index
 from node.index.verifying import Verified, verify_logs
-from node.round.reading import configured_venues, indexed_venues, open_chains
+from node.round.reading import configured_venues, indexed_venues
 from node.settings import Settings, load_settings
 from node.telemetry import configure_logging
 from riskschema.codec import encode_json
@@ -158,7 +160,8 @@ async def _with_indexes(config: Path, venue: str | None, work: Work) -> list[Ind
     venues = _venues(settings, venue)
     wanted = {chain_of(each.adapter.venue) for each in venues}
     async with AsyncExitStack() as stack:
-        chains = await open_chains(stack, [each for each in settings.chains if each.chain_id in wanted], config.parent)
+        used = [each for each in settings.chains if each.chain_id in wanted]
+        chains = await open_chains(stack, used, config.parent, RememberedEndpoints(data / FILE))
         done = []
         for each in venues:
             chain = chains[chain_of(each.adapter.venue)]

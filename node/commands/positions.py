@@ -12,7 +12,8 @@ from adapters.chains import Chain
 from node.checksums import checked_address
 from node.commands.output import portfolio_table, print_table
 from node.commands.pinning import pin
-from node.round.reading import configured_venues, open_chains, read_portfolios
+from node.endpoints.opening import open_chains
+from node.round.reading import configured_venues, read_portfolios
 from node.settings import Settings, load_settings
 from node.telemetry import configure_logging
 from riskschema.codec import encode_json

@@ -14,7 +14,8 @@ from adapters.recording import record
 from node.checksums import checked_address
 from node.commands.documents import require_directory_of
 from node.commands.pinning import pin
-from node.round.reading import configured_venues, open_chains
+from node.endpoints.opening import open_chains
+from node.round.reading import configured_venues
 from node.settings import VENUE_KEYS, Chain, load_settings
 from node.telemetry import configure_logging
 from riskschema.codec import encode_json

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from adapters.chains import Chain as OpenedChain
-from adapters.chains import EndpointOptions, open_chain
 from adapters.parallel import in_parallel
 from adapters.protocols import discover_protocols
 from node.index.following import VenueHolders, VenueIndex
 from node.index.opening import IndexedVenue
 from node.named_oracles import NamedOracle, with_named_oracles
 from node.round.confirming import read_confirmed
-from node.settings import Chain, Endpoint, Oracle, endpoint_url, endpoints_of
+from node.settings import Chain, Oracle
 from riskschema.codec import from_builtins
 from riskschema.errors import InvalidData
 from riskschema.holders import Units
@@ -122,41 +118,6 @@ def _split(table: dict[str, Any], where: str) -> tuple[str, int, object, dict[st
     if not isinstance(start_block, int) or isinstance(start_block, bool) or start_block < 0:
         raise InvalidData(f"{where}: start_block must be a block number", code="invalid_settings")
     return protocol, start_block, oracles, deployment
-
-
-def endpoint_options(endpoint: Endpoint, directory: Path) -> EndpointOptions:
-    """Return an endpoint as the reader takes it, its address read from its file where it is kept there."""
-    return EndpointOptions(
-        url=endpoint_url(endpoint, directory),
-        log_range=endpoint.log_range,
-        batch_size=endpoint.batch_size,
-        concurrency=endpoint.concurrency,
-        calls_per_day=endpoint.calls_per_day,
-    )
-
-
-async def open_chains(stack: AsyncExitStack, chains: Sequence[Chain], directory: Path) -> dict[int, OpenedChain]:
-    """Connect to every configured chain; each endpoint is checked for chain id and genesis.
-
-    Raises:
-        TransientError: too few endpoints answer.
-        FatalError: too few serve the chain.
-    """
-    readers: dict[int, OpenedChain] = {}
-    for chain in chains:
-        readers[chain.chain_id] = await stack.enter_async_context(
-            open_chain(
-                endpoints=[endpoint_options(endpoint, directory) for endpoint in endpoints_of(chain)],
-                chain_id=chain.chain_id,
-                agreement=chain.agreement,
-                multicall=chain.multicall,
-                genesis_hash=chain.genesis_hash,
-                finality=chain.finality,
-                confirmations=chain.confirmations,
-                timeout_seconds=chain.timeout,
-            )
-        )
-    return readers
 
 
 def indexed_venues(venues: Iterable[ConfiguredVenue]) -> tuple[IndexedVenue, ...]:

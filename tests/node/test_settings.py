@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from adapters.chains import EndpointOptions
-from node.round.reading import endpoint_options
+from node.endpoints.opening import endpoint_options
 from node.settings import MAX_SETTINGS_BYTES, endpoints_of, load_settings, own_url
 from riskschema.errors import InvalidData
 from riskschema.ports import IndexedAsset

@@ -15,9 +15,9 @@ from adapters.chains.provider import origin
 from node.clock_check import check_clock
 from node.commands.doctor.findings import Finding, care, good, wrong
 from node.commands.doctor.operator import Operator
+from node.endpoints.opening import endpoint_options, open_chains
 from node.factor_list import without_source
 from node.round.observing import market_sources, quoted_by
-from node.round.reading import endpoint_options, open_chains
 from node.settings import Chain, Endpoint, endpoint_url, endpoints_of
 from riskschema.errors import PlimsollError, TransientError
 from riskschema.instruments import FactorId

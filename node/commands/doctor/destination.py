@@ -11,9 +11,9 @@ from attest.formats.committee import rounds_per_day
 from contracts.calls import decode_result, decode_revert, encode_call
 from node.commands.doctor.findings import Finding, care, good, wrong
 from node.commands.doctor.operator import Operator
+from node.endpoints.opening import endpoint_options
 from node.publishing.publisher import open_sender
 from node.publishing.sender import Sender
-from node.round.reading import endpoint_options
 from node.settings import Publish, endpoints_of
 from riskschema.errors import InvalidData, TransientError
 from riskschema.units import Address, Hash32

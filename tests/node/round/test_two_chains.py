@@ -11,7 +11,8 @@ import pytest
 from adapters.chains import Chain as OpenedChain
 from devnet.launch import FIXED_GENESIS, launch
 from devnet.local_chain import Devnet
-from node.round.reading import ConfiguredVenue, Reading, configured_venues, open_chains, read_portfolios
+from node.endpoints.opening import open_chains
+from node.round.reading import ConfiguredVenue, Reading, configured_venues, read_portfolios
 from node.settings import Chain, Endpoint
 from riskschema.ports import PinnedReader
 from riskschema.units import Address

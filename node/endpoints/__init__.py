@@ -1,0 +1,1 @@
+"""How chains are opened, and what is remembered of their endpoints."""
