@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from adapters.parallel import in_parallel
-from aggregator.parameters import load_parameters
+from aggregator.parameters import Parameters, load_parameters
 from attest.agreement.machine import RoundMachine
 from attest.agreement.rules import AgreementRules
 from attest.agreement.state import AgreedState, genesis_state
@@ -27,7 +27,7 @@ from node.committee_file import load_committee
 from node.committee_fit import check_agreement, check_history, destination_of, operator_index
 from node.endpoints.opening import endpoint_options, open_chains
 from node.endpoints.remembered import FILE, RememberedEndpoints
-from node.factor_list import factor_groups, with_own_factors, without_source
+from node.factor_list import factor_faults, factor_groups, with_own_factors
 from node.gossip.opening import open_transport
 from node.index.opening import open_indexes
 from node.loop.listening import listen
@@ -97,7 +97,7 @@ async def open_node(
         groups = factor_groups(
             parameters.factors, settings.market, quoted=quoted_by(sources), agreed=committee.parameters.factors
         )
-        _tell_unpriced(committee, sources)
+        _tell_faults(parameters, settings.market, committee, sources)
         store = await stack.enter_async_context(open_store(data / settings.database))
         indexes = await stack.enter_async_context(open_indexes(data, indexed_venues(venues)))
         state, certificate = await _resume(store, rules, history)
@@ -222,11 +222,13 @@ async def _resume(
     return decode_state(last.state), decode_certificate(last.certificate)
 
 
-def _tell_unpriced(committee: Committee, sources: Sequence[MarketSource]) -> None:
-    """Say on which factors of the committee this node can never vote; those of the others count."""
-    factors = without_source(committee.parameters.factors, quoted_by(sources))
-    if factors:
-        _log.warning("factors without a source", factors=factors, detail="add them to [[market.sources]]")
+def _tell_faults(
+    parameters: Parameters, market: MarketSettings, committee: Committee, sources: Sequence[MarketSource]
+) -> None:
+    """Say which factors of the settings do not fit the committee: rounds go on."""
+    quoted, agreed = quoted_by(sources), committee.parameters.factors
+    for fault in factor_faults(parameters.factors, market, quoted=quoted, agreed=agreed):
+        _log.warning("factors do not fit", factors=fault.factors, detail=f"{fault.said}. {fault.remedy}")
 
 
 @asynccontextmanager

@@ -66,6 +66,47 @@ def factor_groups(
     return groups | market.groups
 
 
+class FactorFault(msgspec.Struct, frozen=True, kw_only=True):
+    """Factors of which the settings do not fit the committee; the node runs all the same."""
+
+    factors: tuple[FactorId, ...]
+    said: str
+    remedy: str
+
+
+def factor_faults(
+    listed: Collection[Factor], market: MarketSettings, *, quoted: Collection[FactorId], agreed: Collection[FactorId]
+) -> tuple[FactorFault, ...]:
+    """Hold what the committee agrees on against what this operator asks for, knows, and adds.
+
+    Args:
+        listed: The factor list, with what the settings add.
+        market: The settings.
+        quoted: What the sources of the settings quote.
+        agreed: The names that the committee agrees on; empty: any.
+    """
+    known = {factor.name for factor in listed} | set(market.groups)
+    own = {factor.name for factor in market.factors} if agreed else set()
+    faults = (
+        FactorFault(
+            factors=without_source(agreed, quoted),
+            said="no market source is asked for it, so that this node never votes on it",
+            remedy="Add them to [[market.sources]]: until then the votes of the others decide.",
+        ),
+        FactorFault(
+            factors=tuple(sorted(set(agreed) - known)),
+            said="neither the factor list nor the settings say what it is",
+            remedy="Ask the other operators for their [[market.factors]]: without them its reports are not theirs.",
+        ),
+        FactorFault(
+            factors=tuple(sorted(own - set(agreed))),
+            said="the settings add it, and the committee does not agree on it, so that it never has a price",
+            remedy="Take them out of [[market.factors]], all operators together, or found a committee that has them.",
+        ),
+    )
+    return tuple(fault for fault in faults if fault.factors)
+
+
 def without_source(agreed: Collection[FactorId], quoted: Collection[FactorId]) -> tuple[FactorId, ...]:
     """Return the factors that the committee agrees on and no source of the settings is asked for, by name."""
     return tuple(sorted(set(agreed) - set(quoted)))

@@ -14,10 +14,10 @@ BYTES_PER_SLOT = 8 * 1024 * 1024
 """Two proposals of the largest size, and answers to a node that catches up."""
 SLOTS_SAVED = 2
 """Unused budget is kept for so many slots: bursts are normal, after a reconnection for example."""
-PACKETS_PER_SECOND = 1_000
+PACKETS_PER_SECOND = 250
 PACKETS_SAVED = 8_000
-"""Of a connection, whoever sent them and whatever they are: 31 operators with all their budgets in slots of two seconds
-send fewer. A packet that is dropped for its sender's budget was read and parsed all the same."""
+"""Of a connection, whoever sent them and whatever they are: 31 operators that spend all their budgets in slots of six
+seconds send as many. A packet that is dropped for its sender's budget was read and parsed all the same."""
 
 
 class Budget:

@@ -11,7 +11,7 @@ import pytest
 
 from aggregator.assess import assess
 from aggregator.parameters import Parameters, load_parameters
-from node.factor_list import factor_groups, with_own_factors
+from node.factor_list import factor_faults, factor_groups, with_own_factors
 from node.settings import MarketSettings, load_settings
 from riskschema.errors import InvalidData
 from riskschema.instruments import Token
@@ -162,3 +162,15 @@ def _loop() -> Silo:
     )
     rule = msgspec.structs.replace(base.rule, numeraire="USD", terms=terms)
     return msgspec.structs.replace(base, rule=rule, positions=positions, health=Wad(94 * WAD // 93))
+
+
+def test_what_the_committee_agrees_on_is_held_against_sources_list_and_own_factors(
+    tmp_path: Path, parameters: Parameters
+) -> None:
+    settings = market(tmp_path, STAKED)
+    listed = with_own_factors(parameters, settings).factors
+    assert not factor_faults(listed, settings, quoted={"ETH", "BTC", "XSETH"}, agreed={"ETH", "XSETH"})
+    assert not factor_faults(listed, settings, quoted=(), agreed=()), "any are agreed on"
+    faults = factor_faults(listed, settings, quoted={"ETH"}, agreed={"ETH", "BTC", "NOBODYS"})
+    assert [fault.factors for fault in faults] == [("BTC", "NOBODYS"), ("NOBODYS",), ("XSETH",)]
+    assert len({fault.remedy for fault in faults}) == 3

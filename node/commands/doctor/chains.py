@@ -12,11 +12,12 @@ import msgspec
 from adapters.chains import Chain as OpenedChain
 from adapters.chains import EndpointReport, open_chain
 from adapters.chains.provider import origin
+from aggregator.parameters import load_parameters
 from node.clock_check import check_clock
 from node.commands.doctor.findings import Finding, care, good, wrong
 from node.commands.doctor.operator import Operator
 from node.endpoints.opening import endpoint_options, open_chains
-from node.factor_list import without_source
+from node.factor_list import factor_faults, with_own_factors
 from node.round.observing import market_sources, quoted_by
 from node.settings import Chain, Endpoint, endpoint_url, endpoints_of
 from riskschema.errors import PlimsollError, TransientError
@@ -80,7 +81,7 @@ async def examine_feeds(operator: Operator) -> Sequence[Finding]:
         chains = await open_chains(stack, operator.settings.chains, operator.directory)
         sources = market_sources(operator.settings.market, chains)
         readings = await asyncio.gather(*(source.read() for source in sources))
-    return [_feeds_finding(readings), _factors_finding(operator, quoted_by(sources))]
+    return [_feeds_finding(readings), *_factors_findings(operator, quoted_by(sources))]
 
 
 def _feeds_finding(readings: Sequence[MarketReading]) -> Finding:
@@ -98,14 +99,26 @@ def _feeds_finding(readings: Sequence[MarketReading]) -> Finding:
     return good("feeds", f"{len(quoted)} factors have a value{age}")
 
 
-def _factors_finding(operator: Operator, quoted: Collection[FactorId]) -> Finding:
-    agreed = operator.committee.parameters.factors
-    missing = without_source(agreed, quoted)
-    if missing:
-        said = f"no market source is asked for {', '.join(missing)}, on which the committee agrees"
-        remedy = "Add them to [[market.sources]]: this node never votes on them, and the votes of the others decide."
-        return care("factors", "market_unavailable", said, remedy)
-    return good("factors", f"a market source is asked for each of the committee's {len(agreed)}")
+def _factors_findings(operator: Operator, quoted: Collection[FactorId]) -> Sequence[Finding]:
+    """Return a line for each way in which the factors of the settings do not fit the committee.
+
+    Raises:
+        InvalidData: the factor list cannot be used.
+    """
+    market, agreed, name = (
+        operator.settings.market,
+        operator.committee.parameters.factors,
+        operator.settings.parameters_file,
+    )
+    parameters = load_parameters(None if name is None else operator.directory / name)
+    listed = with_own_factors(parameters, market).factors
+    faults = factor_faults(listed, market, quoted=quoted, agreed=agreed)
+    if not faults:
+        return [good("factors", f"a market source is asked for each of the committee's {len(agreed)}")]
+    return [
+        care("factors", "market_unavailable", f"{', '.join(fault.factors)}: {fault.said}", fault.remedy)
+        for fault in faults
+    ]
 
 
 async def _examine(operator: Operator, chain: Chain, endpoint: Endpoint, needed: Collection[int]) -> ExaminedEndpoint:

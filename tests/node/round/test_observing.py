@@ -245,7 +245,7 @@ async def test_a_factor_of_the_committee_without_a_source_is_told_at_the_start_a
         async with local.open() as node:
             await certified_rounds(node, 2)
             exposition = node.metrics.exposition(local.clock.now()).decode()
-    (told,) = [event for event in events if event["event"] == "factors without a source"]
+    (told,) = [event for event in events if event["event"] == "factors do not fit"]
     assert told["factors"] == ("BTC",)
     assert [event["factor"] for event in events if event["event"] == "no value"] == ["BTC"], "once, not every round"
     assert 'plimsoll_unquoted{factor="BTC"} 1.0' in exposition
