@@ -241,7 +241,7 @@ _ALL = (
         "holders_incomplete",
         "holders missing",
         "The holders that the logs name do not sum to the contract's total: an endpoint keeps logs back, or "
-        "start_block is after the first of them; plimsoll index verify says more.",
+        "start_block is after the first of them. The node reads them again by itself; the message says how far it is.",
     ),
     Reason(
         "holders_shrank",

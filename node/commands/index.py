@@ -102,7 +102,7 @@ def backfill(config: Path, *, venue: str | None, first: int | None, as_json: boo
             index.roll_back(max((known.number for known in index.checkpoints() if known.number < first), default=-1))
         told = _Told(each.adapter.venue)
         await catch_up(each.adapter, index, chain, reader, start_block=each.start_block, watch=told)
-        return await _proved(each, index, chain, reader, None)
+        return await _proved(each, index, chain, None)
 
     _print(asyncio.run(_with_indexes(config, venue, fill)), as_json=as_json)
 
@@ -127,7 +127,7 @@ def verify(config: Path, *, venue: str | None, ranges: int | None, as_json: bool
             watch=lambda blocks: told(Progress(block=blocks, target=reader.block.number, logs=0)),
         )
         await catch_up(each.adapter, index, chain, reader, start_block=each.start_block, watch=told)
-        return await _proved(each, index, chain, reader, verified)
+        return await _proved(each, index, chain, verified)
 
     _print(asyncio.run(_with_indexes(config, venue, check)), as_json=as_json)
 
@@ -171,12 +171,17 @@ async def _with_indexes(config: Path, venue: str | None, work: Work) -> list[Ind
 
 
 async def _proved(
-    each: IndexedVenue, index: HolderIndex, chain: ChainReader, reader: PinnedReader, verified: Verified | None
+    each: IndexedVenue, index: HolderIndex, chain: ChainReader, verified: Verified | None
 ) -> IndexChecked:
-    found = await VenueIndex(each.adapter, index, start_block=each.start_block).holders(chain, reader)
+    following = VenueIndex(each.adapter, index, start_block=each.start_block)
+    try:
+        found = await following.proved(chain, lambda said: click.echo(said, file=sys.stderr))
+    finally:
+        await following.close()
+    tip = index.tip
     return IndexChecked(
         venue=found.venue,
-        block=reader.block.number,
+        block=each.start_block if tip is None else tip.number,
         holders=sum(len(held) for held in found.units.values()),
         unproved=found.unproved,
         verified=verified,

@@ -33,11 +33,15 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """That were read so far."""
     uncounted: bool = False
     """True: all logs are read, holders are being counted."""
+    again: bool = False
+    """True: logs that the index has are read again and compared."""
 
     def __str__(self) -> str:
         """Return it in words."""
         if self.uncounted:
             return f"at block {self.block}, counting what the holders have"
+        if self.again:
+            return f"read again, at block {self.block} of {self.target}"
         return f"at block {self.block} of {self.target}"
 
 

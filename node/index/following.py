@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -10,6 +11,7 @@ import msgspec
 
 from adapters.discovery import fold_logs
 from node.index.backfill import Progress, catch_up, count_holders, extend, leave_branch, refusing_books
+from node.index.mending import Mending
 from riskschema.errors import PlimsollError, TransientError
 from riskschema.holders import Book, Known, Log, LogQuery, Units
 from riskschema.instruments import VenueId
@@ -54,15 +56,24 @@ class VenueIndex:
         adapter: Of the venue.
         index: Its opened file.
         start_block: Of the venue.
+        clock: Seconds of any origin.
     """
 
-    def __init__(self, adapter: ProtocolAdapter, index: HolderIndex, *, start_block: int) -> None:
+    def __init__(
+        self,
+        adapter: ProtocolAdapter,
+        index: HolderIndex,
+        *,
+        start_block: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._adapter = adapter
         self._index = index
         self._start_block = start_block
         self._behind: asyncio.Task[None] | None = None
         self._refused = 0  # holders of whom their contracts told nothing when all were asked last
         self._progress = Progress(block=start_block, target=start_block, logs=0)
+        self._mending = Mending(adapter, index, start_block=start_block, clock=clock)
 
     @property
     def venue(self) -> VenueId:
@@ -74,8 +85,7 @@ class VenueIndex:
 
         Raises:
             TransientError: (``index_behind``) it is too far behind and caught up meanwhile; (``holders_incomplete``)
-                somebody is missing: what was read since the last proof is read anew in the next round; or the endpoint
-                failed.
+                somebody is missing, and what may be wrong is read anew (see `Mending`); or the endpoint failed.
         """
         await self._meanwhile()
         await leave_branch(self._index, chain)
@@ -98,8 +108,28 @@ class VenueIndex:
         found = VenueHolders(
             venue=self.venue, books=books, units=await self._units(reader, known, books), place=self._index.place
         )
-        self._prove(found, at_tip=tip is None or tip.number <= pin.number)
+        self._prove(found, reader, at_tip=tip is None or tip.number <= pin.number)
         return found
+
+    async def proved(self, chain: ChainReader, tell: Callable[[str], None]) -> VenueHolders:
+        """Return who has something at the newest block, however much has to be read again before.
+
+        Args:
+            chain: The chain.
+            tell: Gets what is wrong, and what is done about it.
+
+        Raises:
+            TransientError: the endpoint failed, or nothing that can be done helps.
+        """
+        while True:
+            try:
+                return await self.holders(chain, await chain.pin(await chain.head()))
+            except TransientError as error:
+                if error.code not in {"index_behind", "holders_incomplete"} or self._mending.pause:
+                    raise
+                tell(error.message)
+            if self._behind is not None:
+                await asyncio.wait([self._behind])
 
     async def close(self) -> None:
         """Stop what runs beside the rounds; what it finished stays."""
@@ -119,13 +149,13 @@ class VenueIndex:
         self._refused = len(self._index.uncounted(_ALL))  # all were asked just now
 
     async def _catch_up(self, chain: ChainReader, reader: PinnedReader) -> None:
-        def watch(progress: Progress) -> None:
-            self._progress = progress
-
         self._behind = asyncio.create_task(
-            catch_up(self._adapter, self._index, chain, reader, start_block=self._start_block, watch=watch)
+            catch_up(self._adapter, self._index, chain, reader, start_block=self._start_block, watch=self._watch)
         )
         await self._meanwhile()
+
+    def _watch(self, progress: Progress) -> None:
+        self._progress = progress
 
     async def _units(self, reader: PinnedReader, known: Known, books: Sequence[Book]) -> Units:
         """Return what all have at the pin; where the index is beyond it, who was touched since is asked at the pin."""
@@ -158,13 +188,13 @@ class VenueIndex:
 
         return (await fold_logs(self._adapter, known, read)).known
 
-    def _prove(self, found: VenueHolders, *, at_tip: bool) -> None:
+    def _prove(self, found: VenueHolders, reader: PinnedReader, *, at_tip: bool) -> None:
         """Compare the sum of every book with its contract's total."""
         for book in found.books:
             held = sum(found.units[book.name].values())
             if book.total is None or book.total == held:
                 continue
-            remedy = self._take_back() if at_tip else ""
+            remedy = f"; {self._mend(reader)}" if at_tip else ""
             raise TransientError(
                 f"{self.venue}: the holders in {book.name} have {held} together, its contract says {book.total}: "
                 + ("logs are missing" if held < book.total else "the index holds what is not so")
@@ -173,19 +203,15 @@ class VenueIndex:
             )
         if at_tip:
             self._index.prove()
+            self._mending.healed()
 
-    def _take_back(self) -> str:
-        """Forget what came since the last proof; all of it where there was none and little is lost.
-
-        Returns: What a person has to do, where a long history was never proved: hours are not thrown away unasked.
-        """
+    def _mend(self, reader: PinnedReader) -> str:
+        """Begin what may make the index right; return what that is."""
         proved, tip = self._index.proved, self._index.tip
         if proved is None and tip is not None and tip.number - self._start_block < INLINE_BLOCKS:
-            proved = -1
-        if proved is None:
-            return (
-                f"; nothing was proved so far: stop the node, and read all again from other endpoints with plimsoll "
-                f"index backfill --venue {self.venue} --from {self._start_block}"
-            )
-        self._index.roll_back(proved)
-        return ""
+            proved = -1  # so little was read that all of it can be read anew in a round
+        remedy = self._mending.begin(proved)
+        if self._mending.reading:
+            self._progress = Progress(block=self._start_block, target=reader.block.number, logs=0, again=True)
+            self._behind = asyncio.create_task(self._mending.read_again(reader, self._watch))
+        return remedy

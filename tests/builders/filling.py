@@ -45,7 +45,7 @@ async def fill(path: Path, agreement: int, endpoints: Sequence[EndpointOptions])
                 with open_holder_index(path, venue=VENUE.venue, start_block=0) as index:
                     await catch_up(VENUE, index, chain, await chain.pin(await chain.head()), start_block=0)
                     following = VenueIndex(VENUE, index, start_block=0)
-                    return await following.holders(chain, await chain.pin(await chain.head()))
+                    return await following.proved(chain, lambda said: print(said, file=sys.stderr))
         except TransientError as error:
             print(error, file=sys.stderr)
             await asyncio.sleep(0.1)

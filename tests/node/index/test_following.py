@@ -13,8 +13,10 @@ import pytest
 
 import node.index.backfill
 import node.index.following
-from node.index.backfill import catch_up
+import node.index.mending
+from node.index.backfill import catch_up, silent
 from node.index.following import VenueHolders, VenueIndex
+from node.index.mending import Mending
 from riskschema.errors import TransientError
 from riskschema.holders import Book, Holder, Known, Log
 from riskschema.ports import PinnedReader
@@ -333,24 +335,119 @@ async def test_however_many_are_refused_one_by_one_the_index_is_not_taken_for_be
         assert await found(index, chain) == {account(number): 100 for number in (9, 10, 11)}
 
 
-async def test_a_long_history_that_was_lied_about_and_never_proved_says_which_command_reads_it_again(
+async def healed(index: VenueIndex, chain: TokenChain) -> dict[Address, int]:
+    """Return who has something once the index says it, round after round."""
+
+    async def told() -> dict[Address, int] | None:
+        with suppress(TransientError):
+            return await found(index, chain)
+        return None
+
+    holders = await eventually(told)
+    assert holders is not None
+    return holders
+
+
+async def test_a_long_history_that_was_lied_about_and_never_proved_is_read_again_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(node.index.following, "INLINE_BLOCKS", 5)
+    monkeypatch.setattr(node.index.backfill, "FIRST_SPAN", 8)
+    monkeypatch.setattr(node.index.backfill, "FEW_LOGS", 0)
     chain = TokenChain()
-    chain.lost = len(chain.blocks)
     chain.give(1)
     chain.mine(20)
+    chain.lost = len(chain.blocks)
+    for number in range(2, 40):
+        chain.give(number)
+    with index_file(tmp_path) as file:
+        await catch_up(TokenVenue(), file, chain, await chain.at(), start_block=START)
+        index = VenueIndex(TokenVenue(), file, start_block=START)
+        with pytest.raises(TransientError, match="everybody is counted anew") as refused:
+            await found(index, chain)
+        assert refused.value.code == "holders_incomplete"
+        chain.lost = 0
+        assert await healed(index, chain) == truth(await chain.at())
+        assert file.proved == chain.tip.number
+        await index.close()
+
+
+@pytest.mark.parametrize("receiver", [2, 5])
+async def test_a_log_kept_back_before_a_proof_that_it_did_not_spoil_is_found_when_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, receiver: int
+) -> None:
+    monkeypatch.setattr(node.index.following, "INLINE_BLOCKS", 5)
+    chain = TokenChain()
+    chain.give(1, 2)
+    chain.mine(20)
+    async with following(tmp_path) as index:
+        await healed(index, chain)
+        chain.lost = len(chain.blocks)
+        chain.transfer((account(1), account(receiver), 40))
+        assert await found(index, chain) == {account(1): 100, account(2): 100}  # the sum is right
+        chain.lost = 0
+        chain.transfer((account(1), account(6), 10))
+        with pytest.raises(TransientError, match="logs are missing"):
+            await found(index, chain)
+        assert await healed(index, chain) == truth(await chain.at())
+
+
+async def test_where_reading_all_again_does_not_help_it_is_not_repeated_every_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node.index.following, "INLINE_BLOCKS", 5)
+    monkeypatch.setattr(node.index.backfill, "FIRST_SPAN", 8)
+    monkeypatch.setattr(node.index.backfill, "FEW_LOGS", 0)
+    chain, now = TokenChain(), [0.0]
+    chain.mine(60)
+    chain.lost = len(chain.blocks)
+    chain.give(1)
+    chain.mine(60)
+    with index_file(tmp_path) as file:
+        await catch_up(TokenVenue(), file, chain, await chain.at(), start_block=START)
+        index = VenueIndex(TokenVenue(), file, start_block=START, clock=lambda: now[0])
+
+        async def nothing_is_left() -> bool:
+            with pytest.raises(TransientError) as refused:
+                await found(index, chain)
+            return "name other endpoints" in refused.value.message
+
+        for _ in range(2):
+            await eventually(nothing_is_left)
+            before = chain.requests
+            for _ in range(10):
+                chain.mine()
+                assert await nothing_is_left()
+            assert chain.requests - before == 10  # the new blocks
+            now[0] += 3_600
+        chain.lost = 0
+        assert await healed(index, chain) == truth(await chain.at())
+        await index.close()
+
+
+async def test_reading_again_goes_on_where_an_endpoint_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node.index.mending, "FIRST_SPAN", 8)
+    monkeypatch.setattr(node.index.mending, "FEW_LOGS", 0)
+    monkeypatch.setattr(node.index.backfill, "FIRST_SPAN", 8)
+    monkeypatch.setattr(node.index.backfill, "FEW_LOGS", 0)
+    chain = TokenChain()
+    for number in range(1, 80):
+        chain.give(number)
     reader = await chain.at()
+    asked: list[int] = []
+
+    class Failing(PinnedToken):
+        async def logs(self, **query: Any) -> tuple[Log, ...]:
+            asked.append(query["from_block"])
+            if len(asked) == 5:
+                raise TransientError("gone", code="endpoint_unreachable")
+            return await super().logs(**query)
+
     with index_file(tmp_path) as file:
         await catch_up(TokenVenue(), file, chain, reader, start_block=START)
-        index = VenueIndex(TokenVenue(), file, start_block=START)
-        command = f"plimsoll index backfill --venue {index.venue} --from {START}"
-        for _ in range(2):
-            with pytest.raises(TransientError, match=command) as refused:
-                await index.holders(chain, reader)
-            assert refused.value.code == "holders_incomplete"
-        chain.lost = 0
-        file.roll_back(-1)
-        await catch_up(TokenVenue(), file, chain, reader, start_block=START)
-        assert units(await index.holders(chain, reader)) == {account(1): 100}
+        mending = Mending(TokenVenue(), file, start_block=START)
+        with pytest.raises(TransientError, match="gone"):
+            await mending.read_again(Failing(chain, reader.pinned), silent)
+        await mending.read_again(Failing(chain, reader.pinned), silent)
+    assert asked[4] == asked[5]
+    assert sorted(set(asked)) == [*asked[:5], *asked[6:]]

@@ -84,3 +84,20 @@ async def test_through_limits_lies_latency_a_reorganisation_and_deaths_everybody
     assert found == expected
     assert sum(expected.values()) == truth.minted(truth.blocks)
     assert chains[2].requests.get("eth_getLogs", 0) < 1_000, "an endpoint of ten blocks was asked to fill the index"
+
+
+async def test_an_index_that_a_single_liar_filled_is_right_again_by_itself_once_it_tells_the_truth(
+    tmp_path: Path,
+) -> None:
+    mainnet = FakeMainnet(blocks=BLOCKS, logs=LOGS, accounts=LOGS, lying=True)
+    async with opened(mainnet) as chain:
+        with open_holder_index(tmp_path / "index.sqlite", venue=VENUE.venue, start_block=0) as index:
+            await catch_up(VENUE, index, chain, await chain.pin(await chain.head()), start_block=0)
+            told: list[str] = []
+            mainnet.lying = False
+            found = await VenueIndex(VENUE, index, start_block=0).proved(chain, told.append)
+    assert len(told) > 1
+    assert sum(found.units["nfts"].values()) == mainnet.minted(mainnet.blocks)
+    assert all(
+        held == mainnet.held(int(each, 16) - FIRST_ACCOUNT, BLOCKS) for each, held in found.units["nfts"].items()
+    )
