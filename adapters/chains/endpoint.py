@@ -179,7 +179,12 @@ class Endpoint:
         if method != LOGS:
             return True
         blocks = int(parameters[0]["toBlock"], 16) - int(parameters[0]["fromBlock"], 16) + 1
-        return blocks <= self._transport.span.value * MOST_LOG_QUERIES
+        return blocks <= self.most_blocks
+
+    @property
+    def most_blocks(self) -> int:
+        """How many blocks a log query may have that it is asked."""
+        return self._transport.span.value * MOST_LOG_QUERIES
 
     def fail(self, fault: Fault) -> None:
         """Note a fault; the log has it once."""

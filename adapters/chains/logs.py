@@ -21,6 +21,11 @@ class Asking(Protocol):
 
     where: str
 
+    @property
+    def most_blocks(self) -> int:
+        """How many blocks one query may have."""
+        ...
+
     async def many(self, requests: Sequence[Request]) -> list[RpcAnswer]:
         """Return the answers to any number of requests, in order."""
         ...
@@ -65,7 +70,7 @@ async def read_logs(transport: Asking, wanted: LogFilter, *, first: int, last: i
     """
     logs: list[Log] = []
     while wanted.addresses and first <= last:
-        end = min(last, first + span - 1)
+        end = min(last, first + min(span, transport.most_blocks) - 1)  # fewer while endpoints that take more are away
         answer = (await transport.many([("eth_getLogs", [wanted.query(first, end)])]))[0]
         logs += _accepted(answer, transport.where, wanted, range(first, end + 1))
         if len(logs) > MAX_LOGS:

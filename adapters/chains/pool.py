@@ -167,6 +167,12 @@ class EndpointPool:
                 answers[index] = answer
         return answers
 
+    @property
+    def most_blocks(self) -> int:
+        """How many blocks a log query may have so that as many endpoints as must agree take it."""
+        trusted = [each.most_blocks for each in self._endpoints if each.health.state not in DISTRUSTED]
+        return sorted(trusted, reverse=True)[min(self.agreement, len(trusted)) - 1] if trusted else 1
+
     async def head(self, tag: str) -> BlockReference:
         """Return the newest block that as many as must agree have under `tag`, by the word of those asked first.
 

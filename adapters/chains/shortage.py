@@ -22,9 +22,9 @@ def too_few(
         answered: How many answered.
     """
     if not failures:
-        left = "; ".join(f"{each.name} is {each.health.state}: {each.health.detail}" for each in endpoints)
+        left = "; ".join(f"{each.name} is {each.health.state}: {each.health.detail[:100]}" for each in endpoints)
         return TransientError(
-            f"chain {chain_id}: {answered} endpoints answer, {agreement} must agree; {left[:600]}",
+            f"chain {chain_id}: {answered} endpoints answer, {agreement} must agree; {left[:1_200]}",
             code="endpoints_disagree",
         )
     said = "; ".join(dict.fromkeys(failed.message for failed in failures))

@@ -91,6 +91,11 @@ class Transport:
         self.span.lower(learned.log_range)
         self._batched = learned.batched
 
+    @property
+    def most_blocks(self) -> int:
+        """How many blocks a log query may have: it is asked in parts that the endpoint takes."""
+        return MAX_SPAN
+
     async def one(self, method: str, *parameters: Any) -> Any:
         """Return the result of one request.
 

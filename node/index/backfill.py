@@ -52,6 +52,16 @@ def silent(_progress: Progress) -> None:
     """Watch nothing."""
 
 
+def next_span(span: int, blocks: int, logs: int) -> int:
+    """Return how many blocks a range should have after one of `blocks` had so many logs.
+
+    Several were begun before that one ended: each says something of ranges of its own length only.
+    """
+    if logs > MANY_LOGS:
+        return max(1, min(span, blocks // 2))
+    return max(span, min(LONGEST_SPAN, 2 * blocks)) if logs < FEW_LOGS else span
+
+
 async def leave_branch(index: HolderIndex, chain: ChainReader) -> None:
     """Take back what lies on no canonical block any more: down to the newest checkpoint that does.
 
@@ -227,10 +237,7 @@ class _ReadAhead:
         fold = await fold_logs(self._adapter, self._index.known(), read)
         checkpoint = await part.checkpoint
         self._ranges.popleft()
-        if count > MANY_LOGS:
-            self._span = max(1, self._span // 2)
-        elif count < FEW_LOGS:
-            self._span = min(LONGEST_SPAN, self._span * 2)
+        self._span = next_span(self._span, part.last - part.first + 1, count)
         return checkpoint, count, fold
 
     async def close(self) -> None:

@@ -125,7 +125,8 @@ class VenueIndex:
             try:
                 return await self.holders(chain, await chain.pin(await chain.head()))
             except TransientError as error:
-                if error.code not in {"index_behind", "holders_incomplete"} or self._mending.pause:
+                in_vain = error.code == "holders_incomplete" and self._mending.pause > 0
+                if error.code not in {"index_behind", "holders_incomplete"} or in_vain:
                     raise
                 tell(error.message)
             if self._behind is not None:

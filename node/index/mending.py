@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
 from adapters.discovery import fold_logs
-from node.index.backfill import FEW_LOGS, FIRST_SPAN, LONGEST_SPAN, MANY_LOGS, Progress, Watch
+from node.index.backfill import FIRST_SPAN, Progress, Watch, next_span
 from riskschema.holders import Fold, Known, Log, LogQuery
 from riskschema.ports import PinnedReader, ProtocolAdapter
 from storage.holder_index import HolderIndex
@@ -105,7 +105,7 @@ class Mending:
             seen += count
             watch(Progress(block=last, target=ends[-1], logs=seen, again=True))
             self._right, known = last, fold.known
-            span = max(1, span // 2) if count > MANY_LOGS else min(LONGEST_SPAN, span * (1 + (count < FEW_LOGS)))
+            span = next_span(span, last - first + 1, count)
         else:
             self._index.forget_units()
             self._right = self._start_block - 1

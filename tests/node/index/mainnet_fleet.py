@@ -82,8 +82,10 @@ async def serving(chains: Sequence[FakeMainnet]) -> AsyncIterator[Fleet]:
             await runner.cleanup()
 
 
-async def filled_however_often_killed(fleet: Fleet, path: Path, *, kills: int, rng: random.Random) -> dict[str, int]:
-    """Return what everybody has, after a reader that was killed after some requests, each time others.
+async def filled_however_often_killed(
+    fleet: Fleet, path: Path, *, kills: int, rng: random.Random, most: int = 24
+) -> dict[str, int]:
+    """Return what everybody has, after a reader that was killed after some requests, at most so many, each time others.
 
     The chain is reorganised while the first one reads.
     """
@@ -97,7 +99,7 @@ async def filled_however_often_killed(fleet: Fleet, path: Path, *, kills: int, r
             output, _ = await reader.communicate()
             found: dict[str, int] = json.loads(output.splitlines()[-1])  # before it: what the reader logs
             return found
-        asked = fleet.log_requests + rng.randint(1, 24)
+        asked = fleet.log_requests + rng.randint(1, most)
 
         async def read_enough(enough: int = asked, reader: asyncio.subprocess.Process = reader) -> bool:
             return fleet.log_requests >= enough or reader.returncode is not None

@@ -427,7 +427,6 @@ async def test_where_reading_all_again_does_not_help_it_is_not_repeated_every_ro
 
 async def test_reading_again_goes_on_where_an_endpoint_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node.index.mending, "FIRST_SPAN", 8)
-    monkeypatch.setattr(node.index.mending, "FEW_LOGS", 0)
     monkeypatch.setattr(node.index.backfill, "FIRST_SPAN", 8)
     monkeypatch.setattr(node.index.backfill, "FEW_LOGS", 0)
     chain = TokenChain()

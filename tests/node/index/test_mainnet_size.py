@@ -20,6 +20,7 @@ from node.index.following import VenueHolders, VenueIndex
 from riskschema.units import Address
 from storage.holder_index import HolderIndex, open_holder_index
 from tests.builders.fake_mainnet import CHAIN_ID, FIRST_ACCOUNT, NFTS, FakeMainnet
+from tests.builders.filling import options_of
 from tests.builders.token_chain import account
 from tests.node.index.mainnet_fleet import filled_however_often_killed, limited, serving
 
@@ -101,3 +102,15 @@ async def test_an_index_that_a_single_liar_filled_is_right_again_by_itself_once_
     assert all(
         held == mainnet.held(int(each, 16) - FIRST_ACCOUNT, BLOCKS) for each, held in found.units["nfts"].items()
     )
+
+
+async def test_few_logs_are_read_in_ranges_that_enough_endpoints_take(tmp_path: Path) -> None:
+    chains = [FakeMainnet(blocks=600_000, logs=600, accounts=50, range_limit=limit) for limit in (1_000, 10**9)]
+    async with serving(chains) as fleet:
+        endpoints = options_of(fleet.urls)
+        async with open_chain(
+            endpoints=endpoints, chain_id=CHAIN_ID, agreement=2, finality="latest", timeout_seconds=60.0
+        ) as chain:
+            with open_holder_index(tmp_path / "index.sqlite", venue=VENUE.venue, start_block=0) as index:
+                await catch_up(VENUE, index, chain, await chain.pin(await chain.head()), start_block=0)
+                assert sum((await holders(index, chain)).units["nfts"].values()) == 600
