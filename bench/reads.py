@@ -1,6 +1,6 @@
 """What reading Aave accounts costs: seconds, billed calls, posts and bytes, at two latencies, beside web3.py.
 
-    python -m bench.reads [--accounts 1000] [--reserves 0] [--latencies 0 80] [--plain 100]
+    python -m bench.reads [--accounts 1000] [--reserves 0] [--latencies 0 80] [--plain 100] [--write docs/reads.md]
 
 Ways, through Multicall3 and by single calls: `without index`; `first` (a node that has the index and has read no
 account yet), `steady` (the next round, in which nothing changed), `changed` (one account of a hundred did), the
@@ -50,6 +50,7 @@ def main() -> None:
     arguments.add_argument("--latencies", type=int, nargs="+", default=[0, 80], help="milliseconds per post")
     arguments.add_argument("--plain", type=int, default=100, help="accounts for plain web3.py; 0: without web3.py")
     arguments.add_argument("--multicall", action="store_true", help="ours only through Multicall3")
+    arguments.add_argument("--write", type=Path, help="page whose table of so many accounts and reserves is replaced")
     options = arguments.parse_args()
     with launch(genesis_timestamp=FIXED_GENESIS) as devnet:
         accounts = make_accounts(devnet, options.accounts)
@@ -63,6 +64,24 @@ def main() -> None:
             f"{row['posts']:6} posts {row['bytes'] / 1e6:7.2f} MB received"
         )
     print(json.dumps(rows))
+    if options.write:
+        write(options.write, f"<!-- {options.accounts} accounts, {options.reserves} further reserves -->\n", rows)
+
+
+def write(page: Path, mark: str, rows: list[Row]) -> None:
+    """Put a table of the rows behind a mark of a page."""
+    before, _, rest = page.read_text().partition(mark)
+    table = [
+        "| way | accounts | latency, ms | seconds | ours | chain's | calls | posts | MB received |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        *(
+            f"| {row['way']} | {row['accounts']:,} | {row['latency_ms']} | {row['seconds']:.2f} | "
+            f"{row['own_seconds']:.2f} | {row['chain_seconds']:.2f} | {row['calls']:,} | {row['posts']:,} | "
+            f"{row['bytes'] / 1e6:.2f} |"
+            for row in rows
+        ),
+    ]
+    page.write_text(f"{before}{mark}{chr(10).join(table)}\n{rest[rest.index('<!-- end -->') :]}")
 
 
 def deploy_multicall(devnet: Devnet) -> None:

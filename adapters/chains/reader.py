@@ -247,10 +247,13 @@ class PinnedChain:
             return await self._separately(calls)
         groups, alone = self._aggregation.groups(calls)
         results: dict[int, CallResult] = {}
-        while groups:
-            answers = await self._separately([aggregated([calls[at] for at in group]) for group in groups])
+        while groups or alone:
+            together = [aggregated([calls[at] for at in group]) for group in groups]
+            answers = await self._separately([*together, *(calls[at] for at in alone)])
+            results.update(zip(alone, answers[len(groups) :], strict=True))
             again: list[list[int]] = []
-            for group, answer in zip(groups, answers, strict=True):
+            alone = []
+            for group, answer in zip(groups, answers[: len(groups)], strict=True):
                 returned = self._returned(answer, len(group))
                 results.update(
                     (at, CallSuccess(data)) for at, data in zip(group, returned, strict=True) if data is not None
@@ -259,7 +262,6 @@ class PinnedChain:
                 again += [[group[at] for at in part] for part in parts if len(part) > 1]
                 alone += [group[part[0]] for part in parts if len(part) == 1]
             groups = again
-        results.update(zip(alone, await self._separately([calls[at] for at in alone]), strict=True))
         return tuple(results[at] for at in range(len(calls)))
 
     def _returned(self, answer: CallResult, count: int) -> list[bytes | None]:

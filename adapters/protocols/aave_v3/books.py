@@ -97,8 +97,10 @@ async def read_books(reader: PinnedReader, provider: Address, known: Known, asse
     known = await _with_listed(reader, provider, known)
     pool = known.get(_POOL, ZERO_ADDRESS)
     kept = [(name, Address(name.partition(":")[2]), asset) for name, asset in sorted(known.items()) if ":" in name]
-    totals = await ask(reader, [(_SCALED_TOTAL, token, ()) for _, token, _ in kept])
-    indexes = await ask(reader, [(_index(name), pool, (asset,)) for name, _, asset in kept])
+    questions: list[Question] = [(_SCALED_TOTAL, token, ()) for _, token, _ in kept]
+    questions += [(_index(name), pool, (asset,)) for name, _, asset in kept]
+    answers = await ask(reader, questions)
+    totals, indexes = answers[: len(kept)], answers[len(kept) :]
     tokens = await read_tokens(reader, [asset for _, _, asset in kept], assets, listed=True)
     tokens_books = (
         _book(name, total, index, tokens[asset])

@@ -123,8 +123,9 @@ async def read_market(reader: PinnedReader, provider: Address, assets: AssetFact
     (listed,), (base_unit,), (currency,) = (known(answer) for answer in base)
     if len(listed) > MAX_RESERVES or not base_unit:
         raise ContractRefusal(f"{pool} lists {len(listed)} reserves, unit {base_unit}", code="answer_malformed")
-    data = await ask(reader, [(RESERVE_DATA, pool, (asset,)) for asset in listed])
-    prices = await ask(reader, [(PRICE, oracle, (asset,)) for asset in listed])
+    questions = [(RESERVE_DATA, pool, (asset,)) for asset in listed] + [(PRICE, oracle, (asset,)) for asset in listed]
+    answers = await ask(reader, questions)
+    data, prices = answers[: len(listed)], answers[len(listed) :]
     tokens = await read_tokens(reader, listed, assets, listed=True)
     for asset, values in zip(listed, data, strict=True):
         _check_decimals(reader, tokens[asset], known(values)[0])

@@ -93,7 +93,8 @@ async def filled_however_often_killed(
     for life in range(kills + 1):
         reader = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.builders.filling", str(path), str(AGREEMENT), *fleet.urls),
-            stdout=asyncio.subprocess.PIPE,
+            # one that comes to its end before it is killed must not wait for somebody to read what it found
+            stdout=asyncio.subprocess.PIPE if life == kills else asyncio.subprocess.DEVNULL,
         )
         if life == kills:
             output, _ = await reader.communicate()
