@@ -17,12 +17,12 @@ NO_DEBT = 2**256 - 1
 
 
 class Accounting(msgspec.Struct, frozen=True):
-    """How a release of Aave's ``GenericLogic.calculateUserAccountData`` rounds."""
+    """How a release of Aave's ``GenericLogic.calculateUserAccountData`` rounds (sources of v3.1 to v3.7 compared)."""
 
     debt_up: bool
     """The value of a debt is rounded up (since v3.5), not down."""
     mean_first: bool
-    """Health takes the rounded mean of the thresholds (until v3.3), not the sum of weighted collateral."""
+    """Health takes the rounded mean of the thresholds (until v3.4), not the sum of weighted collateral (since v3.5)."""
 
     def totals(self, pledged: Sequence[Line], owed: Sequence[Line]) -> AccountTotals:
         """Return what the pool makes of an account."""

@@ -193,6 +193,24 @@ async def test_shares_beyond_the_total_and_ownerless_nfts_are_refused(chain, fle
             assert refused.value.code == "answers_contradict"
 
 
+@pytest.mark.parametrize("signature", ["multicall(bytes[])", "tokenOfOwnerByIndex(address,uint256)"])
+async def test_nfts_swapped_between_calls_contradict_the_place_that_they_have_in_a_list(
+    chain, fleet, everyone, signature: str
+) -> None:
+    venue = uniswap_v3.adapter(
+        uniswap_v3.Deployment(position_manager=Address(chain.deployment.uniswap.position_manager)),
+        chain_id=chain.deployment.chain_id,
+        assets={},
+    )
+    async with through(chain, fleet[:1], 1) as opened:
+        fleet[0].lie = swapped(signature)
+        with pytest.raises(TransientError, match="and another there or for another") as refused:
+            await venue.read(await opened.pin(await opened.head()), everyone)
+    assert refused.value.code == "answers_contradict"
+    asked = [form["params"][0]["data"][:10] for form in fleet[0].asked if "data" in str(form["params"][:1])]
+    assert "0x" + keccak(b"positions(uint256)")[:4].hex() not in asked
+
+
 @pytest.mark.parametrize("signature", ["position(bytes32,address)", "market(bytes32)"])
 async def test_answers_of_morpho_swapped_between_calls_contradict_the_index(chain, fleet, everyone, signature) -> None:
     deployed = chain.deployment.morpho

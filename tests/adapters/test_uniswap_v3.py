@@ -8,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.discovery import discover
-from adapters.protocols.uniswap_v3 import (
+from adapters.protocols.uniswap_v3 import Deployment, adapter
+from adapters.protocols.uniswap_v3.liquidity import (
     MAX_SQRT_RATIO,
     MAX_TICK,
     MIN_SQRT_RATIO,
-    Deployment,
-    adapter,
     amounts,
     sqrt_ratio_at_tick,
 )
