@@ -1,4 +1,4 @@
-"""The committee as an operator's file, byte for byte the same for all; and the parameters that one founds it with."""
+"""The committee as an operator's file, byte for byte the same for all; its genesis history; what it is founded with."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 from attest.encoding.canonical_json import decode_canonical, encode_canonical
 from attest.formats.committee import Committee, check_committee
 from attest.formats.parameters import AgreementParameters, check_parameters
-from node.settings import read_text
-from riskschema.codec import from_builtins
+from node.settings import MarketSettings, read_text
+from riskschema.codec import MAX_DOCUMENT_BYTES, decode_json, from_builtins
 from riskschema.errors import InvalidData
+from riskschema.market import HourlyHistory
 
 MAX_COMMITTEE_BYTES = 1 << 20
 MAX_AGREEMENT_BYTES = 1 << 20
@@ -32,6 +33,19 @@ def load_committee(path: Path) -> Committee:
     committee = decode_canonical(text.strip().encode(), Committee, what=str(path))
     check_committee(committee)
     return committee
+
+
+def load_history(market: MarketSettings, directory: Path) -> HourlyHistory:
+    """Read the committee's genesis history.
+
+    Raises:
+        InvalidData: there is none, or it cannot be read.
+    """
+    if market.history_file is None:
+        raise InvalidData("market.history_file is missing: the committee's genesis history", code="invalid_settings")
+    path = directory / market.history_file
+    text = read_text(path, what="history", limit=MAX_DOCUMENT_BYTES)
+    return decode_json(text.encode(), HourlyHistory, what=str(path))
 
 
 def write_committee(path: Path, committee: Committee) -> None:

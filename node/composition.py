@@ -23,7 +23,7 @@ from contracts.calls import decode_revert
 from node.agreed_settings import agreed_settings, model_of
 from node.clock import SystemClock
 from node.clock_check import check_clock, check_first_round
-from node.committee_file import load_committee
+from node.committee_file import load_committee, load_history
 from node.committee_fit import check_agreement, check_history, destination_of, operator_index
 from node.endpoints.opening import endpoint_options, open_chains
 from node.endpoints.remembered import FILE, RememberedEndpoints
@@ -42,10 +42,9 @@ from node.round.node import Node, StepHook, no_hook, thread_executor
 from node.round.observing import market_sources, quoted_by
 from node.round.reading import configured_venues, indexed_venues
 from node.round.retention import retention
-from node.settings import Keys, MarketSettings, Publish, Settings, endpoints_of, read_text
+from node.settings import Keys, MarketSettings, Publish, Settings, endpoints_of
 from node.status import NodeStatus
 from node.telemetry import Metrics
-from riskschema.codec import MAX_DOCUMENT_BYTES, decode_json
 from riskschema.errors import InvalidData, TransientError
 from riskschema.market import HourlyHistory
 from riskschema.ports import Clock, MarketSource, Publisher, Store
@@ -174,19 +173,6 @@ async def open_node(
             metrics=metrics,
             before_step=before_step,
         )
-
-
-def load_history(market: MarketSettings, directory: Path) -> HourlyHistory:
-    """Read the committee's genesis history.
-
-    Raises:
-        InvalidData: there is none, or it cannot be read.
-    """
-    if market.history_file is None:
-        raise InvalidData("market.history_file is missing: the committee's genesis history", code="invalid_settings")
-    path = directory / market.history_file
-    text = read_text(path, what="history", limit=MAX_DOCUMENT_BYTES)
-    return decode_json(text.encode(), HourlyHistory, what=str(path))
 
 
 def _required(settings: Settings, directory: Path) -> tuple[Keys, Committee]:

@@ -37,6 +37,10 @@ class Explained(Protocol):
 class Explains(Protocol):
     """Assesses an account of a round again."""
 
+    def ready(self) -> Awaitable[bool]:
+        """Return whether it can, after waiting some seconds for what it takes."""
+        ...
+
     def explain(
         self, report: StoredReport, portfolio: Portfolio, kept: Assessment, agreed: AgreedMarket
     ) -> Awaitable[Explained | None]:
@@ -79,7 +83,7 @@ class Explaining:
         """Explain an account of a certified report.
 
         Raises:
-            Problem: too many wait, or the round was kept by another version.
+            Problem: too many wait, the engine is not loaded yet, or the round was kept by another version.
             PlimsollError: what is kept cannot be read.
         """
         number = certified.report.round
@@ -92,6 +96,9 @@ class Explaining:
             raise _not_kept(number, "it was kept by a version whose assessments have another form")
         self._waiting += 1
         try:
+            if not await self._explains.ready():
+                detail = "what accounts are assessed with is being loaded, for the first explanation of this process"
+                raise Problem(503, "overloaded", detail, headers={"Retry-After": "5"})
             agreed = decode_json(market, AgreedMarket, what="market")
             found = await self._explains.explain(certified.report, portfolio, assessment, agreed)
         finally:

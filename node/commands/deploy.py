@@ -25,9 +25,8 @@ from contracts.deployment import OracleContracts, Send, deploy_oracle, initializ
 from node.checksums import checked_address
 from node.commands.documents import require_directory_of
 from node.commands.network.founding import FoundingChoices
-from node.committee_file import load_agreement, write_committee
+from node.committee_file import load_agreement, load_history, write_committee
 from node.committee_fit import discovery_rules
-from node.composition import load_history
 from node.endpoints.opening import open_chains
 from node.publishing.deploying import GWEI, Deployer, open_deployer
 from node.round.reading import configured_venues

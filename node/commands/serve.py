@@ -25,7 +25,7 @@ from node.api.server import Listening, open_listener
 from node.api.watching import watch
 from node.clock import SystemClock
 from node.commands.serving_process import READY
-from node.committee_file import load_committee
+from node.committee_file import load_committee, load_history
 from node.explaining.recorded import RecordedRounds
 from node.factor_list import with_own_factors
 from node.settings import Settings, load_settings, overridden
@@ -153,8 +153,6 @@ async def _serve(
 
 def _models(settings: Settings, directory: Path) -> tuple[HourlyHistory, Parameters]:
     """Read what an account is assessed with."""
-    from node.composition import load_history  # noqa: PLC0415 - most serving processes never need it
-
     file = settings.parameters_file
     parameters = with_own_factors(load_parameters(None if file is None else directory / file), settings.market)
     return load_history(settings.market, directory), parameters

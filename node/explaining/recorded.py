@@ -19,6 +19,9 @@ from riskschema.rounds import StoredReport
 
 Models = Callable[[], tuple[HourlyHistory, Parameters]]
 
+LOADING_SECONDS = 5.0
+"""How long who asks first waits for the engine, whose loading goes on whatever becomes of them."""
+
 
 class Explained(msgspec.Struct, frozen=True, kw_only=True):
     """What is said of an account besides its assessment."""
@@ -33,15 +36,24 @@ class RecordedRounds:
     Args:
         store: Read only.
         genesis_root: The hash of the committee's genesis history.
-        load: Reads that history and the parameter file; called when the first account is asked for.
+        load: Reads that history and the parameter file; called, in a thread, when the first account is asked for.
     """
 
     def __init__(self, store: Store, genesis_root: bytes, load: Models) -> None:
         self._store = store
         self._genesis_root = genesis_root
         self._load = load
-        self._loaded: tuple[HourlyPrices, Parameters] | None = None
+        self._loading: asyncio.Task[tuple[HourlyPrices, Parameters]] | None = None
         self._one_at_a_time = asyncio.Lock()
+
+    async def ready(self) -> bool:
+        """Return whether accounts can be assessed; load what that takes, and wait some seconds for it.
+
+        A process that nobody asks never loads the engine. Raises what `explain` raises.
+        """
+        loading = self._models()
+        await asyncio.wait({loading}, timeout=LOADING_SECONDS)
+        return loading.done() and loading.result() is not None
 
     async def explain(
         self, report: StoredReport, portfolio: Portfolio, kept: Assessment, agreed: AgreedMarket
@@ -60,10 +72,10 @@ class RecordedRounds:
             PlimsollError: history, parameters or hours cannot be read.
         """
         async with self._one_at_a_time:
-            from aggregator.improvement import improvements  # noqa: PLC0415 - most serving processes never need it
-
             market = await self.market(report, agreed)
-            _, parameters = await self._models()
+            _, parameters = await asyncio.shield(self._models())
+            from aggregator.improvement import improvements  # noqa: PLC0415 - `_load` has imported it, in a thread
+
             found, changes = await asyncio.to_thread(improvements, portfolio, market, parameters)
         if found != kept:
             return None
@@ -75,16 +87,24 @@ class RecordedRounds:
         Raises:
             PlimsollError: history or hours cannot be read.
         """
-        hourly, _ = await self._models()
+        hourly, _ = await asyncio.shield(self._models())
         memory = decode_state(report.state).hours
         hourly.load(await self._store.hours(report.config_digest), memory)
         return market_of(agreed, hourly.at(memory))
 
-    async def _models(self) -> tuple[HourlyPrices, Parameters]:
-        if self._loaded is None:
-            history, parameters = await asyncio.to_thread(self._load)
-            self._loaded = HourlyPrices(history, self._genesis_root, parameters.history_window_hours), parameters
-        return self._loaded
+    def _models(self) -> asyncio.Task[tuple[HourlyPrices, Parameters]]:
+        """Return the one loading, begun anew where it failed."""
+        failed = self._loading is not None and self._loading.done() and self._loading.exception() is not None
+        if self._loading is None or failed:
+            self._loading = asyncio.create_task(asyncio.to_thread(self._enter))
+        return self._loading
+
+    def _enter(self) -> tuple[HourlyPrices, Parameters]:
+        from aggregator import improvement, warm_up  # noqa: F401, PLC0415 - most serving processes never need it
+
+        history, parameters = self._load()
+        warm_up.enter_every_kernel(parameters)
+        return HourlyPrices(history, self._genesis_root, parameters.history_window_hours), parameters
 
 
 def market_of(agreed: AgreedMarket, history: HourlyHistory) -> MarketState:

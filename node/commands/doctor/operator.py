@@ -16,9 +16,8 @@ from attest.keys.keystore import open_identity, open_keystore
 from attest.keys.secret_files import check_private
 from node.clock_check import check_first_round
 from node.commands.doctor.findings import Finding, care, good, wrong
-from node.committee_file import load_committee
+from node.committee_file import load_committee, load_history
 from node.committee_fit import check_agreement, check_history, destination_of, operator_index
-from node.composition import load_history
 from node.key_files import certificate_path
 from node.round.reading import ConfiguredVenue, configured_venues
 from node.settings import Keys, Settings

@@ -24,9 +24,8 @@ from attest.keys.keystore import open_identity, open_keystore
 from node.commands.deploy import draft_network, initialise_network
 from node.commands.documents import read_document, require_directory_of
 from node.commands.network.founding import FoundingChoices
-from node.committee_file import load_committee, write_committee
+from node.committee_file import load_committee, load_history, write_committee
 from node.committee_fit import check_agreement, check_history
-from node.composition import load_history
 from node.round.reading import configured_venues
 from node.settings import Settings, load_settings
 from riskschema.errors import InvalidData, TransientError

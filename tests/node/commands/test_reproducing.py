@@ -12,8 +12,7 @@ from attest.encoding.merkle import verify_proof
 from attest.formats.header import decode_header
 from attest.formats.leaf import decode_leaf, encode_leaf, leaf_hash
 from attest.reports.leaves import account_leaf
-from node.committee_file import load_committee
-from node.composition import load_history
+from node.committee_file import load_committee, load_history
 from node.explaining.recorded import RecordedRounds
 from riskschema.assessment import Assessment
 from riskschema.codec import decode_json, encode_json

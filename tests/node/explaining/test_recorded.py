@@ -12,7 +12,7 @@ import pytest
 
 from aggregator.parameters import Parameters, load_parameters
 from node.api.application import create_app, serve
-from node.composition import load_history
+from node.committee_file import load_history
 from node.explaining.recorded import RecordedRounds
 from node.round.node import Node
 from node.telemetry import HttpMetrics

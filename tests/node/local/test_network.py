@@ -6,8 +6,7 @@ import pytest
 
 from attest.hours.table import history_hash
 from devnet.local_chain import Devnet
-from node.committee_file import load_committee
-from node.composition import load_history
+from node.committee_file import load_committee, load_history
 from node.local.network import FACTORS, HISTORY_HOURS, VENUES
 from node.settings import load_settings
 from riskschema.units import Address
