@@ -78,7 +78,6 @@ class AssessmentBatch(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Context(msgspec.Struct, frozen=True, kw_only=True):
     arrays: RiskArrays
-    table: PositionTable
     measures: Measures
     parameters: Parameters
     known: Listing
@@ -88,6 +87,9 @@ class _Context(msgspec.Struct, frozen=True, kw_only=True):
     """What an instrument's factor is called."""
     ranges: dict[str, float]
     lists: dict[str, list[int]]
+    """Columns of the table and of the rows that it uses, where they are read one by one."""
+    gross: list[list[int]]
+    """Per silo: size of the exposure to each factor."""
     cut: Cut
 
 
@@ -127,10 +129,10 @@ def _assess_read(
     accounts: Sequence[ReadAccount], arrays: RiskArrays, market: MarketState, parameters: Parameters
 ) -> AssessmentBatch:
     table, known = position_table(accounts, arrays), listing(market, parameters)
+    measures = measure(table, arrays, parameters)
     context = _Context(
         arrays=arrays,
-        table=table,
-        measures=measure(table, arrays, parameters),
+        measures=measures,
         parameters=parameters,
         known=known,
         prices=plain_prices(known),
@@ -142,7 +144,14 @@ def _assess_read(
             "positions": view64(table.silo_positions).tolist(),
             "terms": view64(table.silo_terms).tolist(),
             "coarseness": view32(table.account_coarseness).tolist(),
+            "lots": view64(table.lots).tolist(),
+            "now": view32(arrays.market.mantissas)[view32(table.rows), 0].tolist(),
+            "term_lots": view64(table.term_lots).tolist(),
+            "term_now": view32(arrays.rule.mantissas)[view32(table.term_rows), 0].tolist(),
+            "decided": measures.margins.decided.tolist(),
+            "stressed": measures.margins.stressed.tolist(),
         },
+        gross=measures.margins.silo_gross.tolist(),
         cut=cut_silos(table, arrays),
     )
     assessments = tuple(_assessment(index, account, context) for index, account in enumerate(accounts))
@@ -172,9 +181,9 @@ def _assessment(index: int, account: ReadAccount, context: _Context) -> Assessme
     margins, touches, parameters = context.measures.margins, context.measures.touches, context.parameters
     coarse = Coarseness(context.lists["coarseness"][index])
     first, last = context.lists["silos"][index], context.lists["silos"][index + 1]
-    gross = margins.silo_gross[first:last].sum(axis=0).tolist()
+    gross = [sum(sizes) for sizes in zip(*context.gross[first:last], strict=True)] or [0] * len(context.arrays.factors)
     add_ons = _add_ons(gross, coarse, context)
-    added = sum(_total(item) for item in add_ons)
+    added = sum(item.total for item in add_ons)
     base, net = int(margins.unified[index]), int(margins.net[index])
     initial = Usd(usd_ceiling(base, coarse) + added)
     weights = context.measures.weights[first:last].tolist()
@@ -289,7 +298,7 @@ def _silo_assessment(silo: int, item: ReadSilo, coarse: Coarseness, context: _Co
     )
     floor = _unknown_floor(silo, item, context)
     result = verdict(chance, liquidatable=item.liquidatable, floor_ppm=floor, model=parameters.probability)
-    add_ons = _add_ons(margins.silo_gross[silo].tolist(), coarse, context)
+    add_ons = _add_ons(context.gross[silo], coarse, context)
     base = usd_ceiling(int(margins.silo_base[silo]), coarse)
     return SiloAssessment(
         id=item.silo.id,
@@ -299,7 +308,7 @@ def _silo_assessment(silo: int, item: ReadSilo, coarse: Coarseness, context: _Co
         health=health,
         equity=_equity(silo, item, coarse, context),
         distance=_distance(health),
-        initial_margin=Usd(base + sum(_total(line) for line in add_ons)),
+        initial_margin=Usd(base + sum(line.total for line in add_ons)),
         liquidation_probability=Probability(result.probability_ppm),
         liquidation_prices=_liquidation_prices(silo, item, context),
     )
@@ -318,9 +327,8 @@ def _unknown_floor(silo: int, item: ReadSilo, context: _Context) -> int:
 
 def _equity(silo: int, item: ReadSilo, coarse: Coarseness, context: _Context) -> Usd:
     begin, end = context.lists["positions"][silo], context.lists["positions"][silo + 1]
-    rows, lots = view32(context.table.rows), view64(context.table.lots)
-    mantissas = view32(context.arrays.market.mantissas)
-    values = [int(lots[place]) * int(mantissas[rows[place], 0]) for place in range(begin, end)]
+    lots, now = context.lists["lots"][begin:end], context.lists["now"][begin:end]
+    values = [size * worth for size, worth in zip(lots, now, strict=True)]
     if not item.unsettled:
         return silo_equity(item.holdings, values, coarse, context.prices)
     counted = list(compress(zip(item.holdings, values, strict=True), item.worth))
@@ -331,22 +339,20 @@ def _liquidation_prices(silo: int, item: ReadSilo, context: _Context) -> tuple[L
     if item.rule is None:
         return ()
     begin, end = context.lists["terms"][silo], context.lists["terms"][silo + 1]
-    rows, lots = view32(context.table.term_rows), view64(context.table.term_lots)
-    mantissas = view32(context.arrays.rule.mantissas)
-    values = [int(lots[place]) * int(mantissas[rows[place], 0]) for place in range(begin, end)]
+    lots, now = context.lists["term_lots"][begin:end], context.lists["term_now"][begin:end]
+    values = [size * worth for size, worth in zip(lots, now, strict=True)]
     return liquidation_prices(item.rule, values, context.seen, context.known, context.ranges)
 
 
 def _parts(account: ReadAccount, first: int, context: _Context) -> tuple[list[Part], list[Part]]:
     decided: list[Part] = []
     stressed: list[Part] = []
-    margins = context.measures.margins
     for place, item in enumerate(account.silos):
         begin = context.lists["positions"][first + place]
         for index, (instrument, _) in enumerate(item.holdings):
             factor = context.names[instrument]
-            decided.append((item.silo.id, factor, int(margins.decided[begin + index])))
-            stressed.append((item.silo.id, factor, int(margins.stressed[begin + index])))
+            decided.append((item.silo.id, factor, context.lists["decided"][begin + index]))
+            stressed.append((item.silo.id, factor, context.lists["stressed"][begin + index]))
     return decided, stressed
 
 
@@ -356,10 +362,6 @@ def _add_ons(gross: list[int], coarse: Coarseness, context: _Context) -> list[Ad
         for terms, size in zip(context.arrays.factors, gross, strict=True)
         if size
     ]
-
-
-def _total(item: AddOn) -> int:
-    return usd_from_dollars(item.liquidity) + usd_from_dollars(item.concentration) + usd_from_dollars(item.oracle)
 
 
 def _static(gross: list[int], coarse: Coarseness, context: _Context) -> float:

@@ -7,16 +7,23 @@ import math
 import msgspec
 
 from aggregator.parameters import Parameters
+from aggregator.valuation.money import usd_from_dollars
 from riskschema.arrays import FactorTerms
+from riskschema.units import Usd
 
 
-class AddOn(msgspec.Struct, frozen=True):
-    """One factor's add-ons in dollars."""
+class AddOn(msgspec.Struct, frozen=True, gc=False):
+    """One factor's add-ons, each rounded up."""
 
     factor: str
-    liquidity: float
-    concentration: float
-    oracle: float
+    liquidity: Usd
+    concentration: Usd
+    oracle: Usd
+
+    @property
+    def total(self) -> int:
+        """Return all three, in 10^-8 dollars."""
+        return self.liquidity + self.concentration + self.oracle
 
 
 def factor_add_on(gross: float, terms: FactorTerms, parameters: Parameters) -> AddOn:
@@ -39,7 +46,7 @@ def factor_add_on(gross: float, terms: FactorTerms, parameters: Parameters) -> A
     liquidity = gross * min(unwinding, 1.0)
     return AddOn(
         factor=terms.factor,
-        liquidity=liquidity,
-        concentration=min(model.factor * gross * excess * math.sqrt(excess), gross - liquidity),
-        oracle=gross * terms.confidence,
+        liquidity=usd_from_dollars(liquidity),
+        concentration=usd_from_dollars(min(model.factor * gross * excess * math.sqrt(excess), gross - liquidity)),
+        oracle=usd_from_dollars(gross * terms.confidence),
     )

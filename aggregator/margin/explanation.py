@@ -10,7 +10,7 @@ from aggregator.exact.units import Coarseness
 from aggregator.margin.add_ons import AddOn
 from aggregator.rule_terms import LinearRule, RowInstrument, RuleRow
 from aggregator.scenarios.factors import Legs, Listing, sides
-from aggregator.valuation.money import usd_floor, usd_from_dollars
+from aggregator.valuation.money import usd_floor
 from aggregator.valuation.pricing import assets_of, needed_factors, only_asset
 from aggregator.valuation.rule_rows import own_factor
 from riskschema.assessment import Contribution, ContributionKind, LiquidationPrice, Uncovered
@@ -69,9 +69,9 @@ def explain(
     lines.append(_line("hedge_not_credited", None, None, usd_floor(not_credited, coarse)))
     for item in add_ons:
         lines += [
-            _line("liquidity", None, item.factor, usd_from_dollars(item.liquidity)),
-            _line("concentration", None, item.factor, usd_from_dollars(item.concentration)),
-            _line("oracle", None, item.factor, usd_from_dollars(item.oracle)),
+            _line("liquidity", None, item.factor, item.liquidity),
+            _line("concentration", None, item.factor, item.concentration),
+            _line("oracle", None, item.factor, item.oracle),
         ]
     lines = [line for line in lines if line.amount]
     rest = initial_margin - sum(line.amount for line in lines)

@@ -51,16 +51,16 @@ def test_a_dollar_amount_is_rounded_up_exactly() -> None:
 def test_add_ons_follow_their_formulas(parameters) -> None:
     found = factor_add_on(10_000_000.0, TERMS, parameters)
     hours = 10e6 / (0.1 * 1e6)
-    assert found.liquidity == pytest.approx(10e6 * (0.001 + 1e-9 * 10e6 + 0.1 * ((hours / 24) ** 0.5 - 1)))
+    assert found.liquidity / 1e8 == pytest.approx(10e6 * (0.001 + 1e-9 * 10e6 + 0.1 * ((hours / 24) ** 0.5 - 1)))
     excess = 10e6 / (1e6 * 24 * 5) - 0.05
-    assert found.concentration == pytest.approx(10e6 * excess**1.5)
-    assert found.oracle == pytest.approx(20_000.0)
+    assert found.concentration / 1e8 == pytest.approx(10e6 * excess**1.5)
+    assert found.oracle / 1e8 == pytest.approx(20_000.0)
 
 
 def test_a_small_position_pays_spread_and_confidence_only(parameters) -> None:
     found = factor_add_on(1000.0, TERMS, parameters)
-    assert found.liquidity == pytest.approx(1.0 + 1e-3)
-    assert found.concentration == 0.0
+    assert found.liquidity / 1e8 == pytest.approx(1.0 + 1e-3)
+    assert found.concentration == 0
 
 
 def test_parts_are_grouped_and_the_rest_is_rounding() -> None:
@@ -71,7 +71,7 @@ def test_parts_are_grouped_and_the_rest_is_rounding() -> None:
         stressed=[],
         not_credited=0,
         coarse=Coarseness(-20),
-        add_ons=[AddOn("ETH", 2.0**-27, 0.0, 0.0)],
+        add_ons=[AddOn("ETH", Usd(1), Usd(0), Usd(0))],
     )
     assert [(line.kind, line.silo, line.factor, int(line.amount)) for line in lines] == [
         ("grid", "a", "ETH", 47),
@@ -181,8 +181,7 @@ def test_a_liquidation_price_says_which_way_and_how_far(lab, held, surplus, reac
 @given(st.floats(1e-9, 1e200))
 def test_getting_out_never_costs_more_than_the_position(parameters, gross: float) -> None:
     found = factor_add_on(gross, TERMS, parameters)
-    assert 0 <= found.liquidity + found.concentration <= gross * (1 + 1e-15)
-    usd_from_dollars(found.concentration)
+    assert 0 <= found.liquidity + found.concentration <= usd_from_dollars(gross * (1 + 1e-15)) + 1
 
 
 def test_a_position_larger_than_its_market_needs_at_most_itself_on_top(lab, parameters) -> None:
