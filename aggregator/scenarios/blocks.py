@@ -154,13 +154,7 @@ def _factor(name: FactorId, sources: _Sources) -> FactorBlocks:
     quote = sources.quotes.get(name)
     group = factor.group if factor is not None else UNNAMED_GROUP
     found = sources.measured.get(name) or _with_own_hours(name, group, _proxy(name, group, quote, sources), sources)
-    forecast, long_run = found.forecast, found.long_run
-    if quote is not None and quote.annual_volatility is not None:
-        implied = hourly(quote.annual_volatility / WAD)
-        if name in sources.measured:
-            forecast = with_implied(forecast, implied, group=group, model=sources.parameters.volatility)
-        else:
-            forecast = long_run = implied
+    forecast, long_run = _quoted(name, group, found, sources)
     floor = hourly(sources.parameters.volatility.floor_annual.of(group))
     flags = _flags(name, sources) | (frozenset() if name in sources.measured else {Flag.HISTORY_SHORT})
     return FactorBlocks(
@@ -172,6 +166,17 @@ def _factor(name: FactorId, sources: _Sources) -> FactorBlocks:
         long_run=max(long_run, floor),
         flags=flags,
     )
+
+
+def _quoted(name: FactorId, group: Group, found: _Measured, sources: _Sources) -> tuple[float, float]:
+    """Return forecast and long-run volatility with what the quote says: beside a history a share, else all."""
+    quote = sources.quotes.get(name)
+    if quote is None or quote.annual_volatility is None:
+        return found.forecast, found.long_run
+    implied = hourly(quote.annual_volatility / WAD)
+    if name not in sources.measured:
+        return implied, implied
+    return with_implied(found.forecast, implied, group=group, model=sources.parameters.volatility), found.long_run
 
 
 def _flags(name: FactorId, sources: _Sources) -> frozenset[Flag]:
@@ -194,12 +199,16 @@ def _proxy(name: FactorId, group: Group, quote: FactorQuote | None, sources: _So
         forecast = hourly(quote.annual_volatility / WAD)
     if leading is None:  # nobody leads it: it makes the market itself
         return _Measured(_reference(name, sources), forecast, long_run)
+    leader, blocks = leading
+    led, _ = _quoted(
+        leader, _group(leader, sources), blocks, sources
+    )  # as its own blocks are scaled: all rise together
     factor = sources.known.factors.get(name)
     beta = factor.beta if factor is not None and factor.beta is not None else model.beta.of(group)
     standardised = proxy_blocks(
-        leading.standardised,
+        blocks.standardised,
         sources.known.stream(name),
-        led=beta * leading.forecast / forecast,
+        led=beta * led / forecast,
         parameters=parameters,
     )
     return _Measured(standardised, forecast, long_run)
@@ -228,16 +237,16 @@ def _with_own_hours(name: FactorId, group: Group, proxy: _Measured, sources: _So
     )
 
 
-def _leading(name: FactorId, group: Group, sources: _Sources) -> _Measured | None:
+def _leading(name: FactorId, group: Group, sources: _Sources) -> tuple[FactorId, _Measured] | None:
     """Return what a proxy follows: its group's leading factor, or ether, or the reference; None: it leads itself."""
     wanted = sources.parameters.proxy.leading.of(group)
     for leader in (wanted, FALLBACK):
         if leader != name and leader in sources.measured:
-            return sources.measured[leader]
+            return leader, sources.measured[leader]
     if name in (wanted, FALLBACK):
         return None
     default = hourly(sources.parameters.volatility.default_annual.of(_group(wanted, sources)))
-    return _Measured(_reference(wanted, sources), default, default)
+    return wanted, _Measured(_reference(wanted, sources), default, default)
 
 
 def _group(name: FactorId, sources: _Sources) -> Group:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aggregator.assess import assess
@@ -76,13 +76,14 @@ def test_joining_two_books_never_costs_and_seven_times_a_book_costs_seven_times(
 
 
 @given(st.integers(0, 2**32 - 1))
+@example(3073)
 @settings(max_examples=3)
 def test_with_all_volatilities_up_what_short_options_need_beyond_their_equity_does_not_fall(
     lab, parameters, seed: int
 ) -> None:
-    """But for a thousandth or two: seed 3073 loses .07 per cent when volatilities rise by 3 (risk-model.md, 10)."""
+    """Above all floors, which keep what they hold from rising with the others (docs/risk-model.md, section 10)."""
     random = np.random.default_rng(seed)
-    annual = {name: random.uniform(0.1, 1.5) for name in UNDERLYINGS}
+    annual = {name: random.uniform(0.5, 1.5) for name in UNDERLYINGS}
     accounts = []
     for number in range(20):
         sold = [
@@ -94,14 +95,14 @@ def test_with_all_volatilities_up_what_short_options_need_beyond_their_equity_do
     for scale in (1.0, 1.03, 1.2, 1.7, 3.0):
         found = assess(accounts, at(lab, annual, scale), parameters).assessments
         missing = [(item.initial_margin - item.equity) / 1e8 for item in found]
-        assert all(now >= was - 2e-3 * abs(was) for now, was in zip(missing, before, strict=True)), scale
+        assert all(now >= was - 1e-9 * abs(was) for now, was in zip(missing, before, strict=True)), scale
         before = missing
 
 
 def at(lab: Any, annual: dict[str, float], scale: float) -> Any:
     market = lab.market()
     quotes = [
-        msgspec.structs.replace(quote, annual_volatility=lab.wad(f"{annual[quote.factor] * scale:.6f}"))
+        msgspec.structs.replace(quote, annual_volatility=lab.wad(f"{annual[quote.factor] * scale:.15f}"))
         if quote.factor in annual
         else quote
         for quote in market.quotes

@@ -166,3 +166,20 @@ def test_a_peg_whose_line_begins_late_has_the_noise_of_its_kind(lab, small_param
     (begun,) = factor_blocks(lab.market(late(history, 1, 24 * 80)), ["STETH / ETH"], small_parameters)
     assert (begun.standardised == without.standardised).all()
     assert "history_short" in begun.flags
+
+
+def test_where_its_leader_is_quoted_twice_as_wild_too_it_keeps_its_shape(lab, small_parameters) -> None:
+    """What it is led by is that volatility, not the leader's usual one: only both together are all of the market."""
+
+    def blocks(token: float, leader: float) -> np.ndarray:
+        stated = {"LINK": lab.wad(token), "ETH": lab.wad(leader)}
+        quotes = tuple(
+            msgspec.structs.replace(quote, annual_volatility=stated.get(quote.factor)) for quote in lab.market().quotes
+        )
+        quoted = msgspec.structs.replace(lab.market(), quotes=quotes)
+        (found,) = factor_blocks(quoted, ["LINK"], small_parameters)
+        return found.standardised
+
+    calm = blocks(0.75, 0.5)
+    assert np.array_equal(calm, blocks(1.5, 1.0))
+    assert not np.array_equal(calm, blocks(1.5, 0.5))
