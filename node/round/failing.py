@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from attest.agreement.effects import Abstain, Effects
 from node.round.node import Node
@@ -18,12 +17,12 @@ LONGEST_SECONDS = 30.0
 nobody to wait for it."""
 
 
-async def guarded(node: Node, round_number: int, work: Coroutine[Any, Any, Brought]) -> Brought:
+async def guarded(node: Node, round_number: int, work: Callable[[], Awaitable[Brought]]) -> Brought:
     """Run some work of a round within its time; an expected failure is an abstention with its reason."""
     longest = max(2.0 * node.rules.committee.round_interval_seconds, LONGEST_SECONDS)
     try:
         async with asyncio.timeout(longest):
-            return await work
+            return await work()
     except FatalError:
         raise
     except TimeoutError:

@@ -73,7 +73,7 @@ async def _observe(node: Node, asked: Observe) -> Effects:
         return lambda: node.machine.on_observation(asked.round, observation)
 
     node.seconds.clear()
-    node.work.begin(asked.round, guarded(node, asked.round, work()))
+    node.work.begin(asked.round, guarded(node, asked.round, work))
     return ()
 
 
@@ -85,7 +85,7 @@ async def _report(node: Node, ready: OutcomeReady) -> Effects:
         header, state = await make_report(node, ready)
         return lambda: node.machine.on_report_ready(header, state)
 
-    node.work.begin(ready.outcome.round, guarded(node, ready.outcome.round, work()))
+    node.work.begin(ready.outcome.round, guarded(node, ready.outcome.round, work))
     return ()
 
 
