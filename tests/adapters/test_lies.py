@@ -236,6 +236,28 @@ async def test_answers_of_morpho_swapped_between_calls_contradict_the_index(chai
             assert any(sum(indexed[name].values()) != total for name, total in totals.items())
 
 
+async def test_positions_of_morpho_that_are_swapped_without_an_index_are_found_by_a_second_endpoint_alone(
+    chain, fleet, everyone
+) -> None:
+    """Nothing else that the singleton says tells whose a position is; rounds have an index."""
+    deployed = chain.deployment.morpho
+    venue = morpho_blue.adapter(
+        morpho_blue.Deployment(
+            singleton=Address(deployed.singleton),
+            markets=tuple(Hash32(market.market_id) for market in deployed.markets),
+        ),
+        chain_id=chain.deployment.chain_id,
+        assets={},
+    )
+    fleet[0].lie = swapped("position(bytes32,address)")
+    async with through(chain, fleet[:1], 1) as alone, through(chain, fleet, 2) as three:
+        believed = await venue.read(await alone.pin(await alone.head()), everyone)
+        found = await venue.read(await three.pin(await three.head()), everyone)
+        assert [report.state.value for report in three.endpoints()] == ["lying", "alive", "alive"]
+    async with through(chain, fleet[1:2], 1) as honest:
+        assert found == await venue.read(await honest.pin(await honest.head()), everyone) != believed
+
+
 async def units_of(venue: ProtocolAdapter, pinned: PinnedReader) -> dict[str, dict[Address, int]]:
     """Return what all holders have, as an index of the venue would say."""
     found = await discover(venue, pinned, start_block=0)
