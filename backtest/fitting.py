@@ -14,7 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregator.parameters import Garch, Mixture, Parameters, Realised
+from aggregator.parameter_tables import Garch, Mixture, Realised
+from aggregator.parameters import Parameters
 from aggregator.scenarios.volatility import COMPONENTS, Recursions, components, recursions
 from backtest.population import group_of
 from backtest.prices import UNIT, Prices

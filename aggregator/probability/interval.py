@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from aggregator.parameters import ProbabilityModel
+from aggregator.parameter_tables import ProbabilityModel
 from aggregator.probability.score import touch_probability
 
 

@@ -7,7 +7,7 @@ import math
 import msgspec
 
 from aggregator.exact.kernels import log10, power
-from aggregator.parameters import ProbabilityModel
+from aggregator.parameter_tables import ProbabilityModel
 from riskschema.assessment import GRADES, MAX_SCORE, Grade
 
 LIQUIDATABLE: Grade = GRADES[-1]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from aggregator.exact.buffers import view32, view64
 from aggregator.exact.units import FULL_WEIGHT, value_unit
-from aggregator.parameters import ProbabilityModel
+from aggregator.parameter_tables import ProbabilityModel
 from aggregator.probability.interval import IMPOSSIBLE, Chance, touch_chance
 from riskschema.arrays import PositionTable
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.exact.kernels import exp_each
-from aggregator.parameters import Grid, Parameters
+from aggregator.parameter_tables import Grid
+from aggregator.parameters import Parameters
 from aggregator.scenarios.blocks import FactorBlocks, implied_volatility
 from aggregator.scenarios.correlation import block_broken, toward_target
 from riskschema.instruments import PEG_KINDS

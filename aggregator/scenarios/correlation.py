@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from aggregator.exact.compilation import compiled
 from aggregator.exact.kernels import power
-from aggregator.parameters import Correlation
+from aggregator.parameter_tables import Correlation
 from riskschema.market import GROUPS
 
 Floats = NDArray[np.float64]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from aggregator.exact.buffers import view64
-from aggregator.parameters import Parameters, Proxy
+from aggregator.parameter_tables import Proxy
+from aggregator.parameters import Parameters
 from riskschema.market import HourlyHistory
 
 

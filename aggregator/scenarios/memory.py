@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from aggregator.exact.buffers import view64
 from aggregator.exact.kernels import logarithms, power
-from aggregator.parameters import Parameters, Regime
+from aggregator.parameter_tables import Regime
+from aggregator.parameters import Parameters
 from aggregator.scenarios.volatility import annual, hourly
 from riskschema.codec import decode_json, encode_json
 from riskschema.errors import InvalidData

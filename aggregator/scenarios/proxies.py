@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregator.parameters import Parameters, Proxy
+from aggregator.parameter_tables import Proxy
+from aggregator.parameters import Parameters
 from aggregator.scenarios.reference_blocks import own_blocks
 
 Floats = NDArray[np.float64]

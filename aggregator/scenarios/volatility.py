@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from aggregator.exact.compilation import compiled
 from aggregator.exact.kernels import power
-from aggregator.parameters import Volatility
+from aggregator.parameter_tables import Volatility
 
 Floats = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.exact.kernels import black76_each, power
-from aggregator.parameters import Grid
+from aggregator.parameter_tables import Grid
 from aggregator.rule_terms import Cash, RowInstrument
 from aggregator.scenarios.columns import HOURS, Columns
 from aggregator.scenarios.factors import Legs, Listing

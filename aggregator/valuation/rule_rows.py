@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregator.parameters import Oracles
+from aggregator.parameter_tables import Oracles
 from aggregator.rule_terms import RowInstrument, RuleRow
 from aggregator.valuation.oracles import Feed, answers
 from aggregator.valuation.pricing import Pricer, UnitValues, decimals, only_asset, unit_values

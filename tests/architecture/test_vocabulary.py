@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from aggregator.parameters import ByGroup, Crisis, Grades, load_parameters
+from aggregator.parameter_tables import ByGroup, Crisis, Grades
+from aggregator.parameters import load_parameters
 from riskschema.assessment import GRADES, MAX_SCORE
 from riskschema.flags import Flag
 from riskschema.market import GROUPS
