@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -24,7 +25,7 @@ from node.gossip.brokers import open_brokers
 from node.gossip.opening import broker_address
 from node.gossip.topics import topics_of
 from node.local.broker import local_broker
-from node.local.network import LocalNetwork, prepare_local_network, simulated_factors
+from node.local.network import BEHIND_THE_HEAD, LocalNetwork, prepare_local_network, simulated_factors
 from node.local.operators import LocalOperator
 from node.local.processes import node_processes
 from node.settings import load_settings
@@ -46,7 +47,7 @@ pytestmark = [
 
 SEED = 7
 NODES, LYING = 7, (1, 4)
-ROUNDS, SLOT_SECONDS = 200, 8
+ROUNDS, SLOT_SECONDS = 200, 5
 
 
 @pytest.mark.parametrize("broker", ["mosquitto", "embedded"])
@@ -63,7 +64,8 @@ async def test_every_round_that_a_correct_operator_leads_is_certified_and_none_i
     await asyncio.to_thread(enter_every_kernel, load_parameters())  # compiled once for all nodes
     async with start_devnet() as devnet:
         now = int(time.time()) + SLOT_SECONDS
-        network = await asyncio.to_thread(prepare_local_network, devnet, tmp_path, port=0, now=now, nodes=NODES)
+        prepare = partial(prepare_local_network, now=now, nodes=NODES, confirmations=BEHIND_THE_HEAD)
+        network = await asyncio.to_thread(prepare, devnet, tmp_path, port=0)
         correct = [operator for index, operator in enumerate(network.operators) if index not in LYING]
         rules = AgreementRules.of(network.committee)
         serving = local_broker(tmp_path, network.committee, network.operators, port=network.broker_port)
