@@ -57,12 +57,6 @@ def main() -> None:
         list_reserves(devnet, options.reserves)
         deploy_multicall(devnet)
         rows = asyncio.run(measure(devnet, accounts, options))
-    for row in rows:
-        print(
-            f"{row['way']:22} {row['latency_ms']:3} ms  {row['accounts']:6} accounts {row['seconds']:8.3f} s "
-            f"{row['own_seconds']:7.3f} s ours {row['chain_seconds']:7.3f} s chain's {row['calls']:7} calls "
-            f"{row['posts']:6} posts {row['bytes'] / 1e6:7.2f} MB received"
-        )
     print(json.dumps(rows))
     if options.write:
         write(options.write, f"<!-- {options.accounts} accounts, {options.reserves} further reserves -->\n", rows)
@@ -82,6 +76,17 @@ def write(page: Path, mark: str, rows: list[Row]) -> None:
         ),
     ]
     page.write_text(f"{before}{mark}{chr(10).join(table)}\n{rest[rest.index('<!-- end -->') :]}")
+
+
+def told(row: Row) -> Row:
+    """Print a row as soon as there is one, and return it."""
+    print(
+        f"{row['way']:22} {row['latency_ms']:3} ms  {row['accounts']:6} accounts {row['seconds']:8.3f} s "
+        f"{row['own_seconds']:7.3f} s ours {row['chain_seconds']:7.3f} s chain's {row['calls']:7} calls "
+        f"{row['posts']:6} posts {row['bytes'] / 1e6:7.2f} MB received",
+        flush=True,
+    )
+    return row
 
 
 def deploy_multicall(devnet: Devnet) -> None:
@@ -107,7 +112,7 @@ async def measure(devnet: Devnet, accounts: list[Address], options: argparse.Nam
             ):
                 if options.plain:
                     row = await web3_row(devnet, url, some, read)
-                    rows.append({"way": way, "latency_ms": latency, "accounts": len(some), **row})
+                    rows.append(told({"way": way, "latency_ms": latency, "accounts": len(some), **row}))
     return rows
 
 
@@ -162,15 +167,15 @@ async def ours(devnet: Devnet, url: str, accounts: list[Address], *, multicall: 
             began = msgspec.structs.replace(chain.endpoints()[0].traffic)
             with timed(devnet, row):
                 worked = time.process_time()
-                told = None if way == "without index" else (await index.holders(chain, pinned)).told
+                holders = None if way == "without index" else (await index.holders(chain, pinned)).told
                 row["index_seconds"] = time.process_time() - worked
-                reading = await (fresh if told is None else aave).read(pinned, accounts, told)
+                reading = await (fresh if holders is None else aave).read(pinned, accounts, holders)
             traffic = chain.endpoints()[0].traffic
             assert len(reading.silos) == len(accounts), "an account was not read"
             assert all(silo.health is not None and len(silo.positions) == 3 for silo in reading.silos)
             row["calls"], row["posts"] = traffic.calls - began.calls, traffic.posts - began.posts
             row["bytes"] = traffic.bytes_received - began.bytes_received
-            rows.append(row)
+            rows.append(told(row))
     return rows
 
 

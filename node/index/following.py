@@ -147,12 +147,13 @@ class VenueIndex:
             raise TransientError(f"{self.venue}: the index is {self._progress}", code="index_behind")
         ended, self._behind = self._behind, None
         await ended
-        self._refused = len(self._index.uncounted(_ALL))  # all were asked just now
 
     async def _catch_up(self, chain: ChainReader, reader: PinnedReader) -> None:
-        self._behind = asyncio.create_task(
-            catch_up(self._adapter, self._index, chain, reader, start_block=self._start_block, watch=self._watch)
-        )
+        async def work() -> None:
+            await catch_up(self._adapter, self._index, chain, reader, start_block=self._start_block, watch=self._watch)
+            self._refused = len(self._index.uncounted(_ALL))  # all were asked just now
+
+        self._behind = asyncio.create_task(work())
         await self._meanwhile()
 
     def _watch(self, progress: Progress) -> None:

@@ -97,14 +97,15 @@ async def read_books(reader: PinnedReader, provider: Address, known: Known, asse
     known = await _with_listed(reader, provider, known)
     pool = known.get(_POOL, ZERO_ADDRESS)
     kept = [(name, Address(name.partition(":")[2]), asset) for name, asset in sorted(known.items()) if ":" in name]
-    questions: list[Question] = [(_SCALED_TOTAL, token, ()) for _, token, _ in kept]
+    scaled = [token for name, token, _ in kept if not name.startswith(f"{STABLE}:")]
+    questions: list[Question] = [(_SCALED_TOTAL, token, ()) for token in scaled]
     questions += [(_index(name), pool, (asset,)) for name, _, asset in kept]
     answers = await ask(reader, questions)
-    totals, indexes = answers[: len(kept)], answers[len(kept) :]
+    totals, indexes = dict(zip(scaled, answers, strict=False)), answers[len(scaled) :]
     tokens = await read_tokens(reader, [asset for _, _, asset in kept], assets, listed=True)
     tokens_books = (
-        _book(name, total, index, tokens[asset])
-        for (name, _, asset), total, index in zip(kept, totals, indexes, strict=True)
+        _book(name, totals.get(token), index, tokens[asset])
+        for (name, token, asset), index in zip(kept, indexes, strict=True)
     )
     return *tokens_books, *settings
 
@@ -165,11 +166,11 @@ def _index(book: str) -> Function:
     return INCOME if book.startswith(f"{SUPPLY}:") else OWED
 
 
-def _book(name: str, total: Answer, index: Answer, token: Asset | ContractRefusal) -> Book:
-    """Return a book: scaled units grow with the index of their reserve (ray)."""
+def _book(name: str, total: Answer | None, index: Answer, token: Asset | ContractRefusal) -> Book:
+    """Return a book: scaled units grow with the index of their reserve (ray); stable debt has no scaled total."""
     kind = name.partition(":")[0]
     book = Book(name=name, owed=kind != SUPPLY)
-    if kind != STABLE:
+    if kind != STABLE and total is not None:
         told = {"refusal": total.code} if isinstance(total, ContractRefusal) else {"total": total[0]}
         book = msgspec.structs.replace(book, **told)
     if isinstance(index, ContractRefusal) or isinstance(token, ContractRefusal):
