@@ -42,7 +42,7 @@ def _hear_presence(node: Node, arrival: Arrival) -> None:
 
     Raises:
         FatalError: (``key_in_use``) another machine speaks with the key.
-        ProtocolViolation: malformed, foreign, stale or forged.
+        ProtocolViolation: malformed, foreign (a peer's among them), stale or forged.
     """
     if arrival.sender != node.me:
         return
@@ -53,6 +53,8 @@ def _hear_presence(node: Node, arrival: Arrival) -> None:
         return
     current = node.machine.current_round
     check_scope(envelope, node.rules, first_round=max(current - 1, 0), last_round=current + 1)
+    if envelope.sender != node.me:  # a peer's, put under this node's name by a broker: topics are only claims
+        raise ProtocolViolation(f"a message of operator {envelope.sender} by another", code="foreign")
     check_signature(envelope, node.rules)
     raise FatalError(
         f"another machine observed round {envelope.round} with the key of operator {node.me}: stop one of them",

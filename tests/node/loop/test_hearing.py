@@ -83,15 +83,14 @@ def speaker(tmp_path: Path, operators: Operators, first_round: int = 1) -> Any:
     )
 
 
-def presence(operators: Operators, round_number: int, seconds: int) -> Arrival:
-    """What another machine with the key of the first operator says in a round."""
-    other = operators.rules
+def presence(operators: Operators, round_number: int, seconds: int, sender: int = 0) -> Arrival:
+    """What another machine says in a round with the key of an operator, below the name of the first one."""
     payload = seal(
         observation(NOW + seconds),
-        config_digest=other.config_digest,
+        config_digest=operators.rules.config_digest,
         round_number=round_number,
-        sender=0,
-        sign=identity(0).sign,
+        sender=sender,
+        sign=identity(sender).sign,
     )
     return Arrival(sender=0, channel=Channel.PRESENCE, payload=payload)
 
@@ -117,3 +116,12 @@ async def test_what_the_key_may_have_said_before_this_start_a_replay_or_a_forger
         node.machine.on_tick(1_000 * (NOW + 9 * INTERVAL))
         assert await hear(node, presence(operators, ROUND + 1, 1)) == (), "a replay: who lives speaks in every slot"
     assert node.refused == ["forged", "stale"]
+
+
+async def test_a_peers_observation_that_a_broker_puts_below_the_own_name_ends_nothing(tmp_path: Path) -> None:
+    operators = Operators(4)
+    node = speaker(tmp_path, operators)
+    with node.guard:
+        for number in (ROUND, ROUND + 1):
+            assert await hear(node, presence(operators, number, 1, sender=3)) == ()
+    assert node.refused == ["foreign", "foreign"]
