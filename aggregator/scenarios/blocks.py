@@ -200,9 +200,8 @@ def _proxy(name: FactorId, group: Group, quote: FactorQuote | None, sources: _So
     if leading is None:  # nobody leads it: it makes the market itself
         return _Measured(_reference(name, sources), forecast, long_run)
     leader, blocks = leading
-    led, _ = _quoted(
-        leader, _group(leader, sources), blocks, sources
-    )  # as its own blocks are scaled: all rise together
+    # By the volatility that its leader's own blocks are scaled with, so that all rise together.
+    led, _ = _quoted(leader, _group(leader, sources), blocks, sources)
     factor = sources.known.factors.get(name)
     beta = factor.beta if factor is not None and factor.beta is not None else model.beta.of(group)
     standardised = proxy_blocks(

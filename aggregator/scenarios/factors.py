@@ -119,10 +119,16 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     def level(self, name: FactorId) -> float | None:
         """Return what a pegged asset costs over what it stands for; None without a quote, or with an index not told."""
         asset, base = sides(name)
-        factor = self.factors.get(asset)
-        if asset not in self.quoted or (base and not (factor is not None and factor.parity)):
+        if asset not in self.quoted or (base and not self.at_parity(asset, base)):
             return None
         return self.price(name) / WAD
+
+    def at_parity(self, name: FactorId, base: FactorId) -> bool:
+        """Tell whether one unit is one of the base by construction, through whatever lies between."""
+        factor = self.factors.get(name)
+        if name == base or factor is None or not factor.parity or factor.underlying is None:
+            return name == base
+        return self.at_parity(factor.underlying, base)
 
     def _listed_kind(self, name: FactorId) -> PegKind | None:
         """Return the kind of a listed factor's peg: its own, or that of what it is exchanged for."""

@@ -26,10 +26,13 @@ HOURS = 24
 def assumed_level(known: float | None, kind: PegKind, parameters: Parameters) -> float:
     """Return price over parity: at the usual discount where nobody knows it.
 
-    A premium counts up to the largest rise of the kind: what is beyond is an index that nobody told.
+    A premium counts up to the largest rise of the kind: what is beyond is an index that nobody told. A discount counts
+    down to the largest fall of any price, so that parity stays a finite rise away.
     """
     model = parameters.pegs.of(kind)
-    return 1.0 - model.usual_discount if known is None else min(known, 1.0 + max(*model.breaks, 0.0))
+    if known is None:
+        return 1.0 - model.usual_discount
+    return min(max(known, 1.0 - parameters.grid.largest_fall), 1.0 + max(*model.breaks, 0.0))
 
 
 def daily_noise(level: float, kind: PegKind, parameters: Parameters) -> float:

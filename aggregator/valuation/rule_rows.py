@@ -102,8 +102,7 @@ class RulePricer:
         An answer in something that is off its peg unseen is not a lag of what it prices.
         """
         base, peg = self._known.legs(row.numeraire)
-        factor, worth = self._known.factors.get(row.numeraire), self._known.worth(base)
-        at_parity = base == USD or (factor is not None and factor.parity)
+        worth, at_parity = self._known.worth(base), base == USD or self._known.at_parity(row.numeraire, base)
         if row.numeraire_oracle == "market" or peg is None or worth is None or not at_parity:
             return self._eyes["market"].price(row.numeraire)
         return worth.price / WAD
@@ -118,8 +117,8 @@ class RulePricer:
         if oracle.kind == "market" and (name in known.quoted or peg is None):
             return self._eyes["market"].price(asset)
         through = asset.underlying.factor if isinstance(asset, WrappedToken) else name
-        factor, worth = known.factors.get(through), known.worth(base)
-        if oracle.kind == "capped" or worth is None or not (through == base or (factor is not None and factor.parity)):
+        worth = known.worth(base)
+        if oracle.kind == "capped" or worth is None or not known.at_parity(through, base):
             return answer
         level = (worth.price / WAD) * (asset.index / WAD if isinstance(asset, WrappedToken) else 1.0)
         return level if abs(answer / level - 1.0) <= feed.deviation else answer

@@ -117,11 +117,7 @@ def barriers(silo: Silo) -> Iterator[str]:
     """Yield what a venue lets nobody do with a silo now."""
     for each in silo.restrictions:
         what = symbol_of(silo, each) or "all of the silo"
-        end = (
-            ""
-            if each.until is None
-            else f", until {datetime.fromtimestamp(min(each.until, LAST_DAY), UTC):%Y-%m-%d %H:%M} UTC"
-        )
+        end = "" if each.until is None else f", until {_time(each.until)}"
         yield f"{silo.venue}: {what}: {RESTRICTION_MEANINGS[each.kind]} ({each.kind}{end})"
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from aggregator.exact.buffers import view64
 from aggregator.scenarios.blocks import factor_blocks
+from aggregator.scenarios.columns import moves_alone
 from aggregator.scenarios.pegs import daily_noise
-from riskschema.market import FactorQuote, Group
+from riskschema.market import Factor, FactorQuote, Group
 from riskschema.units import WAD, Wad
 
 NAMES = ["DAI", "STETH / ETH", "USDC", "WBTC / BTC"]
@@ -89,6 +90,32 @@ def test_where_nobody_quotes_an_asset_or_tells_its_index_its_discount_is_the_usu
 def test_a_premium_counts_up_to_the_largest_rise_of_the_kind(lab, parameters) -> None:
     """A token in the group of stablecoins that costs 1.17 accrues interest, or is no dollar."""
     assert at(lab, parameters, "USDC", 1.17).level == 1.0 + max(parameters.pegs.dollar.breaks)
+
+
+@pytest.mark.parametrize(("asset", "price"), [("STETH", Wad(1)), ("USDC", Wad(1))])
+def test_what_is_worth_next_to_nothing_is_a_finite_rise_away_from_parity(
+    lab, small_parameters, asset: str, price: Wad
+) -> None:
+    """Of staked ether at 10^-18 dollars the discount divided by zero."""
+    quotes = {quote.factor: quote for quote in lab.market().quotes}
+    quotes[asset] = FactorQuote(factor=asset, price=price, group="eth" if asset == "STETH" else "stablecoin")
+    market = msgspec.structs.replace(lab.market(), quotes=tuple(quotes.values()))
+    (item,) = factor_blocks(market, ["STETH / ETH" if asset == "STETH" else asset], small_parameters)
+    assert np.isfinite(item.standardised).all()
+    assert moves_alone(item, small_parameters)[1] == pytest.approx(99.0)
+
+
+def test_one_unit_of_what_has_an_index_is_not_at_parity_with_the_base(lab, small_parameters) -> None:
+    """A bridged wrapper is worth one wrapper, which is worth 1.2 ether: no premium of 20 % that may close."""
+    bridged = Factor(name="AXL", group="eth", stream=9_999, underlying="WSTETH", peg="staking", parity=True)
+    same = msgspec.structs.replace(bridged, name="BRIDGED", stream=9_998, underlying="STETH")
+    listed = msgspec.structs.replace(small_parameters, factors=(*small_parameters.factors, bridged, same))
+    prices = {"STETH": 1_980, "WSTETH": 2_400, "AXL": 2_400, "BRIDGED": 1_960}
+    quotes = [FactorQuote(factor=name, price=lab.wad(price), group="eth") for name, price in prices.items()]
+    market = msgspec.structs.replace(lab.market(), quotes=(*lab.market().quotes, *quotes))
+    indexed, through = factor_blocks(market, ["AXL / ETH", "BRIDGED / ETH"], listed)
+    assert indexed.level == 1.0 - listed.pegs.staking.usual_discount
+    assert through.level == pytest.approx(0.98), "one staked ether is one ether by construction"
 
 
 def test_a_discount_closes_within_a_day_in_two_blocks_alone_and_with_its_kind(lab, parameters) -> None:

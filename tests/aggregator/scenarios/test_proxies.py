@@ -135,7 +135,7 @@ def late(table: HourlyHistory, line: int, begin: int) -> HourlyHistory:
 
 @pytest.mark.parametrize("annual", [0.4, 3.0])
 def test_a_young_assets_own_hours_count_for_more_the_more_there_are(lab, small_parameters, market, annual) -> None:
-    """Until now its forecast was its group's, whatever it did since it began."""
+    """A wild one is not taken for its group, nor is a calm one."""
     hours = 24 * 90
     tables = [lab.history(["ETH"], hours, annual=0.8)]
     tables += [lab.history(["LINK"], hours, seed=place, annual=level) for place, level in enumerate((0.9, 1.2, 1.5))]

@@ -14,8 +14,9 @@ from aggregator.valuation.arrays import build_arrays
 from aggregator.valuation.oracles import Feed, answers, follow
 from aggregator.valuation.rule_rows import rule_key
 from riskschema.instruments import Token, WrappedToken
-from riskschema.market import FactorQuote
+from riskschema.market import Factor, FactorQuote
 from riskschema.portfolio import VenueOracle
+from riskschema.units import WAD, Wad
 
 HOUR = 3_600
 
@@ -143,6 +144,20 @@ def test_a_numeraire_off_its_peg_unseen_is_no_lag_of_what_is_priced_in_it(
         found = build_arrays([], [item], market, small_parameters)
         mantissas = view32(found.rule.mantissas).astype(float)[0]
         assert (mantissas == mantissas[0]).all()
+
+
+def test_a_numeraire_with_an_index_between_is_worth_its_own_price(lab, small_parameters) -> None:
+    """Taken for ether, a bridged wrapper at 1.2 ether made every collateral priced in it rise by a fifth at once."""
+    bridged = Factor(name="AXL", group="eth", stream=9_999, underlying="WSTETH", peg="staking", parity=True)
+    listed = msgspec.structs.replace(small_parameters, factors=(*small_parameters.factors, bridged))
+    quotes = [FactorQuote(factor=name, price=lab.wad(2_400), group="eth") for name in ("WSTETH", "AXL")]
+    staked = FactorQuote(factor="STETH", price=lab.wad(2_000), group="eth")
+    market = msgspec.structs.replace(lab.market(), quotes=(*lab.market().quotes, staked, *quotes))
+    price = Wad(2_000 * WAD // 2_400)
+    item = RuleRow(instrument=lab.token("ETH"), numeraire="AXL", price=price, numeraire_oracle="exchange_rate")
+    found = build_arrays([], [item], market, listed)
+    mantissas = view32(found.rule.mantissas).astype(float)[0]
+    assert mantissas / mantissas[0] == pytest.approx(1.0, rel=1e-6)
 
 
 def test_deviation_and_heartbeat_of_an_oracle_come_before_the_groups(lab, small_parameters) -> None:
