@@ -47,11 +47,11 @@ def _hear_presence(node: Node, arrival: Arrival) -> None:
     if arrival.sender != node.me:
         return
     envelope = read_envelope(arrival.payload)
-    if envelope.kind is not MessageKind.OBSERVATION or envelope.round < node.first_round:
+    current = node.machine.current_round
+    if envelope.kind is not MessageKind.OBSERVATION or not node.first_round <= envelope.round <= current + 1:
         return
     if node.guard.has_said(node.rules.config_digest, envelope.kind, envelope.round, envelope.digest):
         return
-    current = node.machine.current_round
     check_scope(envelope, node.rules, first_round=max(current - 1, 0), last_round=current + 1)
     if envelope.sender != node.me:  # a peer's, put under this node's name by a broker: topics are only claims
         raise ProtocolViolation(f"a message of operator {envelope.sender} by another", code="foreign")

@@ -125,3 +125,14 @@ async def test_a_peers_observation_that_a_broker_puts_below_the_own_name_ends_no
         for number in (ROUND, ROUND + 1):
             assert await hear(node, presence(operators, number, 1, sender=3)) == ()
     assert node.refused == ["foreign", "foreign"]
+
+
+@pytest.mark.parametrize("round_number", [ROUND + 2, 2**63, 2**64 - 1])
+async def test_an_observation_of_the_own_name_in_a_round_that_is_far_off_ends_nothing(
+    tmp_path: Path, round_number: int
+) -> None:
+    operators = Operators(4)
+    node = speaker(tmp_path, operators)
+    with node.guard:
+        assert await hear(node, presence(operators, round_number, 1)) == ()
+        assert await hear(node, presence(operators, round_number, 1, sender=3)) == ()
