@@ -61,6 +61,7 @@ class BrokerTransport:
         self._topics = topics
         self._inbox = Inbox()
         self._budgets = Budgets(interval, time.monotonic)
+        self._excess: dict[str, Counter[int]] = {}
         self._repetition = Repetition(HEARD_SLOTS * interval, time.monotonic)
         self._retained: dict[str, bytes] = {}
         self._said: Callable[[], Sequence[bytes]] = tuple
@@ -71,6 +72,7 @@ class BrokerTransport:
                 address,
                 user=topics.me,
                 subscriptions=topics.subscriptions,
+                loudest=self._loudest,
                 take=self._take,
                 greet=self._greeting,
                 status=status,
@@ -113,6 +115,10 @@ class BrokerTransport:
         topic = self._topics.topic(Channel.MESSAGE, None)
         return (*kept, *((topic, payload, False) for payload in self._said()))
 
+    def _loudest(self, broker: str) -> int | None:
+        """Return who sent most beyond its budget by a broker since this was asked last; None: nobody did."""
+        return next((sender for sender, _ in self._excess.pop(broker, Counter()).most_common(1)), None)
+
     def _take(self, broker: str, topic: str, payload: bytes) -> None:
         """Drop what is not worth a look, from cheap to dear; keep the rest for the rounds."""
         known = self._topics.read(topic)
@@ -124,6 +130,7 @@ class BrokerTransport:
             self.dropped["too_large"] += 1
         elif not self._budgets.spend(broker, sender, len(payload)):
             self.dropped["budget"] += 1
+            self._excess.setdefault(broker, Counter())[sender] += 1
         elif self._repetition.is_news(sender, channel, payload):
             # remembered only where it is kept: what one broker's noise displaced comes by the others
             if self._inbox.put(broker, Arrival(sender=sender, channel=channel, payload=payload)):

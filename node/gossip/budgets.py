@@ -81,6 +81,8 @@ class PacketBudget:
         self._clock = clock
         self._at = clock()
         self._packets = float(PACKETS_SAVED)
+        self.exceeded = False
+        """More came than was left; whoever does something about it takes this back."""
 
     def spend(self) -> bool:
         """Take a packet off the budget; say whether there was one left."""
@@ -88,6 +90,7 @@ class PacketBudget:
         self._packets = min(self._packets + (now - self._at) * PACKETS_PER_SECOND, float(PACKETS_SAVED))
         self._at = now
         if self._packets < 1:
+            self.exceeded = True
             return False
         self._packets -= 1
         return True

@@ -10,7 +10,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -33,6 +33,8 @@ MAX_UNSENT = 64
 """Payloads of this node that a slow broker may leave waiting; further ones do not reach it."""
 MAX_QUEUED = 256
 """Payloads that wait for this process, which looks at each for microseconds."""
+MUTED_SECONDS = 600.0
+"""Who floods a broker is not listened to by it for so long."""
 NODELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 """Without it a small message may wait 40 ms for the acknowledgement of the one before."""
 
@@ -81,7 +83,8 @@ class Connection:
     Args:
         address: Where it is.
         user: MQTT user and client id.
-        subscriptions: Topic filters.
+        subscriptions: Returns the topic filters of all but some senders.
+        loudest: Called with the broker's name where it sends too much: returns who spent most beyond its budget.
         take: Called with (broker, topic, payload) for everything that comes; must not fail.
         greet: Returns what is published whenever a connection is made: topic, payload, whether it is retained.
         status: Learns when the broker is not reached.
@@ -93,7 +96,8 @@ class Connection:
         address: BrokerAddress,
         *,
         user: str,
-        subscriptions: Sequence[str],
+        subscriptions: Callable[[Collection[int]], Sequence[str]],
+        loudest: Callable[[str], int | None],
         take: Take,
         greet: Callable[[], Sequence[tuple[str, bytes, bool]]],
         status: NodeStatus,
@@ -102,7 +106,9 @@ class Connection:
         self.name = f"broker {address.host}:{address.port}"
         self._address = address
         self._user = user
-        self._subscriptions = [(each, 0) for each in subscriptions]
+        self._subscriptions = subscriptions
+        self._loudest = loudest
+        self._muted: set[int] = set()
         self._take = take
         self._greet = greet
         self._status = status
@@ -124,6 +130,7 @@ class Connection:
             was_connected = self.connected.is_set()
             self.connected.clear()
             self._status.fail(self.name, "broker_unreachable", at=self._clock.now(), detail=reason)
+            self._mute_who_floods()
             pause = FIRST_PAUSE if was_connected else min(2 * pause, LONGEST_PAUSE)
             await asyncio.sleep(pause)
 
@@ -150,18 +157,34 @@ class Connection:
             logger=quiet_logger(),
             packets=self._packets,
         ) as client:
-            await client.subscribe(self._subscriptions)
+            await self._subscribe(client)
             self._outgoing = asyncio.Queue(MAX_UNSENT)  # what waited for the connection before is late
             self.connected.set()
             self._status.recover(self.name, at=self._clock.now())
-            tasks = [asyncio.create_task(self._hear(client)), asyncio.create_task(self._speak(client))]
+            tasks = [asyncio.create_task(each) for each in (self._hear(client), self._speak(client))]
+            tasks += [asyncio.create_task(self._hear_the_muted_again(client))] if self._muted else []
             try:
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(tasks[:2], return_when=asyncio.FIRST_COMPLETED)
                 done.pop().result()
             finally:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _mute_who_floods(self) -> None:
+        """Leave out one sender from now on: an honest broker would lose all of us by what one operator sends."""
+        if self._packets.exceeded:
+            self._packets.exceeded = False
+            if (sender := self._loudest(self.name)) is not None:
+                self._muted.add(sender)
+
+    async def _subscribe(self, client: aiomqtt.Client) -> None:
+        await client.subscribe([(each, 0) for each in self._subscriptions(self._muted)])
+
+    async def _hear_the_muted_again(self, client: aiomqtt.Client) -> None:
+        await asyncio.sleep(MUTED_SECONDS)
+        self._muted.clear()
+        await self._subscribe(client)
 
     async def _hear(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:

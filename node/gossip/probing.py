@@ -74,7 +74,7 @@ async def _subscribe(address: BrokerAddress, topics: Topics) -> None:
         logger=quiet_logger(),
         packets=PacketBudget(time.monotonic),
     ) as client:
-        granted = await client.subscribe([(each, 0) for each in topics.subscriptions])
+        granted = await client.subscribe([(each, 0) for each in topics.subscriptions()])
         if any(each != 0 for each in granted):
             raise aiomqtt.MqttError("the broker refuses the topics of this network")
 

@@ -6,7 +6,7 @@ writing below its own name. A network's name is the beginning of its config dige
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from attest.formats.committee import Committee, config_digest
 from node.gossip.transport import DIRECTED, Channel
@@ -36,13 +36,19 @@ class Topics:
         """This node's name."""
         return self._names[self._me]
 
-    @property
-    def subscriptions(self) -> tuple[str, ...]:
-        """Return the filters of all that this node has to hear: by sender, for it hears of itself its presence only."""
-        others = [name for name in self._names if name != self.me]
+    def subscriptions(self, muted: Collection[int] = ()) -> tuple[str, ...]:
+        """Return the filters of all that this node has to hear: by sender, for it hears of itself its presence only.
+
+        Args:
+            muted: Indices of others that are not listened to.
+        """
+        others = [name for index, name in enumerate(self._names) if name != self.me and index not in muted]
         prefix = f"{ROOT}/{self._network}"
         for_all = [f"{prefix}/{name}/{channel}" for name in others for channel in Channel if channel not in DIRECTED]
-        for_me = [f"{prefix}/+/{channel}/{self.me}" for channel in Channel if channel in DIRECTED]
+        askers = others if muted else ["+"]
+        for_me = [
+            f"{prefix}/{name}/{channel}/{self.me}" for name in askers for channel in Channel if channel in DIRECTED
+        ]
         return (f"{prefix}/{self.me}/{Channel.PRESENCE}", *for_all, *for_me)
 
     def topic(self, channel: Channel, to: int | None) -> str:

@@ -13,7 +13,7 @@ from attest.agreement import open_rounds
 from attest.formats.committee import Committee
 from attest.keys.certificates import broker_certificate
 from node.clock import SystemClock
-from node.gossip import budgets, careful_client
+from node.gossip import budgets, careful_client, connection
 from node.gossip.brokers import BrokerTransport, open_brokers
 from node.gossip.careful_client import MAX_PACKET_BYTES
 from node.gossip.connection import BrokerAddress, Tls
@@ -158,6 +158,55 @@ async def test_a_broker_that_floods_with_what_it_may_send_is_left_and_pays_for_f
         with pytest.raises(ProtocolViolation):
             wire.machines[0].on_message(payload)
     assert len(verified) == len(arrivals) <= MAX_WAITING, "of thousands of forgeries those that had room, each once"
+
+
+async def test_a_sender_that_floods_is_not_listened_to_for_a_while_and_the_broker_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(budgets, "PACKETS_SAVED", PACKETS)
+    monkeypatch.setattr(connection, "MUTED_SECONDS", 0.1)
+    council = committee(operators=operators([bytes([index + 1]) * 32 for index in range(4)]))
+    names = [council.operators[index].identity.hex().encode() for index in range(4)]
+    listened: list[bytes] = []
+    again = asyncio.Event()
+
+    def said_by(index: int, payload: bytes) -> bytes:
+        topic = topics_of(council, index).topic(Channel.MESSAGE, None).encode()
+        return announced(0x30, 2 + len(topic) + len(payload)) + len(topic).to_bytes(2) + topic + payload
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Hand out what the first peer floods to whoever subscribes to it, and a word of the second."""
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await read_packet(reader)
+            writer.write(CONNACK)
+            while True:
+                first_byte, body = await read_packet(reader)
+                if first_byte != 0x82:
+                    continue
+                listened.append(body)
+                writer.write(announced(0x90, 2 + body.count(b"plimsoll/")) + body[:2] + bytes(body.count(b"plimsoll/")))
+                if len(listened) == 1:
+                    for number in range(10 * PACKETS):
+                        writer.write(said_by(1, number.to_bytes(4)))
+                        await writer.drain()
+                writer.write(said_by(2, b"heard"))
+                if len(listened) == 3:
+                    again.set()
+        writer.transport.abort()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with reaching(BrokerAddress(url=url, password="p"), council) as node:
+            async with asyncio.timeout(HANG_SECONDS):
+                while (await heard(node))[0] != 2:
+                    pass
+                await again.wait()
+    assert [[name in body for name in names[1:]] for body in listened[:3]] == [
+        [True, True, True],
+        [False, True, True],
+        [True, True, True],
+    ]
+    assert [b"/+/" in body for body in listened[:3]] == [True, False, True]
 
 
 async def test_a_handshake_that_drips_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
