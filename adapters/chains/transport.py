@@ -160,6 +160,7 @@ class Transport:
         """Ask for logs over ranges that the endpoint takes; any refusal of more than one block halves the range."""
         first, last, span = int(query["fromBlock"], 16), int(query["toBlock"], 16), self.span.value
         found: list[Any] = []
+        narrowed = False
         while first <= last:
             end = min(last, first + span - 1)
             refused: TransientError | None = None
@@ -172,7 +173,7 @@ class Transport:
                     raise
                 refused = refusal
             if (refused or answer.error) and end > first and not is_pruned(answer.error):
-                span = (end - first + 1) // 2
+                span, narrowed = (end - first + 1) // 2, True
                 continue
             if refused:
                 raise refused
@@ -181,8 +182,9 @@ class Transport:
             if not isinstance(answer.result, list):
                 raise malformed(self.where, "answered no list of logs")
             found += answer.result
-            if span < self.span.value:
+            if narrowed:  # not wherever `span` is lower: the limit may have been raised since this query began
                 self.span.lower(span)
+                narrowed = False
             self.span.took(end - first + 1)
             first = end + 1
         return RpcAnswer(result=found)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adapters.chains import Chain, EndpointOptions, open_chain
+from adapters.chains import Chain, EndpointOptions, Learned, open_chain
 from adapters.chains.answers import RpcAnswer
 from adapters.chains.endpoint import Endpoint
 from adapters.chains.health import EndpointState, Fault, Health
@@ -435,6 +435,14 @@ async def test_any_refusal_of_more_than_one_block_halves_the_range_and_what_is_t
             assert [each.block_number for each in logs] == list(range(10, 101, 10))
         assert 10 < fleet[0].methods().count("eth_getLogs") < 20
         assert chain.endpoints()[0].log_range < 10
+
+
+async def test_a_range_that_was_narrowed_grows_again_also_in_the_middle_of_a_long_query(fleet: Fleet) -> None:
+    options = [EndpointOptions(url=fleet[0].url, learned=Learned(log_range=2))]
+    async with open_chain(endpoints=options, chain_id=1, finality="latest") as chain:
+        pinned = await chain.pin(await chain.head())
+        await pinned.logs(addresses=[CONTRACT], topics=[[TOPIC]], from_block=1, to_block=100)
+        assert chain.endpoints()[0].log_range == 4
 
 
 async def test_an_endpoint_of_ten_blocks_follows_the_head_and_is_not_asked_for_history() -> None:
