@@ -30,7 +30,8 @@ MOST = 256
 """Endpoints that are remembered, the newest."""
 MAX_BYTES = 1 << 17
 FORGOTTEN_AFTER_SECONDS = 7 * 86_400.0
-"""Limits found so long ago are learned anew: providers change them, and a plan may have been bought."""
+"""A start that is so long after an endpoint was met learns its limits anew: providers change them, and a plan may have
+been bought."""
 SAVING_SECONDS = 60.0
 
 _log = structlog.get_logger("node.endpoints")
@@ -42,7 +43,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     endpoint: Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
     learned: Learned
     found: int
-    """Unix seconds when its limits were found to be these."""
+    """Unix seconds when its limits began to be learned."""
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,7 +76,9 @@ class RememberedEndpoints:
             return None
         if 0 <= self._clock() - entry.found < FORGOTTEN_AFTER_SECONDS:
             return entry.learned
-        return Learned(day_began=entry.learned.day_began, calls=entry.learned.calls)
+        forgotten = Learned(day_began=entry.learned.day_began, calls=entry.learned.calls)
+        self._entries[entry.endpoint] = Entry(endpoint=entry.endpoint, learned=forgotten, found=int(self._clock()))
+        return forgotten
 
     def watch(self, chain: Chain, urls: Sequence[str]) -> None:
         """Keep from now on what an opened chain finds of its endpoints, whose addresses are given in their order."""
@@ -116,8 +119,7 @@ class RememberedEndpoints:
 
     def _keep(self, name: str, learned: Learned) -> None:
         before = self._entries.get(name)
-        same = before is not None and _limits(before.learned) == _limits(learned)
-        found = before.found if same and before is not None else int(self._clock())
+        found = int(self._clock()) if before is None else before.found  # some limits change every minute, some never
         self._entries[name] = Entry(endpoint=name, learned=learned, found=found)
 
     def _name(self, chain_id: int, url: str) -> str:
@@ -134,7 +136,3 @@ class RememberedEndpoints:
         except InvalidData as error:
             _log.warning("endpoints not remembered", detail=error.message)
         return None
-
-
-def _limits(learned: Learned) -> tuple[int, int, bool]:
-    return learned.log_range, learned.batch_size, learned.batched

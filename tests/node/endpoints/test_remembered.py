@@ -106,6 +106,26 @@ async def test_limits_of_last_week_are_learned_anew(tmp_path: Path, provider: Ho
             assert (chain.endpoints()[0].log_range == 10_000) is learned_anew
 
 
+async def test_limits_that_changed_meanwhile_are_learned_anew_as_well(
+    tmp_path: Path, provider: HostileEndpoint
+) -> None:
+    node = Node(tmp_path, provider)
+    provider.lie, provider.batches = narrow, False
+    async with node.run() as chain:
+        await read_logs(chain)
+        found = chain.learned()[0].log_range
+    provider.lie, provider.batches = None, True
+    node.now += FORGOTTEN_AFTER_SECONDS / 2
+    async with node.run() as chain:
+        for _ in range(40):
+            await read_logs(chain)
+        assert found < chain.learned()[0].log_range < 10_000
+    node.now += FORGOTTEN_AFTER_SECONDS / 2
+    async with node.run() as chain:
+        assert chain.learned()[0].batched
+        assert chain.endpoints()[0].log_range == 10_000
+
+
 async def ask_on(node: Node) -> None:
     async with node.run() as chain:
         while True:
