@@ -103,7 +103,7 @@ class RememberedEndpoints:
                 self._keep(self._name(chain.chain_id, url), learned)
         newest = sorted(self._entries.values(), key=lambda each: each.learned.day_began, reverse=True)[:MOST]
         document = Document(key=self._key, endpoints=tuple(sorted(newest, key=lambda each: each.endpoint)))
-        written = self._path.with_suffix(".new")
+        written = self._path.with_suffix(f".{os.getpid()}.new")  # a backfill may run beside the node
         try:
             file = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(file, "wb") as out:

@@ -10,8 +10,9 @@ from attest.formats.certificate import Certificate
 from attest.hours.hourly import HourRow
 from attest.wire.messages import Answer, Part
 
-PAGES_PER_SLOT = 64
-"""Answers to one operator in one slot."""
+PAGES_PER_SLOT = 32
+"""Answers to one operator in one slot: so far below what it hears of one sender (`node/gossip/budgets.py`) that it also
+hears what this node says of the round."""
 
 
 class Fetch:
