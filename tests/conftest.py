@@ -34,9 +34,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Compile the kernels once, before several workers would each do it at the same time."""
     workers = session.config.getoption("numprocesses", default=None)
     if workers and not hasattr(session.config, "workerinput"):
-        command = [sys.executable, str(ROOT / "tests" / "aggregator" / "digest.py")]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, timeout=HANG_SECONDS, check=True)
+        command = [sys.executable, "-m", "node.local.compiling"]
+        subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, timeout=HANG_SECONDS, check=True)
 
 
 def _require_programs() -> None:
